@@ -1,0 +1,1 @@
+"""What a model is: features, rules, architectures. Arrays in, arrays out."""

@@ -1,0 +1,369 @@
+"""SignFlow's architecture: raw landmarks in, one logit per sign out.
+
+landmarks (B, T, 225) ─ normalise ─> (B, T, 75, 10) ─ SpatialLandmarkEncoder ─> (B, T, S)
+    ─ TemporalConvPooling ─> (B, 64, D) ─ transformer ─> (B, 64, D) ─ masked mean ─> logits (B, classes)
+
+Everything a sequence needs before it is understood (missing landmarks, centring, scaling, velocities) happens inside
+the module, so that training, the exported graph and its certificate cannot disagree about it. Every step is masked:
+frames at or after a sequence's length never influence its logits. B and T are free when exported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.nn.conv.gcn_conv import gcn_norm
+from torch_geometric.utils import to_dense_adj
+
+from models.signflow.landmarks import (
+    AXES,
+    EDGES,
+    LANDMARKS,
+    LEFT_HAND,
+    LEFT_SHOULDER,
+    MIRROR,
+    NOSE,
+    POSE,
+    RIGHT_HAND,
+    RIGHT_SHOULDER,
+)
+
+FEATURES: Final = 10
+"""Per landmark: place on the body (3), place within its part (3), velocity (3), present or not (1)."""
+
+_LARGEST = 1e5  # beyond any camera's coordinates; a comparison with it also sorts out NaN and inf
+_FARTHEST = 8.0  # shoulder widths; a landmark farther off is a tracking failure
+_SMALLEST = 1e-3  # of the image; keeps a collapsed shoulder line or hand from dividing by zero
+
+
+@dataclass(frozen=True)
+class SignFlowConfig:
+    """Everything that shapes the network.
+
+    Attributes
+    ----------
+    classes
+        Number of signs.
+    spatial
+        Channels per landmark after each graph convolution; the second is also the width of a frame.
+    d_model, heads, layers, feedforward
+        The temporal transformer's dimensions.
+    dilations
+        One temporal convolution (kernel 3) each.
+    tokens
+        Tokens a sequence is pooled to; shorter sequences keep one token per frame.
+    dropout
+        Probability, in training only.
+    """
+
+    classes: int = 32
+    spatial: tuple[int, int] = (128, 256)
+    d_model: int = 192
+    heads: int = 6
+    layers: int = 4
+    feedforward: int = 768
+    dilations: tuple[int, ...] = (1, 2, 4)
+    tokens: int = 64
+    dropout: float = 0.1
+
+
+SIZES: Final[dict[str, SignFlowConfig]] = {
+    "small": SignFlowConfig(spatial=(16, 64), d_model=96, heads=4, layers=2, feedforward=192),
+    "base": SignFlowConfig(spatial=(64, 128), d_model=192, heads=6, layers=4, feedforward=768),
+    "large": SignFlowConfig(spatial=(128, 256), d_model=384, heads=8, layers=6, feedforward=1536),
+}
+"""Laptops and CI; the product's baseline dimensions; the product's large dimensions."""
+
+
+def configure(size: str, classes: int, dropout: float | None = None) -> SignFlowConfig:
+    """Return the configuration of a named size for a number of signs.
+
+    Raises
+    ------
+    ValueError
+        If there is no such size.
+    """
+    if size not in SIZES:
+        raise ValueError(f"expected a size among {', '.join(SIZES)}, got {size!r}")
+    config = replace(SIZES[size], classes=classes)
+    return config if dropout is None else replace(config, dropout=dropout)
+
+
+def anatomical_adjacency() -> Tensor:
+    """Return the symmetric-normalised adjacency with self-loops, float32 [75, 75] (Kipf & Welling, 2017)."""
+    edges = torch.tensor(EDGES).T
+    both_ways = torch.cat([edges, edges.flip(0)], dim=1)
+    index, weight = gcn_norm(both_ways, num_nodes=LANDMARKS)
+    dense: Tensor = to_dense_adj(index, edge_attr=weight, max_num_nodes=LANDMARKS)[0]
+    return dense
+
+
+def _mean_over_frames(values: Tensor, weight: Tensor) -> Tensor:
+    # values (B, T, C), weight (B, T, 1) of 0 and 1 -> (B, 1, C); zero where nothing counts
+    return (values * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1.0)
+
+
+class LandmarkFeatures(nn.Module):
+    """Raw landmarks to ten features per landmark; no parameters.
+
+    Positions are centred between the shoulders and scaled by the shoulder width, both averaged over the sequence;
+    hands are seen a second time relative to their wrist and scaled by their own size, the pose relative to the nose.
+    A signer whose left hand is seen more often than the right is mirrored, so that the dominant hand is the right one.
+    """
+
+    mirror: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mirror", torch.from_numpy(MIRROR.copy()), persistent=False)
+
+    def forward(self, landmarks: Tensor, mask: Tensor) -> Tensor:
+        """Compute the features.
+
+        Parameters
+        ----------
+        landmarks
+            float32 [B, T, 225], NaN or all zeros where missing.
+        mask
+            float32 [B, T, 1], one for real frames.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 [B, T, 75, 10].
+        """
+        raw = landmarks.unflatten(2, (LANDMARKS, AXES))  # (B, T, 75, 3)
+        usable = (raw.abs() < _LARGEST).all(-1, keepdim=True)
+        points = torch.where(usable, raw, 0.0)
+        somewhere = (points != 0).any(-1, keepdim=True)
+        # a hand's wrist may rightly sit at the origin (wrist-centred recordings): a hand is there or not as a whole
+        there = torch.cat([somewhere[:, :, POSE], *(self._whole(somewhere[:, :, h]) for h in (LEFT_HAND, RIGHT_HAND))], 2)
+        present = (usable & there).to(points.dtype) * mask.unsqueeze(-1)  # (B, T, 75, 1)
+
+        left, right = points[:, :, LEFT_SHOULDER], points[:, :, RIGHT_SHOULDER]
+        shoulders = present[:, :, LEFT_SHOULDER] * present[:, :, RIGHT_SHOULDER]  # (B, T, 1)
+        centre = _mean_over_frames((left + right) / 2, shoulders)  # (B, 1, 3)
+        width = _mean_over_frames((left - right).square().sum(-1, keepdim=True).sqrt(), shoulders)
+        width = torch.where(shoulders.sum(1, keepdim=True) > 0, width, 1.0).clamp(min=_SMALLEST)
+        body = self._scaled(points, centre, width) * present
+
+        # counts of frames are whole numbers: the comparison cannot tip by rounding
+        hands = [present[:, :, h.start].sum(1) for h in (LEFT_HAND, RIGHT_HAND)]  # (B, 1) each
+        left_handed = (hands[0] > hands[1])[:, :, None, None]
+        flip = torch.tensor([-1.0, 1.0, 1.0], dtype=body.dtype, device=body.device)
+        body = torch.where(left_handed, body[:, :, self.mirror] * flip, body)
+        present = torch.where(left_handed, present[:, :, self.mirror], present)
+
+        local = [body[:, :, POSE] - body[:, :, NOSE : NOSE + 1], *(self._hand(body, present, h) for h in (LEFT_HAND, RIGHT_HAND))]
+        # one whole frame is put in front, and the last one cut off: slicing T - 1 frames would not export for T = 1
+        before, before_present = (F.pad(x, (0, 0, 0, 0, 1, 0))[:, : body.shape[1]] for x in (body, present))
+        velocity = (body - before) * present * before_present
+        return torch.cat([body, torch.cat(local, 2) * present, velocity * 4, present], dim=-1)
+
+    @staticmethod
+    def _whole(part: Tensor) -> Tensor:
+        return part.any(2, keepdim=True).expand_as(part)
+
+    @staticmethod
+    def _scaled(points: Tensor, centre: Tensor, size: Tensor) -> Tensor:
+        return ((points - centre.unsqueeze(2)) / size.unsqueeze(2)).clamp(-_FARTHEST, _FARTHEST)
+
+    @staticmethod
+    def _hand(body: Tensor, present: Tensor, part: slice) -> Tensor:
+        hand = body[:, :, part] - body[:, :, part.start : part.start + 1]  # (B, T, 21, 3)
+        reach = hand.square().sum(-1).mean(-1, keepdim=True).sqrt()
+        size = _mean_over_frames(reach, present[:, :, part.start]).clamp(min=_SMALLEST)
+        return (hand / size.unsqueeze(2)).clamp(-_FARTHEST, _FARTHEST)
+
+
+class GraphConvolution(nn.Module):
+    """Kipf & Welling's graph convolution over one fixed graph: A X W + b.
+
+    Equal to torch-geometric's DenseGCNConv (a test says so), but the adjacency is normalised once instead of at each
+    call and multiplied on the narrower side, which halves the time of the first layer.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs)
+
+    def forward(self, nodes: Tensor, adjacency: Tensor) -> Tensor:
+        """Map nodes [..., 75, inputs] to [..., 75, outputs]."""
+        mixed: Tensor = self.linear(adjacency @ nodes)
+        return mixed
+
+
+class SpatialLandmarkEncoder(nn.Module):
+    """One vector per frame, by two graph convolutions over the anatomical graph.
+
+    A plain mean over landmarks would forget which finger moved. So each output channel has its own learned weight per
+    landmark, and a linear view of all features is added.
+    """
+
+    adjacency: Tensor
+
+    def __init__(self, config: SignFlowConfig) -> None:
+        super().__init__()
+        first, second = config.spatial
+        self.register_buffer("adjacency", anatomical_adjacency(), persistent=False)
+        self.identity = nn.Parameter(torch.randn(LANDMARKS, first) * 0.1)
+        self.first = GraphConvolution(FEATURES, first)
+        self.second = GraphConvolution(first, second)
+        self.pool = nn.Parameter(torch.randn(LANDMARKS, second) / LANDMARKS**0.5)
+        self.skip = nn.Linear(LANDMARKS * FEATURES, second)
+        self.norm = nn.LayerNorm(second)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features [B, T, 75, 10] to [B, T, spatial[1]]."""
+        nodes = F.relu(self.first(features, self.adjacency) + self.identity)  # (B, T, 75, first)
+        nodes = F.relu(self.second(nodes, self.adjacency))  # (B, T, 75, second)
+        frames = (nodes * self.pool).sum(2) + self.skip(self.dropout(features.flatten(2)))
+        normed: Tensor = self.norm(frames)
+        return normed
+
+
+class TemporalConvPooling(nn.Module):
+    """Frames of any number to at most 64 tokens: dilated convolutions, then masked adaptive mean pooling."""
+
+    def __init__(self, config: SignFlowConfig) -> None:
+        super().__init__()
+        self.tokens = config.tokens
+        width = config.d_model
+        self.enter = nn.Linear(config.spatial[1], width)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in config.dilations)
+        self.convolutions = nn.ModuleList(nn.Conv1d(width, width, 3, padding=d, dilation=d) for d in config.dilations)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, frames: Tensor, mask: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool frames to tokens.
+
+        Parameters
+        ----------
+        frames
+            float32 [B, T, spatial[1]].
+        mask
+            float32 [B, T, 1], one for real frames.
+        lengths
+            int64 [B], at least one each.
+
+        Returns
+        -------
+        tokens : torch.Tensor
+            float32 [B, tokens, d_model].
+        token_mask : torch.Tensor
+            bool [B, tokens], true for real tokens.
+        """
+        x = self.enter(frames)
+        for norm, convolution in zip(self.norms, self.convolutions, strict=True):
+            masked = (F.gelu(norm(x)) * mask).transpose(1, 2)  # (B, D, T): padding reads as the zeros beyond the edge
+            x = x + self.dropout(convolution(masked).transpose(1, 2))
+        # token k is the mean of frames [k L / n, (k + 1) L / n) with n = min(L, tokens), bounds rounded outward
+        used = lengths.clamp(max=self.tokens).unsqueeze(1)  # (B, 1)
+        k = torch.arange(self.tokens, device=x.device).unsqueeze(0)  # (1, K)
+        token_mask = k < used
+        start = torch.div(k * lengths.unsqueeze(1), used, rounding_mode="floor")
+        stop = torch.div((k + 1) * lengths.unsqueeze(1) + used - 1, used, rounding_mode="floor")
+        t = torch.arange(x.shape[1], device=x.device)
+        inside = (t >= start.unsqueeze(2)) & (t < stop.unsqueeze(2)) & token_mask.unsqueeze(2)  # (B, K, T)
+        share = inside.to(x.dtype) / (stop - start).unsqueeze(2).to(x.dtype)
+        return share @ x, token_mask
+
+
+class EncoderLayer(nn.Module):
+    """One pre-norm transformer layer with a key mask.
+
+    Written out instead of ``nn.TransformerEncoderLayer``, whose fast path in eval mode treats padding otherwise than
+    the exported graph does.
+    """
+
+    def __init__(self, config: SignFlowConfig) -> None:
+        super().__init__()
+        width = config.d_model
+        self.heads = config.heads
+        self.norm_attention = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attended = nn.Linear(width, width)
+        self.norm_feedforward = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, config.feedforward)
+        self.narrow = nn.Linear(config.feedforward, width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """Map tokens [B, K, D] to [B, K, D]; `bias` [B, 1, 1, K] is added to the attention scores."""
+        query, key, value = self.query_key_value(self.norm_attention(x)).chunk(3, dim=-1)
+        query, key, value = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (query, key, value))
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(2, 3) + bias  # (B, heads, K, K)
+        mixed = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)  # (B, K, D)
+        x = x + self.dropout(self.attended(mixed))
+        hidden = self.dropout(F.gelu(self.widen(self.norm_feedforward(x))))
+        out: Tensor = x + self.dropout(self.narrow(hidden))
+        return out
+
+
+class SignFlow(nn.Module):
+    """The whole network. ``forward(landmarks, lengths) -> logits``."""
+
+    def __init__(self, config: SignFlowConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.features = LandmarkFeatures()
+        self.spatial = SpatialLandmarkEncoder(config)
+        self.temporal = TemporalConvPooling(config)
+        self.position = nn.Linear(12, config.d_model, bias=False)
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.d_model)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(config.d_model, config.classes)
+
+    def forward(self, landmarks: Tensor, lengths: Tensor) -> Tensor:
+        """Score each sequence against each sign.
+
+        Parameters
+        ----------
+        landmarks
+            float32 [B, T, 225], raw, as a client sends them: NaN or an all-zero hand where missing.
+        lengths
+            int64 [B], the number of real frames of each, 1 <= length <= T.
+
+        Returns
+        -------
+        torch.Tensor
+            Logits, float32 [B, classes].
+        """
+        return self.classify(self.embed(landmarks, lengths))
+
+    def embed(self, landmarks: Tensor, lengths: Tensor) -> Tensor:
+        """Return one vector per sequence, float32 [B, d_model]; arguments as for `forward`."""
+        mask = (torch.arange(landmarks.shape[1], device=lengths.device) < lengths.unsqueeze(1)).unsqueeze(-1)
+        mask = mask.to(landmarks.dtype)  # (B, T, 1)
+        frames = self.spatial(self.features(landmarks, mask))
+        x, token_mask = self.temporal(frames, mask, lengths)
+        x = x + self.position(self._place(token_mask))
+        weight = token_mask.to(x.dtype)
+        bias = ((1.0 - weight) * -1e4)[:, None, None, :]
+        for layer in self.layers:
+            x = layer(x, bias)
+        return _mean_over_frames(self.norm(x), weight.unsqueeze(-1)).squeeze(1)
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Return logits [B, classes] of embeddings [B, d_model]."""
+        logits: Tensor = self.classifier(self.dropout(embedding))
+        return logits
+
+    def _place(self, token_mask: Tensor) -> Tensor:
+        # where in the sign a token stands, from 0 to 1, as six waves: the same sign made slowly keeps its positions
+        used = token_mask.to(torch.float32).sum(1, keepdim=True)  # (B, 1)
+        k = torch.arange(token_mask.shape[1], device=token_mask.device, dtype=torch.float32)
+        waves = 2.0 ** torch.arange(6, device=token_mask.device, dtype=torch.float32) * torch.pi / 2
+        angle = ((k + 0.5) / used).unsqueeze(-1) * waves  # (B, K, 6)
+        return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return how many trained numbers a model has."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
