@@ -1,6 +1,6 @@
 """SignFlow's architecture: raw landmarks in, one logit per sign out.
 
-landmarks (B, T, 225) ─ normalise ─> (B, T, 75, 10) ─ SpatialLandmarkEncoder ─> (B, T, S)
+landmarks (B, T, 225) ─ normalise ─> (B, T, 10, 75) ─ SpatialLandmarkEncoder ─> (B, T, frame)
     ─ TemporalConvPooling ─> (B, 64, D) ─ transformer ─> (B, 64, D) ─ masked mean ─> logits (B, classes)
 
 Everything a sequence needs before it is understood (missing landmarks, centring, scaling, velocities) happens inside
@@ -37,6 +37,8 @@ FEATURES: Final = 10
 
 _LARGEST = 1e5  # beyond any camera's coordinates; a comparison with it also sorts out NaN and inf
 _FARTHEST = 8.0  # shoulder widths; a landmark farther off is a tracking failure
+_VELOCITY = 4.0  # brings a sign's typical speed, a quarter shoulder width per frame, to one
+_HANDS = (LEFT_HAND, RIGHT_HAND)
 _SMALLEST = 1e-3  # of the image; keeps a collapsed shoulder line or hand from dividing by zero
 
 
@@ -49,7 +51,11 @@ class SignFlowConfig:
     classes
         Number of signs.
     spatial
-        Channels per landmark after each graph convolution; the second is also the width of a frame.
+        Channels per landmark after each of the two graph convolutions.
+    pools
+        Weighted means over the landmarks that a frame is summed up in.
+    frame
+        Width of a frame's vector.
     d_model, heads, layers, feedforward
         The temporal transformer's dimensions.
     dilations
@@ -62,6 +68,8 @@ class SignFlowConfig:
 
     classes: int = 32
     spatial: tuple[int, int] = (128, 256)
+    pools: int = 8
+    frame: int = 256
     d_model: int = 192
     heads: int = 6
     layers: int = 4
@@ -72,9 +80,9 @@ class SignFlowConfig:
 
 
 SIZES: Final[dict[str, SignFlowConfig]] = {
-    "small": SignFlowConfig(spatial=(16, 64), d_model=96, heads=4, layers=2, feedforward=192),
-    "base": SignFlowConfig(spatial=(64, 128), d_model=192, heads=6, layers=4, feedforward=768),
-    "large": SignFlowConfig(spatial=(128, 256), d_model=384, heads=8, layers=6, feedforward=1536),
+    "small": SignFlowConfig(spatial=(16, 32), frame=64, d_model=96, heads=4, layers=2, feedforward=192),
+    "base": SignFlowConfig(spatial=(64, 128), frame=192, d_model=192, heads=6, layers=4, feedforward=768),
+    "large": SignFlowConfig(spatial=(128, 256), frame=256, d_model=384, heads=8, layers=6, feedforward=1536),
 }
 """Laptops and CI; the product's baseline dimensions; the product's large dimensions."""
 
@@ -116,10 +124,12 @@ class LandmarkFeatures(nn.Module):
     """
 
     mirror: Tensor
+    flip: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mirror", torch.from_numpy(MIRROR.copy()), persistent=False)
+        self.register_buffer("flip", torch.tensor([[-1.0], [1.0], [1.0]]), persistent=False)
 
     def forward(self, landmarks: Tensor, mask: Tensor) -> Tensor:
         """Compute the features.
@@ -134,74 +144,71 @@ class LandmarkFeatures(nn.Module):
         Returns
         -------
         torch.Tensor
-            float32 [B, T, 75, 10].
+            float32 [B, T, 10, 75].
         """
-        raw = landmarks.unflatten(2, (LANDMARKS, AXES))  # (B, T, 75, 3)
-        usable = (raw.abs() < _LARGEST).all(-1, keepdim=True)
+        raw = landmarks.reshape(*landmarks.shape[:2], LANDMARKS, AXES).transpose(2, 3)  # (B, T, 3, 75)
+        usable = raw.abs() < _LARGEST
         points = torch.where(usable, raw, 0.0)
-        somewhere = (points != 0).any(-1, keepdim=True)
+        somewhere = (points != 0).any(2, keepdim=True)
         # a hand's wrist may rightly sit at the origin (wrist-centred recordings): a hand is there or not as a whole
-        there = torch.cat([somewhere[:, :, POSE], *(self._whole(somewhere[:, :, h]) for h in (LEFT_HAND, RIGHT_HAND))], 2)
-        present = (usable & there).to(points.dtype) * mask.unsqueeze(-1)  # (B, T, 75, 1)
+        hands = [somewhere[..., part].any(3, keepdim=True).expand_as(somewhere[..., part]) for part in _HANDS]
+        there = usable.all(2, keepdim=True) & torch.cat([somewhere[..., POSE], *hands], 3)
+        present = there.to(points.dtype) * mask.unsqueeze(-1)  # (B, T, 1, 75)
 
-        left, right = points[:, :, LEFT_SHOULDER], points[:, :, RIGHT_SHOULDER]
-        shoulders = present[:, :, LEFT_SHOULDER] * present[:, :, RIGHT_SHOULDER]  # (B, T, 1)
+        left, right = points[..., LEFT_SHOULDER], points[..., RIGHT_SHOULDER]  # (B, T, 3)
+        shoulders = present[..., LEFT_SHOULDER] * present[..., RIGHT_SHOULDER]  # (B, T, 1)
         centre = _mean_over_frames((left + right) / 2, shoulders)  # (B, 1, 3)
         width = _mean_over_frames((left - right).square().sum(-1, keepdim=True).sqrt(), shoulders)
         width = torch.where(shoulders.sum(1, keepdim=True) > 0, width, 1.0).clamp(min=_SMALLEST)
-        body = self._scaled(points, centre, width) * present
+        body = self._bounded((points - centre.unsqueeze(3)) / width.unsqueeze(3)) * present
 
         # counts of frames are whole numbers: the comparison cannot tip by rounding
-        hands = [present[:, :, h.start].sum(1) for h in (LEFT_HAND, RIGHT_HAND)]  # (B, 1) each
-        left_handed = (hands[0] > hands[1])[:, :, None, None]
-        flip = torch.tensor([-1.0, 1.0, 1.0], dtype=body.dtype, device=body.device)
-        body = torch.where(left_handed, body[:, :, self.mirror] * flip, body)
-        present = torch.where(left_handed, present[:, :, self.mirror], present)
+        left_frames, right_frames = (present[..., part.start].sum(1) for part in _HANDS)  # (B, 1) each
+        left_handed = (left_frames > right_frames)[:, :, None, None]
+        body = torch.where(left_handed, body[..., self.mirror] * self.flip, body)
+        present = torch.where(left_handed, present[..., self.mirror], present)
 
-        local = [body[:, :, POSE] - body[:, :, NOSE : NOSE + 1], *(self._hand(body, present, h) for h in (LEFT_HAND, RIGHT_HAND))]
-        # one whole frame is put in front, and the last one cut off: slicing T - 1 frames would not export for T = 1
+        local = [body[..., POSE] - body[..., NOSE : NOSE + 1], *(self._hand(body, present, part) for part in _HANDS)]
+        # one empty frame is put in front and the last one cut off: slicing T - 1 frames would not export for T = 1
         before, before_present = (F.pad(x, (0, 0, 0, 0, 1, 0))[:, : body.shape[1]] for x in (body, present))
-        velocity = (body - before) * present * before_present
-        return torch.cat([body, torch.cat(local, 2) * present, velocity * 4, present], dim=-1)
+        velocity = (body - before) * (present * before_present * _VELOCITY)
+        return torch.cat([body, torch.cat(local, 3) * present, velocity, present], dim=2)
 
     @staticmethod
-    def _whole(part: Tensor) -> Tensor:
-        return part.any(2, keepdim=True).expand_as(part)
+    def _bounded(points: Tensor) -> Tensor:
+        return points.clamp(-_FARTHEST, _FARTHEST)
 
-    @staticmethod
-    def _scaled(points: Tensor, centre: Tensor, size: Tensor) -> Tensor:
-        return ((points - centre.unsqueeze(2)) / size.unsqueeze(2)).clamp(-_FARTHEST, _FARTHEST)
-
-    @staticmethod
-    def _hand(body: Tensor, present: Tensor, part: slice) -> Tensor:
-        hand = body[:, :, part] - body[:, :, part.start : part.start + 1]  # (B, T, 21, 3)
-        reach = hand.square().sum(-1).mean(-1, keepdim=True).sqrt()
-        size = _mean_over_frames(reach, present[:, :, part.start]).clamp(min=_SMALLEST)
-        return (hand / size.unsqueeze(2)).clamp(-_FARTHEST, _FARTHEST)
+    def _hand(self, body: Tensor, present: Tensor, part: slice) -> Tensor:
+        hand = body[..., part] - body[..., part.start : part.start + 1]  # (B, T, 3, 21)
+        reach = hand.square().sum(2).mean(2, keepdim=True).sqrt()  # (B, T, 1)
+        size = _mean_over_frames(reach, present[..., part.start]).clamp(min=_SMALLEST)
+        return self._bounded(hand / size.unsqueeze(3))
 
 
 class GraphConvolution(nn.Module):
-    """Kipf & Welling's graph convolution over one fixed graph: A X W + b.
+    """Kipf & Welling's graph convolution over one fixed graph: W X A + b, landmarks last.
 
     Equal to torch-geometric's DenseGCNConv (a test says so), but the adjacency is normalised once instead of at each
-    call and multiplied on the narrower side, which halves the time of the first layer.
+    call, and multiplied while the features are still narrow, as one large product over all frames.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(inputs, outputs)
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs, 1))
+        nn.init.xavier_uniform_(self.weight)
 
     def forward(self, nodes: Tensor, adjacency: Tensor) -> Tensor:
-        """Map nodes [..., 75, inputs] to [..., 75, outputs]."""
-        mixed: Tensor = self.linear(adjacency @ nodes)
+        """Map nodes [..., inputs, 75] to [..., outputs, 75]; the adjacency [75, 75] is symmetric."""
+        mixed: Tensor = self.weight @ (nodes @ adjacency) + self.bias
         return mixed
 
 
 class SpatialLandmarkEncoder(nn.Module):
     """One vector per frame, by two graph convolutions over the anatomical graph.
 
-    A plain mean over landmarks would forget which finger moved. So each output channel has its own learned weight per
-    landmark, and a linear view of all features is added.
+    A plain mean over landmarks would forget which finger moved. So there are several weighted means with learned
+    weights, which start as the means over pose, left hand and right hand, and a linear view of all features is added.
     """
 
     adjacency: Tensor
@@ -210,21 +217,30 @@ class SpatialLandmarkEncoder(nn.Module):
         super().__init__()
         first, second = config.spatial
         self.register_buffer("adjacency", anatomical_adjacency(), persistent=False)
-        self.identity = nn.Parameter(torch.randn(LANDMARKS, first) * 0.1)
+        self.identity = nn.Parameter(torch.randn(first, LANDMARKS) * 0.1)
         self.first = GraphConvolution(FEATURES, first)
         self.second = GraphConvolution(first, second)
-        self.pool = nn.Parameter(torch.randn(LANDMARKS, second) / LANDMARKS**0.5)
-        self.skip = nn.Linear(LANDMARKS * FEATURES, second)
-        self.norm = nn.LayerNorm(second)
+        self.pool = nn.Parameter(self._parts(config.pools))
+        self.sum_up = nn.Linear(config.pools * second, config.frame)
+        self.skip = nn.Linear(LANDMARKS * FEATURES, config.frame)
+        self.norm = nn.LayerNorm(config.frame)
         self.dropout = nn.Dropout(config.dropout)
 
+    @staticmethod
+    def _parts(pools: int) -> Tensor:
+        weights = torch.randn(pools, LANDMARKS) / LANDMARKS**0.5
+        for row, part in zip(weights, (POSE, LEFT_HAND, RIGHT_HAND), strict=False):
+            row.zero_()
+            row[part] = 1 / (part.stop - part.start)
+        return weights
+
     def forward(self, features: Tensor) -> Tensor:
-        """Map features [B, T, 75, 10] to [B, T, spatial[1]]."""
-        nodes = F.relu(self.first(features, self.adjacency) + self.identity)  # (B, T, 75, first)
-        nodes = F.relu(self.second(nodes, self.adjacency))  # (B, T, 75, second)
-        frames = (nodes * self.pool).sum(2) + self.skip(self.dropout(features.flatten(2)))
-        normed: Tensor = self.norm(frames)
-        return normed
+        """Map features [B, T, 10, 75] to [B, T, frame]."""
+        nodes = F.relu(self.first(features, self.adjacency) + self.identity)  # (B, T, first, 75)
+        nodes = F.relu(self.second(nodes, self.adjacency))  # (B, T, second, 75)
+        frames = self.sum_up((nodes @ self.pool.T).flatten(2)) + self.skip(features.flatten(2))
+        out: Tensor = self.dropout(self.norm(frames))
+        return out
 
 
 class TemporalConvPooling(nn.Module):
@@ -234,7 +250,7 @@ class TemporalConvPooling(nn.Module):
         super().__init__()
         self.tokens = config.tokens
         width = config.d_model
-        self.enter = nn.Linear(config.spatial[1], width)
+        self.enter = nn.Linear(config.frame, width)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in config.dilations)
         self.convolutions = nn.ModuleList(nn.Conv1d(width, width, 3, padding=d, dilation=d) for d in config.dilations)
         self.dropout = nn.Dropout(config.dropout)
@@ -245,7 +261,7 @@ class TemporalConvPooling(nn.Module):
         Parameters
         ----------
         frames
-            float32 [B, T, spatial[1]].
+            float32 [B, T, frame].
         mask
             float32 [B, T, 1], one for real frames.
         lengths

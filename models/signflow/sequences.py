@@ -42,9 +42,9 @@ def as_frames(array: npt.NDArray[Any], *, max_frames: int = MAX_FRAMES) -> Frame
     """
     if array.dtype.kind not in "fiu":
         raise ValueError(f"expected an array of real numbers, got dtype {array.dtype}; send float32")
-    if array.ndim == 3 and array.shape[1:] == (LANDMARKS, AXES):
+    if array.shape[1:] == (LANDMARKS, AXES):
         array = array.reshape(len(array), WIDTH)
-    if array.ndim != 2 or array.shape[1] != WIDTH:
+    if array.shape[1:] != (WIDTH,):
         raise ValueError(
             f"expected frames of shape [T, {WIDTH}] or [T, {LANDMARKS}, {AXES}], got {list(array.shape)}; "
             "send 33 pose, 21 left-hand and 21 right-hand landmarks x (x, y, z) per frame"
