@@ -228,7 +228,7 @@ class SpatialLandmarkEncoder(nn.Module):
 
     @staticmethod
     def _parts(pools: int) -> Tensor:
-        weights = torch.randn(pools, LANDMARKS) / LANDMARKS**0.5
+        weights: Tensor = torch.randn(pools, LANDMARKS) / LANDMARKS**0.5
         for row, part in zip(weights, (POSE, LEFT_HAND, RIGHT_HAND), strict=False):
             row.zero_()
             row[part] = 1 / (part.stop - part.start)

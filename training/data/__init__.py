@@ -1,0 +1,1 @@
+"""Where training data comes from, whether it is sound, how it is split, and which data it was."""

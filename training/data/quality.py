@@ -1,0 +1,75 @@
+"""Whether recorded data is sound; every fault is reported by file and index, then skipped or refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from models.signflow.landmarks import WIDTH
+
+OnBad = Literal["skip", "refuse"]
+
+_NEVER_MORE_THAN = 20  # faults printed one by one
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with recorded data.
+
+    Attributes
+    ----------
+    file
+        Name of the file.
+    index
+        Which sequence of the file, from 0; None where the whole file is meant.
+    kind
+        A short name: "unreadable file", "missing array", "wrong width", "truncated", "empty sequence",
+        "nothing seen", "unknown label".
+    detail
+        What was expected and what came.
+    """
+
+    file: str
+    index: int | None
+    kind: str
+    detail: str
+
+    def __str__(self) -> str:
+        """Return the fault in one line."""
+        place = self.file if self.index is None else f"{self.file}[{self.index}]"
+        return f"{place}: {self.kind}: {self.detail}"
+
+
+class BadDataError(ValueError):
+    """Recorded data has faults and the caller asked to refuse it."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(f"{report(faults)}\nmend the data, or pass --on-bad skip to train on the rest")
+
+
+def sequence_fault(file: str, index: int, frames: npt.NDArray[Any]) -> Fault | None:
+    """Return what is wrong with one sequence of shape [T, width], or None."""
+    if frames.shape[1:] != (WIDTH,):
+        return Fault(file, index, "wrong width", f"expected {WIDTH} values per frame, got shape {list(frames.shape)}")
+    if len(frames) == 0:
+        return Fault(file, index, "empty sequence", "expected at least one frame, got none")
+    if not (np.isfinite(frames) & (frames != 0)).any():
+        return Fault(file, index, "nothing seen", "expected some landmarks, got only NaN or zeros")
+    return None
+
+
+def report(faults: Sequence[Fault]) -> str:
+    """Return a readable account of the faults: a count per kind, then each by file and index."""
+    if not faults:
+        return "no faults in the data"
+    kinds = ", ".join(f"{count} x {kind}" for kind, count in Counter(fault.kind for fault in faults).most_common())
+    lines = [f"{len(faults)} faults in the data ({kinds})", *(f"  {fault}" for fault in faults[:_NEVER_MORE_THAN])]
+    if len(faults) > _NEVER_MORE_THAN:
+        lines.append(f"  ... and {len(faults) - _NEVER_MORE_THAN} more")
+    return "\n".join(lines)

@@ -1,0 +1,163 @@
+"""Recorded sequences from ``.npz`` files.
+
+A file holds many sequences back to back: ``Xq`` int16 [225, frames] in thousandths, or ``X`` float [frames, 225];
+``len`` int [N], the frames of each; ``y`` str [N], the sign; and, where known, ``source``, ``group`` and ``seqid``
+str [N], who and what was recorded. Read without pickle.
+"""
+
+from __future__ import annotations
+
+import lzma
+import zipfile
+import zlib
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from models.signflow.landmarks import WIDTH
+from models.signflow.sequences import Frames
+from training.data.clips import Clips
+from training.data.quality import BadDataError, Fault, OnBad, sequence_fault
+
+SIGNER_FIELDS: Final = ("source", "group", "seqid")
+"""Fields that can tell signers apart, the broadest first."""
+
+UNLABELLED: Final = frozenset({"", "?", "trans", "unlabelled"})
+_UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+_THOUSANDTHS = 1000
+
+
+@dataclass
+class _Rows:
+    sequences: list[Frames] = field(default_factory=list)
+    signs: list[str] = field(default_factory=list)
+    signers: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def files(path: Path) -> list[Path]:
+    """Return the ``.npz`` files meant by a path: itself, or those directly in the folder, sorted.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    found = [path] if path.is_file() else sorted(path.glob("*.npz"))
+    if not found:
+        raise FileNotFoundError(f"expected an .npz file or a folder of them, found none at {path}")
+    return found
+
+
+def read(
+    path: Path, *, on_bad: OnBad = "skip", signs: Collection[str] | None = None, signer: str = "auto"
+) -> tuple[Clips, tuple[Fault, ...]]:
+    """Read labelled clips from a file or a folder.
+
+    Parameters
+    ----------
+    path
+        An ``.npz`` file, or a folder of them; the signs of several files are kept apart as ``file:sign``.
+    on_bad
+        Whether to leave bad data out or to refuse all of it.
+    signs
+        The signs known, if only these are allowed; others are faults.
+    signer
+        The field that tells signers apart; "auto" takes, per file, the broadest under which signs still recur.
+
+    Returns
+    -------
+    clips : Clips
+        What is sound.
+    faults : tuple of Fault
+        What was left out, by file and index.
+
+    Raises
+    ------
+    BadDataError
+        If `on_bad` is "refuse" and there is a fault, or if nothing sound is left.
+    FileNotFoundError
+        If there is no file.
+    """
+    rows = _Rows()
+    found = files(path)
+    for file in found:
+        _read_file(file, rows, signs, signer, prefix=f"{file.stem}:" if len(found) > 1 else "")
+    if (rows.faults and on_bad == "refuse") or not rows.sequences:
+        raise BadDataError(rows.faults)
+    names, labels = np.unique(np.array(rows.signs), return_inverse=True)
+    clips = Clips(
+        tuple(rows.sequences), labels.astype(np.int64), tuple(str(name) for name in names), np.array(rows.signers)
+    )
+    return clips, tuple(rows.faults)
+
+
+def _read_file(file: Path, rows: _Rows, known: Collection[str] | None, signer: str, prefix: str) -> None:
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except _UNREADABLE as error:
+        rows.faults.append(Fault(file.name, None, "unreadable file", f"expected a whole .npz file, got: {error}"))
+        return
+    missing = [name for name in ("len", "y") if name not in arrays] + ["Xq or X"] * (not {"Xq", "X"} & set(arrays))
+    if missing:
+        rows.faults.append(Fault(file.name, None, "missing array", f"expected {', '.join(missing)}, got {list(arrays)}"))
+        return
+    frames = arrays["Xq"].T if "Xq" in arrays else arrays["X"]
+    if frames.shape[1:] != (WIDTH,):
+        detail = f"expected {WIDTH} values per frame, got frames of shape {list(frames.shape)}"
+        rows.faults.append(Fault(file.name, None, "wrong width", detail))
+        return
+    if "Xq" in arrays:
+        frames = frames / np.float32(_THOUSANDTHS)
+    _read_sequences(file.name, frames.astype(np.float32), arrays, rows, known, signer, prefix)
+
+
+def _read_sequences(
+    name: str,
+    frames: npt.NDArray[np.float32],
+    arrays: dict[str, npt.NDArray[Any]],
+    rows: _Rows,
+    known: Collection[str] | None,
+    signer: str,
+    prefix: str,
+) -> None:
+    signs = arrays["y"].astype(str)
+    who = _signers(arrays, signs, signer)
+    stops = np.cumsum(arrays["len"])
+    for index, (start, stop) in enumerate(zip(stops - arrays["len"], stops, strict=True)):
+        sign = str(signs[index])
+        if sign.lower() in UNLABELLED or (known is not None and sign not in known):
+            fault: Fault | None = Fault(name, index, "unknown label", f"expected a known sign, got {sign!r}")
+        elif stop > len(frames):
+            fault = Fault(name, index, "truncated", f"expected frames up to {stop}, the file ends at {len(frames)}")
+        else:
+            fault = sequence_fault(name, index, frames[start:stop])
+        if fault is not None:
+            rows.faults.append(fault)
+            continue
+        rows.sequences.append(np.ascontiguousarray(frames[start:stop]))
+        rows.signs.append(prefix + sign)
+        rows.signers.append(prefix + str(who[index]))
+
+
+def _signers(arrays: dict[str, npt.NDArray[Any]], signs: npt.NDArray[np.str_], field_name: str) -> npt.NDArray[Any]:
+    if field_name != "auto":
+        if field_name not in arrays:
+            raise KeyError(f"expected a field among {sorted(arrays)} to tell signers apart, got {field_name!r}")
+        return arrays[field_name].astype(str)
+    for candidate in SIGNER_FIELDS:
+        if candidate in arrays and _recurs(signs, arrays[candidate]):
+            return arrays[candidate].astype(str)
+    return np.arange(len(signs)).astype(str)  # nobody knows: each clip is its own signer
+
+
+def _recurs(signs: npt.NDArray[np.str_], who: npt.NDArray[Any]) -> bool:
+    # a split by this field can teach and ask each sign only if two of its values show the sign
+    pairs = np.unique(np.stack([signs, who.astype(str)]), axis=1)
+    _, values_per_sign = np.unique(pairs[0], return_counts=True)
+    return bool((values_per_sign > 1).mean() > 0.9)
