@@ -1,0 +1,222 @@
+"""The fleet: the only code that speaks TorchServe's management API.
+
+Each call is followed by a look at what really runs. Registration is asynchronous, because a synchronous one holds up
+predictions for as long as a model loads; readiness is what describe says, because TorchServe's own /ping is content
+with workers that never loaded.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+
+from rollout.batching import Batching
+from rollout.declaration import Declared
+
+State = Literal["absent", "loading", "ready", "stuck"]
+LOG_TAIL_BYTES = 1_000_000
+FAILED_LOADS = 2  # one may be an accident of the machine; a second in a row is the archive's own
+WORKER_GAVE_UP = re.compile(r"Backend worker process died\.|Load model .* exception")
+
+
+class FleetError(RuntimeError):
+    """TorchServe did not do what it was asked to; the message says what came instead."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What describe says about one version.
+
+    Attributes
+    ----------
+    state
+        absent (not registered), loading (no worker ready), ready (at least one is), stuck (TorchServe has given up).
+    workers, ready_workers
+        How many workers there should be, and how many are ready.
+    pids
+        Process ids of the workers.
+    queued
+        Requests waiting.
+    """
+
+    state: State
+    workers: int = 0
+    ready_workers: int = 0
+    pids: tuple[int, ...] = ()
+    queued: int = 0
+
+
+class Fleet:
+    """One TorchServe, by its management socket."""
+
+    def __init__(self, socket: Path, batching: Batching, worker_log: Path) -> None:
+        self._batching = batching
+        self._worker_log = worker_log
+        self._http = httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://torchserve", timeout=httpx.Timeout(30.0)
+        )
+
+    def reachable(self) -> bool:
+        """Whether the management API answers."""
+        try:
+            return self._http.get("/models", timeout=2.0).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    def register(self, one: Declared) -> None:
+        """Register a version and start its workers, without waiting for them; nothing happens if it is there already.
+
+        Raises
+        ------
+        FleetError
+            When TorchServe refuses, or runs other values than the archive asks for.
+        httpx.TransportError
+            When TorchServe is gone.
+        """
+        if self._describe(one) is None:
+            answer = self._http.post(
+                "/models",
+                params={
+                    "url": one.archive.name,
+                    "model_name": one.model,
+                    "batch_size": one.serving.batch_size,
+                    "max_batch_delay": self._delay_ms(one),
+                    "initial_workers": one.serving.workers,
+                    "response_timeout": one.serving.response_timeout_s,
+                    "startup_timeout": one.serving.startup_timeout_s,
+                    "synchronous": "false",
+                },
+            )
+            if answer.is_error:
+                self.remove(one)  # a failed registration may stay behind without workers
+                raise FleetError(f"{one}: TorchServe refuses to register it: {_message(answer)}")
+        described = self._describe(one)
+        if described is None:
+            raise FleetError(f"{one}: registered, yet TorchServe does not know it. Is {one.archive.name} that version?")
+        self._compare(one, described)
+
+    def status(self, one: Declared) -> Status:
+        """Look at a version.
+
+        Raises
+        ------
+        httpx.TransportError
+            When TorchServe is gone.
+        """
+        described = self._describe(one)
+        if described is None:
+            return Status("absent")
+        workers = described.get("workers", [])
+        ready = sum(worker["status"] == "READY" for worker in workers)
+        return Status(
+            "ready" if ready else "loading",
+            workers=one.serving.workers,
+            ready_workers=ready,
+            pids=tuple(int(worker["pid"]) for worker in workers if int(worker.get("pid", -1)) > 0),
+            queued=int(described.get("jobQueueStatus", {}).get("pendingRequests", 0)),
+        )
+
+    def remove(self, one: Declared) -> None:
+        """Remove a version at once. Its traffic must have left: requests in its queue would never be answered."""
+        answer = self._http.delete(f"/models/{one.model}/{one.version}")
+        if answer.is_error and answer.status_code != httpx.codes.NOT_FOUND:
+            raise FleetError(f"{one}: TorchServe refuses to remove it: {_message(answer)}")
+
+    def drain_and_remove(self, one: Declared, in_flight: Callable[[], int], timeout_s: float) -> None:
+        """Wait until nothing is queued or running for a version whose traffic has been turned away, then remove it.
+
+        Parameters
+        ----------
+        in_flight
+            How many requests for this version the gateway still waits for; TorchServe counts only queued ones.
+
+        Raises
+        ------
+        FleetError
+            When requests are left after `timeout_s`; the version then stays.
+        """
+        end = time.monotonic() + timeout_s
+        while (waiting := in_flight() + self.status(one).queued) > 0:
+            if time.monotonic() > end:
+                raise FleetError(f"{one}: {waiting} requests still wait after {timeout_s:g} s: not removed.")
+            time.sleep(0.05)
+        self.remove(one)
+
+    def revive(self, one: Declared) -> None:
+        """Give a version new workers after TorchServe has given up restarting them, which it does for good."""
+        for workers in (0, one.serving.workers):
+            self._http.put(
+                f"/models/{one.model}/{one.version}", params={"min_worker": workers, "max_worker": workers}
+            ).raise_for_status()
+
+    def refusal(self, one: Declared, since: float) -> str | None:
+        """Say why a version's workers refuse to load, in their own words; None while it may still come.
+
+        Parameters
+        ----------
+        since
+            Where the worker log ended (`log_end`) when the version was registered.
+        """
+        lines = self._worker_lines(one, int(since))
+        ends = [number for number, line in enumerate(lines) if WORKER_GAVE_UP.search(line)]
+        if len(ends) < FAILED_LOADS * one.serving.workers:
+            return None
+        raised = [line for line in lines[ends[0] : ends[1]] if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
+        return raised[0] if raised else " / ".join(lines[ends[0] : ends[0] + 5])
+
+    def log_end(self) -> int:
+        """Return where the worker log ends now, in bytes."""
+        return self._worker_log.stat().st_size if self._worker_log.exists() else 0
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def _worker_lines(self, one: Declared, start: int) -> list[str]:
+        if not self._worker_log.exists():
+            return []
+        with self._worker_log.open("rb") as log:
+            size = log.seek(0, 2)
+            log.seek(max(start if start <= size else 0, size - LOG_TAIL_BYTES))
+            text = log.read().decode("utf-8", "replace")
+        mine = re.compile(rf"^\S+ \[\w+\] W-\d+-{re.escape(f'{one.model}_{one.version}')}-std(?:out|err) - (.*)$", re.M)
+        return mine.findall(text)
+
+    def _delay_ms(self, one: Declared) -> int:
+        return one.serving.max_batch_delay_ms or self._batching.delay_ms
+
+    def _describe(self, one: Declared) -> dict[str, Any] | None:
+        answer = self._http.get(f"/models/{one.model}/{one.version}")
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        if answer.is_error:
+            raise FleetError(f"{one}: TorchServe cannot describe it: {_message(answer)}")
+        described: dict[str, Any] = answer.json()[0]
+        return described
+
+    def _compare(self, one: Declared, described: dict[str, Any]) -> None:
+        asked = {
+            "batchSize": one.serving.batch_size,
+            "maxBatchDelay": self._delay_ms(one),
+            "minWorkers": one.serving.workers,
+            "responseTimeout": one.serving.response_timeout_s,
+            "startupTimeout": one.serving.startup_timeout_s,
+        }
+        wrong = [
+            f"{key} {described.get(key)} (asked: {value})"
+            for key, value in asked.items()
+            if described.get(key) != value
+        ]
+        if wrong:
+            raise FleetError(f"{one}: TorchServe runs other values than its archive asks for: {', '.join(wrong)}")
+
+
+def _message(answer: httpx.Response) -> str:
+    try:
+        return f"{answer.status_code} {answer.json()['message']}"
+    except (ValueError, KeyError, TypeError):
+        return f"{answer.status_code} {answer.text[:500]}"

@@ -1,0 +1,56 @@
+"""Serve archives on port 8080 until Ctrl-C.
+
+Examples::
+
+    python scripts/serve.py                                         # the newest version of each model in the store
+    python scripts/serve.py --archive archives/store/signflow-1.0.mar
+    MARINA_INFERENCE_PORT=9080 python scripts/serve.py
+
+Every other setting is an environment variable: see settings.example.env.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from archives.contract import ArchiveError
+from rollout import supervisor
+from rollout.declaration import DeclarationError, Declared, read_archive
+from rollout.gateway import GatewayError
+from rollout.torchserve import MissingProgramError
+from settings import Settings
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--archive", type=Path, action="append", default=[], metavar="FILE", help="serve this archive (repeatable)"
+    )
+    parser.add_argument("--sample", action="store_true", help="when ready, send a request and show the answer")
+    options = parser.parse_args()
+    settings = Settings()
+
+    def work() -> None:
+        supervisor.serve(settings, choose(settings, options.archive))
+
+    return supervisor.main_guarded(
+        work, ArchiveError, DeclarationError, GatewayError, MissingProgramError, supervisor.StartError
+    )
+
+
+def choose(settings: Settings, named: list[Path]) -> list[Declared]:
+    if named:
+        return [read_archive(path) for path in named]
+    if supervisor.crashed(settings):
+        supervisor.say("the last run did not stop by itself: restoring what it had declared")
+        return []
+    from archives.store import newest
+
+    found = newest(settings.archive_store)
+    if not found:
+        raise DeclarationError(f"There is no archive in {settings.archive_store}: build one (make train).")
+    return [read_archive(one.path) for one in found]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
