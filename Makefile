@@ -20,7 +20,9 @@ install: .venv/installed ## Make .venv and install the pinned packages
 	@echo "Installing into .venv (about 2 GB; a few minutes the first time) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --progress-bar on pip==26.3
-	@$(BIN)/pip install --quiet --progress-bar on --constraint constraints.txt $(GROUPS) --editable .
+	@$(BIN)/pip install --quiet --progress-bar on --constraint constraints.txt $(GROUPS)
+	@# The project is used in place: its root goes on the path of this environment.
+	@$(BIN)/python -c 'import os, pathlib, site; pathlib.Path(site.getsitepackages()[0], "marina.pth").write_text(os.getcwd())'
 	@touch $@
 
 nginx: ## Find nginx, or install it where that is allowed
@@ -50,7 +52,7 @@ load: install ## Locust against a running server; writes load-report.html
 
 lock: ## Rewrite constraints.txt from a fresh resolve
 	@rm -rf .venv.lock && $(PYTHON) -m venv .venv.lock && .venv.lock/bin/pip install --quiet pip==26.3 && .venv.lock/bin/pip install --quiet $(GROUPS)
-	@.venv.lock/bin/pip freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+cpu$$//' > constraints.txt && rm -rf .venv.lock
+	@.venv.lock/bin/pip freeze --exclude-editable --exclude pip | sed 's/+cpu$$//' > constraints.txt && rm -rf .venv.lock
 
 clean: ## Remove everything that was built, trained or recorded here
 	@rm -rf .venv .marina archives/store load-report.html

@@ -1,0 +1,1 @@
+"""The archive contract: what a `.mar` holds, how it proves itself, and the store of built ones."""

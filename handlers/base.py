@@ -1,0 +1,326 @@
+"""The path every request takes through a worker; a family says only what is particular to it.
+
+A family overrides three hooks: `Handler.decode` (one JSON object or array to one item), `Handler.prepare` (items to
+the graph's input arrays) and `Handler.phrase` (the graph's outputs to predictions). Everything else is here: content
+types, options, isolation of bad requests, splitting of failing batches, the self-check at load, and the answer's
+form. `handlers.errors` draws the path and its errors.
+
+Per batch this costs one pass over the requests to decode them, one forward pass per group of items, and one
+vectorised pass over the outputs; nothing is logged.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, NoReturn, TypeVar
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from archives.certificate import check_hashes, check_replay, read_cases
+from archives.contract import Contract, read_contract, read_json
+from handlers.engine import Engine, open_engine, threads
+from handlers.errors import InternalError, InvalidError, RequestError, TooLargeError
+from handlers.wire import JSON, NPY, Body, decode_json, decode_npy, describe, integer, media_type, unsupported
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Outputs = dict[str, NDArray[Any]]
+
+MAX_INSTANCES = 256
+"""Most instances one request may hold."""
+
+MAX_SESSION = 128
+"""Longest session key, in characters."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[Item]):
+    """One decoded request."""
+
+    items: list[Item]
+    many: bool
+    top_k: int
+    session: str | None
+    explain: bool
+
+
+class Handler(Generic[Item]):
+    """What TorchServe loads: one per worker process."""
+
+    content_types: tuple[str, ...] = (JSON, NPY)
+    """The content types this family reads."""
+
+    fields: frozenset[str] = frozenset()
+    """The JSON fields of one instance."""
+
+    default_top_k = 5
+
+    contract: Contract
+    engine: Engine
+
+    # ---- what a family says -------------------------------------------------------------------------------------
+
+    def decode(self, fields: dict[str, Any]) -> Item:
+        """Validate one instance and return it as an item; raises `InvalidError`."""
+        raise NotImplementedError(f"{type(self).__name__} must define decode")
+
+    def decode_array(self, array: NDArray[Any]) -> Item:
+        """Validate one `.npy` body and return it as an item; raises `InvalidError`."""
+        raise NotImplementedError(f"{type(self).__name__} must define decode_array to read {NPY}")
+
+    def prepare(self, items: Sequence[Item]) -> dict[str, NDArray[Any]]:
+        """Return the graph's inputs for a batch of items, the batch axis first."""
+        raise NotImplementedError(f"{type(self).__name__} must define prepare")
+
+    def phrase(self, outputs: Outputs, top_k: Sequence[int]) -> list[Any]:
+        """Return the predictions of every row of the outputs, given how many each row's caller asked for."""
+        raise NotImplementedError(f"{type(self).__name__} must define phrase")
+
+    def explain(self, item: Item) -> dict[str, Any]:
+        """Attribute one item's answer to its input; a model that cannot says so with an `InvalidError`."""
+        raise InvalidError("path", "/predictions/…", f"/explanations/…: {self.contract.model} explains no answers")
+
+    def size(self, item: Item) -> int:
+        """Return how much of a forward pass an item takes, in units of `pass_limit`."""
+        return 1
+
+    # ---- loading ------------------------------------------------------------------------------------------------
+
+    def initialize(self, context: Any) -> None:
+        """Prove the archive, then load it: hashes, engine, golden inputs (which also warm the engine up).
+
+        Raises
+        ------
+        ArchiveError
+            If any proof fails: the worker then refuses to serve and TorchServe never routes to it.
+        """
+        folder = Path(context.system_properties["model_dir"])
+        self._gpu: int | None = context.system_properties.get("gpu_id")
+        check_hashes(folder)
+        self.contract = read_contract(folder / "contract.json")
+        self.engine = open_engine(folder, self.contract, self._gpu)
+        cases = read_cases(folder / "certificate.npz")
+        tolerance = float(read_json(folder / "certificate.json")["tolerance"])
+        gap = check_replay(cases, self.engine.run, tolerance)
+        self.pass_limit = int((context.model_yaml_config.get("handler") or {}).get("pass_limit", 32))
+        logger.info(
+            "%s %s serves on %s, %d thread(s): %d golden inputs replayed, largest gap %.2g of %.2g in '%s'",
+            self.contract.model, self.contract.version, self.engine.name, threads(),
+            len(cases), gap.value, tolerance, gap.case,
+        )  # fmt: skip
+
+    # ---- answering ----------------------------------------------------------------------------------------------
+
+    def handle(self, data: Sequence[dict[str, Any]], context: Any) -> list[bytes]:
+        """Answer a batch of requests; each gets its own status, and none can spoil another's.
+
+        Parameters
+        ----------
+        data : sequence of dict
+            TorchServe's batch: one dict a request, its raw body under ``body``.
+        context
+            TorchServe's context, for headers and statuses.
+
+        Returns
+        -------
+        list of bytes
+            One JSON body per request, in order.
+        """
+        start = time.perf_counter()
+        headers = [_lower(context.get_all_request_header(index)) for index in range(len(data))]
+        calls = [self._decode(one, head) for one, head in zip(data, headers, strict=True)]
+        results = self._predict([call for call in calls if isinstance(call, Call)])
+        took_ms = round((time.perf_counter() - start) * 1e3, 3)
+        answers = []
+        for index, (call, head) in enumerate(zip(calls, headers, strict=True)):
+            result = next(results) if isinstance(call, Call) else call
+            request_id = head.get("x-request-id") or str(context.get_request_id(index))
+            context.set_response_content_type(index, JSON)
+            if isinstance(result, RequestError):
+                context.set_response_status(code=result.status, phrase=result.code, idx=index)
+                answers.append(orjson.dumps(result.body(request_id)))
+                continue
+            answer = {"model": self.contract.model, "version": self.contract.version, "request_id": request_id}
+            if isinstance(call, Call) and call.session is not None:
+                answer["session"] = call.session
+            answers.append(orjson.dumps({**answer, **result, "serving_ms": took_ms}))
+        return answers
+
+    def _decode(self, one: dict[str, Any], headers: dict[str, str]) -> Call[Item] | RequestError:
+        """Turn one request into a call, or into the error that answers it."""
+        try:
+            body = one.get("body", b"")
+            kind = media_type(headers.get("content-type", ""))
+            if kind not in self.content_types:
+                raise unsupported(headers.get("content-type", ""), self.content_types)
+            if coding := headers.get("content-encoding", "").lower().replace("identity", ""):
+                raise unsupported(f"{kind}, Content-Encoding: {coding}", self.content_types)
+            return self._decode_json(body, headers) if kind == JSON else self._decode_npy(body, headers)
+        except RequestError as error:
+            return error
+        except Exception:
+            logger.exception("decoding failed; the request is answered as our fault")
+            return InternalError()
+
+    def _decode_npy(self, body: Body, headers: dict[str, str]) -> Call[Item]:
+        item = self.decode_array(decode_npy(body))
+        return Call([item], False, self._top_k({}, headers), None, "explain" in headers)
+
+    def _decode_json(self, body: Body, headers: dict[str, str]) -> Call[Item]:
+        fields = decode_json(body)
+        many = "instances" in fields
+        own = frozenset({"instances"}) if many else self.fields
+        if unknown := sorted(set(fields) - own - {"top_k", "session"}):
+            allowed = ", ".join(sorted(own | {"top_k", "session"}))
+            raise InvalidError(unknown[0][:64], f"only the fields {allowed}", describe(fields[unknown[0]]))
+        session = fields.get("session")
+        if session is not None and not (isinstance(session, str) and 0 < len(session) <= MAX_SESSION):
+            raise InvalidError("session", f"a string of 1 to {MAX_SESSION} characters", describe(session))
+        items = self._instances(fields["instances"]) if many else [self.decode(fields)]
+        return Call(items, many, self._top_k(fields, headers), session, "explain" in headers)
+
+    def _instances(self, instances: Any) -> list[Item]:
+        if not isinstance(instances, list) or not instances:
+            raise InvalidError("instances", "a non-empty array of objects", describe(instances))
+        if len(instances) > MAX_INSTANCES:
+            raise TooLargeError(
+                f"{len(instances)} instances in one request: at most {MAX_INSTANCES} are answered; split it",
+                field="instances", expected=f"at most {MAX_INSTANCES}", received=str(len(instances)),
+            )  # fmt: skip
+        items = []
+        for index, instance in enumerate(instances):
+            if not isinstance(instance, dict):
+                raise InvalidError(f"instances[{index}]", "an object", describe(instance))
+            try:
+                items.append(self.decode(instance))
+            except InvalidError as error:
+                raise error.inside(f"instances[{index}]") from None
+        return items
+
+    def _top_k(self, fields: dict[str, Any], headers: dict[str, str]) -> int:
+        most = max(1, len(self.contract.labels))
+        asked = headers.get("x-top-k")
+        if asked is not None and "top_k" not in fields:
+            fields = {"top_k": int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else asked}
+        return integer(fields, "top_k", min(self.default_top_k, most), 1, most)
+
+    def _predict(self, calls: list[Call[Item]]) -> Iterator[dict[str, Any] | RequestError]:
+        """Yield each call's answer, in order, from as few forward passes as the items allow."""
+        items = [item for call in calls for item in call.items]
+        top_k = [call.top_k for call in calls for _ in call.items]
+        rows: list[Any] = [None] * len(items)
+        for group in self._groups(items):
+            self._forward(items, top_k, group, rows)
+        position = 0
+        for call in calls:
+            mine = rows[position : position + len(call.items)]
+            position += len(call.items)
+            if failed := next((row for row in mine if isinstance(row, RequestError)), None):
+                yield failed
+                continue
+            answer: dict[str, Any] = {"predictions": mine if call.many else mine[0]}
+            yield self._explained(call, answer) if call.explain else answer
+
+    def _groups(self, items: Sequence[Item]) -> Iterator[list[int]]:
+        """Yield the items' indices in groups whose padded size fits one forward pass, like with like."""
+        sizes = [self.size(item) for item in items]
+        group: list[int] = []
+        # Largest first, so the first member of a group is what the others are padded to.
+        for index in sorted(range(len(items)), key=lambda index: -sizes[index]):
+            if group and sizes[group[0]] * (len(group) + 1) > self.pass_limit:
+                yield group
+                group = []
+            group.append(index)
+        if group:
+            yield group
+
+    def _forward(self, items: Sequence[Item], top_k: Sequence[int], group: list[int], rows: list[Any]) -> None:
+        """Fill the rows of a group; when its pass fails, halve the group until the culprit is alone."""
+        try:
+            outputs = self.engine.run(self.prepare([items[index] for index in group]))
+            phrased = self.phrase(outputs, [top_k[index] for index in group])
+        except Exception as error:
+            if self._gpu is not None and _poisons_cuda(error):
+                _exit(error)
+            if len(group) == 1:
+                logger.exception("a request failed in the forward pass; it is answered as our fault")
+                rows[group[0]] = InternalError()
+                return
+            middle = len(group) // 2
+            self._forward(items, top_k, group[:middle], rows)
+            self._forward(items, top_k, group[middle:], rows)
+            return
+        finite = np.logical_and.reduce(
+            [np.isfinite(one).reshape(len(group), -1).all(axis=1) for one in outputs.values()]
+        )
+        for row, index in enumerate(group):
+            rows[index] = phrased[row] if finite[row] else InternalError()
+
+    def _explained(self, call: Call[Item], answer: dict[str, Any]) -> dict[str, Any] | RequestError:
+        try:
+            explanations = [self.explain(item) for item in call.items]
+        except RequestError as error:
+            return error
+        except Exception:
+            logger.exception("explaining failed; the request is answered as our fault")
+            return InternalError()
+        return {**answer, "explanations": explanations if call.many else explanations[0]}
+
+
+def top_labels(probabilities: NDArray[Any], labels: Sequence[str], top_k: Sequence[int]) -> list[list[dict[str, Any]]]:
+    """Return each row's most probable labels.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float, shape (rows, classes)
+    labels : sequence of str, length classes
+    top_k : sequence of int, length rows
+        How many labels each row's caller asked for.
+
+    Returns
+    -------
+    list of list of dict
+        ``{"label", "probability"}``, most probable first; ties keep the order of the classes.
+    """
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(top_k)]  # (rows, most)
+    best = np.take_along_axis(probabilities, order, axis=1)
+    return [
+        [{"label": labels[k], "probability": p} for k, p in zip(indices[:most], values[:most], strict=True)]
+        for indices, values, most in zip(order.tolist(), best.tolist(), top_k, strict=True)
+    ]
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Return probabilities along the last axis, in double precision.
+
+    Parameters
+    ----------
+    logits : ndarray of float, shape (..., classes)
+    """
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=-1, keepdims=True)
+    return probabilities
+
+
+def _lower(headers: dict[str, Any]) -> dict[str, str]:
+    """Return a request's headers under lower-case names; TorchServe keeps them as they were sent."""
+    return {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
+
+
+def _poisons_cuda(error: Exception) -> bool:
+    """Tell an error that leaves the CUDA context unusable from one that merely ran out of memory."""
+    text = str(error).lower()
+    return ("cuda" in text or "cublas" in text or "cudnn" in text) and "out of memory" not in text
+
+
+def _exit(error: Exception) -> NoReturn:
+    """End the worker: after such an error every later request on it would fail too. TorchServe starts a fresh one."""
+    logger.critical("unrecoverable CUDA error, ending this worker: %s", error)
+    logging.shutdown()
+    os._exit(1)

@@ -1,0 +1,118 @@
+"""The engines that run a graph: ONNX Runtime first, a `torch.export` program where that cannot load.
+
+Both take and give named numpy arrays. Threads come from ``OMP_NUM_THREADS``, which the supervisor sets so that
+workers x threads never exceed the cores.
+"""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archives.certificate import Arrays
+from archives.contract import ArchiveError, Contract
+
+logger = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """A loaded graph."""
+
+    name: str
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Compute every output for a batch of inputs."""
+        ...
+
+
+class OnnxEngine:
+    """A graph in ONNX Runtime: on the worker's GPU when it has one, else on the CPU.
+
+    Parameters
+    ----------
+    path : Path
+        The `.onnx` file.
+    contract : Contract
+        Whose inputs and outputs the graph must have.
+    gpu : int or None
+        CUDA device of this worker.
+    """
+
+    def __init__(self, path: Path, contract: Contract, gpu: int | None) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads()
+        options.inter_op_num_threads = 1
+        # A spinning thread pool takes the cores from TorchServe and the gateway between two batches.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        providers: list[Any] = ["CPUExecutionProvider"]
+        if gpu is not None and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            # TF32 would move the logits by more than the certificate tolerates.
+            providers.insert(0, ("CUDAExecutionProvider", {"device_id": gpu, "use_tf32": 0}))
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        found = ([node.name for node in self._session.get_inputs()], self._outputs)
+        promised = ([one.name for one in contract.inputs], [one.name for one in contract.outputs])
+        if found != promised:
+            raise ArchiveError(f"{path.name}: inputs and outputs {found}, contract.json promises {promised}")
+        self.name = f"onnxruntime {onnxruntime.__version__} {self._session.get_providers()[0]}"
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Compute every output for a batch of inputs."""
+        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+
+
+class TorchEngine:
+    """A `torch.export` program (`.pt2`); takes and gives what `OnnxEngine` does."""
+
+    def __init__(self, path: Path, contract: Contract, gpu: int | None) -> None:
+        import torch
+
+        torch.set_num_threads(threads())
+        self._torch = torch
+        self._device = torch.device("cpu" if gpu is None else f"cuda:{gpu}")
+        self._module = torch.export.load(path).module().to(self._device)
+        self._inputs = [one.name for one in contract.inputs]
+        self._outputs = [one.name for one in contract.outputs]
+        self.name = f"torch {torch.__version__} {self._device}"
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Compute every output for a batch of inputs."""
+        tensors = [self._torch.tensor(np.asarray(inputs[name]), device=self._device) for name in self._inputs]
+        with self._torch.inference_mode():
+            outputs = self._module(*tensors)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        return {name: output.cpu().numpy() for name, output in zip(self._outputs, outputs, strict=True)}
+
+
+def open_engine(folder: Path, contract: Contract, gpu: int | None) -> Engine:
+    """Load an unpacked archive's graph in the first engine that takes it, and say so when it is not the first.
+
+    Raises
+    ------
+    ArchiveError
+        If no engine loads it; the message quotes each engine's own reason.
+    """
+    refused = []
+    for kind, file in ((OnnxEngine, "model.onnx"), (TorchEngine, "model.pt2")):
+        if not (folder / file).exists():
+            refused.append(f"{file} is not in the archive")
+            continue
+        try:
+            return kind(folder / file, contract, gpu)
+        except ArchiveError:
+            raise
+        except Exception as error:  # each engine has exceptions of its own
+            refused.append(f"{file}: {type(error).__name__}: {error}")
+            logger.warning("%s does not load, trying the next engine: %s", file, error)
+    raise ArchiveError(f"no engine loads {contract.model} {contract.version}: " + "; ".join(refused))
+
+
+def threads() -> int:
+    """Return how many threads one worker may compute with (1 unless ``OMP_NUM_THREADS`` says more)."""
+    return max(1, int(os.environ.get("OMP_NUM_THREADS", "1")))

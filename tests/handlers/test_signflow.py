@@ -1,0 +1,217 @@
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from archives.store import unpack
+from handlers.signflow import SignFlowHandler
+from handlers.wire import JSON, NPY
+from models.signflow.landmarks import LANDMARKS, WIDTH
+from tests.handlers.context import Context
+from tests.signflow import bad_requests, frames_of, npy
+
+Answer = tuple[int, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def handler(signflow_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> SignFlowHandler:
+    folder = tmp_path_factory.mktemp("unpacked")
+    unpack(signflow_archive, folder)
+    loaded = SignFlowHandler()
+    loaded.initialize(Context(folder))
+    loaded.folder = folder
+    return loaded
+
+
+def ask(handler: SignFlowHandler, *requests: tuple[bytes, dict[str, str]]) -> list[Answer]:
+    context = Context(handler.folder, [headers for _, headers in requests])
+    bodies = handler.handle([{"body": bytearray(body)} for body, _ in requests], context)
+    assert context.content_types == [JSON] * len(requests)
+    return [(status, json.loads(body)) for status, body in zip(context.statuses, bodies, strict=True)]
+
+
+def as_json(value: Any, **headers: str) -> tuple[bytes, dict[str, str]]:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), {"Content-Type": JSON, **headers}
+
+
+def as_npy(array: np.ndarray, **headers: str) -> tuple[bytes, dict[str, str]]:
+    return npy(array), {"Content-Type": NPY, **headers}
+
+
+def test_an_answer_names_model_version_request_and_sorted_labels(handler: SignFlowHandler) -> None:
+    [(status, answer)] = ask(
+        handler, as_json({"frames": frames_of(20), "top_k": 3, "session": "s-1"}, **{"X-Request-Id": "r-1"})
+    )
+    assert status == 200
+    assert (answer["model"], answer["version"], answer["request_id"], answer["session"]) == (
+        "signflow",
+        "1.0",
+        "r-1",
+        "s-1",
+    )
+    probabilities = [one["probability"] for one in answer["predictions"]]
+    assert len(probabilities) == 3 and probabilities == sorted(probabilities, reverse=True)
+    assert {one["label"] for one in answer["predictions"]} <= set(handler.contract.labels)
+    assert answer["serving_ms"] > 0
+
+
+def test_all_ways_to_send_a_sequence_give_the_same_answer(handler: SignFlowHandler) -> None:
+    frames = frames_of(30)
+    cube = frames.reshape(-1, LANDMARKS, 3)
+    answers = ask(
+        handler,
+        as_json({"frames": frames}),
+        as_json({"frames": cube}),
+        as_npy(frames),
+        as_npy(cube),
+        as_npy(np.asfortranarray(frames.astype(np.float64))),
+        as_json({"frames": frames}, **{"Content-Type": "Application/JSON; charset=utf-8"}),
+    )
+    first = answers[0][1]["predictions"]
+    for status, answer in answers:
+        assert status == 200
+        assert [one["label"] for one in answer["predictions"]] == [one["label"] for one in first]
+        assert np.allclose(
+            [p["probability"] for p in answer["predictions"]], [p["probability"] for p in first], atol=1e-6
+        )
+
+
+def test_instances_are_answered_in_order(handler: SignFlowHandler) -> None:
+    sequences = [frames_of(length, seed=length) for length in (5, 60, 1, 33)]
+    [(_, many)] = ask(handler, as_json({"instances": [{"frames": one} for one in sequences], "top_k": 1}))
+    alone = [ask(handler, as_json({"frames": one, "top_k": 1}))[0][1]["predictions"] for one in sequences]
+    for together, single in zip(many["predictions"], alone, strict=True):
+        assert together[0]["label"] == single[0]["label"]
+        assert together[0]["probability"] == pytest.approx(single[0]["probability"], abs=1e-6)
+
+
+def test_null_is_a_missing_landmark(handler: SignFlowHandler) -> None:
+    frames = frames_of(10)
+    frames[3, 100] = np.nan
+    listed: list[list[float | None]] = frames.tolist()
+    listed[3][100] = None
+    (_, sent_null), (_, sent_nan) = ask(handler, as_json({"frames": listed}), as_npy(frames))
+    assert sent_null["predictions"] == sent_nan["predictions"]
+
+
+def test_top_k_travels_in_a_header_with_arrays(handler: SignFlowHandler) -> None:
+    [(status, answer)] = ask(handler, as_npy(frames_of(5), **{"x-top-k": "7"}))
+    assert status == 200 and len(answer["predictions"]) == 7
+
+
+def test_an_explanation_names_parts_and_quarters(handler: SignFlowHandler) -> None:
+    [(status, answer)] = ask(handler, as_npy(frames_of(40), explain="True"))
+    assert status == 200
+    assert set(answer["explanations"]["attributions"]) >= {"pose", "left_hand", "right_hand", "time_quarter_4"}
+    assert answer["explanations"]["label"] == answer["predictions"][0]["label"]
+
+
+BAD = bad_requests()
+
+
+def test_there_are_at_least_forty_kinds_of_bad_input() -> None:
+    assert len(BAD) >= 40
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_gets_its_own_status_and_says_what_was_expected(handler: SignFlowHandler, name: str) -> None:
+    bad = BAD[name]
+    [(status, answer)] = ask(handler, (bad.body, bad.headers))
+    assert status == bad.status, answer
+    error = answer["error"]
+    assert error["message"] and error["request_id"]
+    if status == 422:
+        assert error["field"].startswith(bad.field), error
+        assert error["expected"] and error["received"]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.one_of(st.integers(1, 90), st.sampled_from(sorted(BAD))), min_size=1, max_size=12))
+def test_bad_requests_never_change_a_neighbours_answer(handler: SignFlowHandler, mix: list[int | str]) -> None:
+    requests = [
+        as_npy(frames_of(one, seed=one)) if isinstance(one, int) else (BAD[one].body, BAD[one].headers) for one in mix
+    ]
+    for one, request, (status, answer) in zip(mix, requests, ask(handler, *requests), strict=True):
+        if isinstance(one, str):
+            assert status == BAD[one].status
+            continue
+        [(_, alone)] = ask(handler, request)
+        assert status == 200
+        for mine, single in zip(answer["predictions"], alone["predictions"], strict=True):
+            assert mine["label"] == single["label"]
+            assert mine["probability"] == pytest.approx(single["probability"], abs=1e-6)
+
+
+def test_a_failing_forward_pass_hurts_only_its_cause(handler: SignFlowHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = handler.engine.run
+
+    def fragile(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if 13 in inputs["lengths"]:
+            raise RuntimeError("kernel failed")
+        return run(inputs)
+
+    monkeypatch.setattr(handler.engine, "run", fragile)
+    lengths = [10, 11, 12, 13, 14, 15, 16]
+    answers = ask(handler, *(as_npy(frames_of(length)) for length in lengths))
+    assert [status for status, _ in answers] == [590 if length == 13 else 200 for length in lengths]
+    assert "kernel" not in json.dumps(answers[3][1])
+
+
+def test_an_answer_that_is_not_a_number_is_our_fault(handler: SignFlowHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = handler.engine.run
+
+    def poisoned(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        outputs = {name: array.copy() for name, array in run(inputs).items()}
+        outputs["logits"][inputs["lengths"] == 13] = np.nan
+        return outputs
+
+    monkeypatch.setattr(handler.engine, "run", poisoned)
+    answers = ask(handler, as_npy(frames_of(12)), as_npy(frames_of(13)), as_npy(frames_of(14)))
+    assert [status for status, _ in answers] == [200, 590, 200]
+
+
+def test_a_cuda_error_ends_the_worker(handler: SignFlowHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dead(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        raise RuntimeError("CUDA failure 700: an illegal memory access was encountered")
+
+    ended: list[int] = []
+
+    def exit_(code: int) -> None:
+        ended.append(code)
+        raise SystemExit(code)
+
+    monkeypatch.setattr(handler, "_gpu", 0)
+    monkeypatch.setattr(handler.engine, "run", dead)
+    monkeypatch.setattr("handlers.base.os._exit", exit_)
+    with pytest.raises(SystemExit):
+        ask(handler, as_npy(frames_of(3)))
+    assert ended == [1]
+
+
+def test_long_sequences_do_not_share_a_pass_beyond_the_limit(
+    handler: SignFlowHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[tuple[int, ...]] = []
+    run = handler.engine.run
+
+    def watched(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        shapes.append(inputs["landmarks"].shape)
+        return run(inputs)
+
+    monkeypatch.setattr(handler.engine, "run", watched)
+    ask(handler, *(as_npy(frames_of(length)) for length in (400, 30, 600, 30, 200, 30)))
+    assert all(rows * frames <= handler.pass_limit or rows == 1 for rows, frames, _ in shapes)
+    assert sum(rows for rows, _, _ in shapes) == 6 and len(shapes) < 6
+
+
+def test_frames_are_read_off_a_numpy_saved_file(handler: SignFlowHandler) -> None:
+    stream = io.BytesIO()
+    np.save(stream, np.zeros((4, WIDTH), np.float32) + 0.5)
+    [(status, _)] = ask(handler, (stream.getvalue(), {"content-type": NPY}))
+    assert status == 200
