@@ -114,7 +114,9 @@ def _retime(
     stretched = np.rint((end - begin + 1) * np.exp(rng.normal(0, how.speed, count)))
     longest = np.maximum(max_frames, lengths)
     new_lengths = np.clip(stretched, 1, longest).astype(np.int64)
-    place = np.arange(new_lengths.max()) / np.maximum(new_lengths - 1, 1)[:, None]  # (B, T'), 0 to 1 within the sequence
+    place = (
+        np.arange(new_lengths.max()) / np.maximum(new_lengths - 1, 1)[:, None]
+    )  # (B, T'), 0 to 1 within the sequence
     bend = rng.uniform(-how.warp, how.warp, (count, 1)) / np.pi
     place = np.clip(place + bend * np.sin(np.pi * place), 0, 1)
     at = np.clip(begin[:, None] + place * np.maximum(end - begin, 0)[:, None], 0, lengths[:, None] - 1)
@@ -164,7 +166,7 @@ def _move_camera(points: Batch, seen: npt.NDArray[np.bool_], how: Augmentation, 
     )
     size = np.exp(rng.normal(0, how.scale, (count, 1)) + rng.normal(0, 1, (count, 3)) * [how.aspect / 2] * [1, 1, 0])
     matrix = (_rotations(angles) * size[:, :, None]).astype(np.float32)
-    moved = np.einsum("btlj,bij->btli", points - centre, matrix, optimize=True) + centre
+    moved: Batch = np.einsum("btlj,bij->btli", points - centre, matrix, optimize=True) + centre
     if how.jitter:
         noise = rng.standard_normal(points.shape, dtype=np.float32)
         moved += noise * (how.jitter * height).astype(np.float32)[:, None, None, None]

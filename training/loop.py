@@ -5,8 +5,8 @@ objective (masked modelling or distillation is another objective), and a score t
 cosine, gradient clipping, mixed precision where there is a GPU, an exponential moving average (EMA) and stochastic
 weight averaging (SWA) of the weights, early stopping, and resuming.
 
-All chance in an epoch derives from (seed, epoch). So an epoch needs no memory of the ones before it but the weights, and
-a resumed run ends with the very numbers an uninterrupted one ends with.
+All chance in an epoch derives from (seed, epoch). So an epoch needs no memory of the ones before it but the weights,
+and a resumed run ends with the very numbers an uninterrupted one ends with.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def fit(
     watch
         Name of the metric that chooses the weights and stops early.
     on_epoch, on_step
-        Called after each epoch and each step.
+        Called after each epoch, those of a resumed run included, and after each step.
     resume
         Checkpoint file; continued from where it exists, written after each epoch.
     identity
@@ -160,6 +160,8 @@ def fit(
     fingerprint = {"schedule": asdict(schedule), **(identity or {})}
     if resume is not None and resume.exists():
         _restore(resume, fingerprint, model, optimizer, state)
+        for epoch in state.history:
+            on_epoch(epoch)
     total = schedule.epochs * steps_per_epoch
     for number in range(len(state.history), schedule.epochs):
         if _stopped(state, schedule):
@@ -183,7 +185,9 @@ def fit(
             on_step()
         mean_loss = float(torch.stack(losses).mean())
         if not math.isfinite(mean_loss):
-            raise FloatingPointError(f"expected a finite loss, got {mean_loss} in epoch {number + 1}; lower the learning rate")
+            raise FloatingPointError(
+                f"expected a finite loss, got {mean_loss} in epoch {number + 1}; lower the learning rate"
+            )
         if number >= schedule.epochs * (1 - schedule.swa):
             state.swa_count += 1
             state.swa = state.swa or _copy(model)
@@ -309,4 +313,6 @@ def _restore(
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     # as JSON would give them back: tuples as lists
-    return {k: _plain(v) if isinstance(v, Mapping) else list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+    return {
+        k: _plain(v) if isinstance(v, Mapping) else list(v) if isinstance(v, tuple) else v for k, v in values.items()
+    }

@@ -105,7 +105,9 @@ def _read_file(file: Path, rows: _Rows, known: Collection[str] | None, signer: s
         return
     missing = [name for name in ("len", "y") if name not in arrays] + ["Xq or X"] * (not {"Xq", "X"} & set(arrays))
     if missing:
-        rows.faults.append(Fault(file.name, None, "missing array", f"expected {', '.join(missing)}, got {list(arrays)}"))
+        rows.faults.append(
+            Fault(file.name, None, "missing array", f"expected {', '.join(missing)}, got {list(arrays)}")
+        )
         return
     frames = arrays["Xq"].T if "Xq" in arrays else arrays["X"]
     if frames.shape[1:] != (WIDTH,):
@@ -114,20 +116,9 @@ def _read_file(file: Path, rows: _Rows, known: Collection[str] | None, signer: s
         return
     if "Xq" in arrays:
         frames = frames / np.float32(_THOUSANDTHS)
-    _read_sequences(file.name, frames.astype(np.float32), arrays, rows, known, signer, prefix)
-
-
-def _read_sequences(
-    name: str,
-    frames: npt.NDArray[np.float32],
-    arrays: dict[str, npt.NDArray[Any]],
-    rows: _Rows,
-    known: Collection[str] | None,
-    signer: str,
-    prefix: str,
-) -> None:
+    frames = frames.astype(np.float32)
     signs = arrays["y"].astype(str)
-    who = _signers(arrays, signs, signer)
+    name, who = file.name, _signers(arrays, signs, signer)
     stops = np.cumsum(arrays["len"])
     for index, (start, stop) in enumerate(zip(stops - arrays["len"], stops, strict=True)):
         sign = str(signs[index])

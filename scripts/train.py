@@ -1,0 +1,71 @@
+"""Train a model and build its archive.
+
+    python scripts/train.py signflow --size small
+    python scripts/train.py signflow --size base --data recordings/common_signs.npz
+    python scripts/train.py signflow --help
+
+A family is found by its name: `training/FAMILY.py` says what its options are and how it is trained,
+`training/FAMILY_release.py` what its archive is made of. An interrupted run goes on from its last epoch.
+"""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from settings import Settings
+from training.data.quality import BadDataError
+
+
+def main(argv: list[str] | None = None) -> int:
+    settings = Settings()
+    families = sorted(path.name.removesuffix("_release.py") for path in Path("training").glob("*_release.py"))
+    parser = argparse.ArgumentParser(
+        prog="train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="family", required=True, metavar="FAMILY")
+    for family in families:
+        command = commands.add_parser(
+            family,
+            help=f"train {family}",
+            epilog=f"example: python scripts/train.py {family} --size small --epochs 12",
+        )
+        importlib.import_module(f"training.{family}").add_arguments(command)
+        command.add_argument("--version", help="version of the archive (default: one above the newest in the store)")
+        command.add_argument(
+            "--store", type=Path, default=settings.archive_store, help="folder of archives (default: %(default)s)"
+        )
+        command.add_argument("--no-archive", action="store_true", help="train and evaluate only")
+    arguments = parser.parse_args(argv)
+    console = Console(soft_wrap=True)
+    module = importlib.import_module(f"training.{arguments.family}")
+    try:
+        trained = module.train(module.from_arguments(arguments, settings.state_dir), console)
+    except (BadDataError, FileNotFoundError) as error:
+        console.print(str(error), style="red", highlight=False)
+        return 1
+    if arguments.no_archive:
+        return 0
+    from training.archive import build
+
+    version = arguments.version or next_version(arguments.store, arguments.family)
+    with console.status("exporting, certifying and packing the archive"):
+        release = importlib.import_module(f"training.{arguments.family}_release").release(trained, version)
+        built = build(release, arguments.store)
+    console.print(
+        f"built {built.path}\n  SHA-256 {built.sha256}\n  largest gap to the trained model {built.gap:.1e}",
+        highlight=False,
+    )
+    return 0
+
+
+def next_version(store: Path, model: str) -> str:
+    """Return the version one above the newest ``MODEL-X.Y.mar`` in a store; 1.0 in an empty one."""
+    numbers = [path.stem.removeprefix(f"{model}-").split(".")[0] for path in store.glob(f"{model}-*.mar")]
+    return f"{max((int(number) for number in numbers if number.isdigit()), default=0) + 1}.0"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

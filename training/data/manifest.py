@@ -1,0 +1,102 @@
+"""Which data it was: content hashes, in a layout DVC reads.
+
+A manifest is the list of files with size, MD5 (what DVC addresses content by) and SHA-256; its own SHA-256 names the
+data in an archive's provenance. `dvc_file` gives the text of a ``.dvc`` file, so that ``dvc push`` and ``dvc pull`` can
+move the data the manifest means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from training.data.clips import Clips
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file: its path below the data's root in POSIX form, size in bytes, and hashes in hex."""
+
+    path: str
+    size: int
+    md5: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files of a data set, sorted by path."""
+
+    name: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def sha256(self) -> str:
+        """One hash for all of it: of each file's path and SHA-256, in order."""
+        lines = "".join(f"{entry.sha256}  {entry.path}\n" for entry in self.entries)
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Return the manifest as JSON, the same text for the same data."""
+        content = {"name": self.name, "sha256": self.sha256, "files": [asdict(entry) for entry in self.entries]}
+        return json.dumps(content, indent=1, sort_keys=True) + "\n"
+
+    def dvc_file(self) -> str:
+        """Return the text of the ``.dvc`` file for this data.
+
+        A single file is addressed by its MD5, a folder by the MD5 of its listing, as DVC 3 does.
+        """
+        if len(self.entries) == 1:
+            digest, files = self.entries[0].md5, ""
+        else:
+            listing = json.dumps([{"md5": entry.md5, "relpath": entry.path} for entry in self.entries])
+            digest, files = (
+                f"{hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest()}.dir",
+                (f"\n  nfiles: {len(self.entries)}"),
+            )
+        size = sum(entry.size for entry in self.entries)
+        return f"outs:\n- md5: {digest}\n  size: {size}{files}\n  hash: md5\n  path: {self.name}\n"
+
+
+def of_files(files: Iterable[Path], root: Path) -> Manifest:
+    """Hash files.
+
+    Parameters
+    ----------
+    files
+        The files.
+    root
+        Their common folder, or the one file itself.
+    """
+    below = root.parent if root.is_file() else root
+    entries = [_entry(file.relative_to(below).as_posix(), _blocks(file)) for file in files]
+    return Manifest(root.name, tuple(sorted(entries, key=lambda entry: entry.path)))
+
+
+def of_clips(clips: Clips, name: str) -> Manifest:
+    """Hash clips that never were a file: signs, signers, labels, lengths and landmarks."""
+    head = json.dumps({"signs": clips.signs, "signers": clips.signers.tolist()}).encode()
+    arrays = (clips.labels.astype("<i8"), clips.lengths.astype("<i8"), *(s.astype("<f4") for s in clips.sequences))
+    return Manifest(name, (_entry(name, (head, *(np.ascontiguousarray(array).tobytes() for array in arrays))),))
+
+
+def _entry(path: str, blocks: Iterable[bytes]) -> Entry:
+    md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
+    for block in blocks:
+        md5.update(block)
+        sha256.update(block)
+        size += len(block)
+    return Entry(path, size, md5.hexdigest(), sha256.hexdigest())
+
+
+def _blocks(file: Path) -> Iterable[bytes]:
+    with file.open("rb") as opened:
+        while block := opened.read(_BLOCK):
+            yield block

@@ -1,0 +1,116 @@
+"""How good a classifier is: accuracy, top-5, F1 per sign, and whether its probabilities mean what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Probabilities = npt.NDArray[np.floating[Any]]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Report:
+    """An evaluation.
+
+    Attributes
+    ----------
+    count
+        Clips evaluated.
+    accuracy, top5
+        Shares of clips whose sign is the first, or among the first five.
+    macro_f1
+        Mean of `sign_f1` over the signs that occur.
+    calibration_error
+        Expected calibration error, see `calibration_error`.
+    sign_f1
+        F1 of each sign that occurs.
+    confusion
+        int64 [signs, signs], rows true, columns predicted.
+    """
+
+    count: int
+    accuracy: float
+    top5: float
+    macro_f1: float
+    calibration_error: float
+    sign_f1: dict[str, float]
+    confusion: npt.NDArray[np.int64]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The numbers by name."""
+        names = ("accuracy", "top5", "macro_f1", "calibration_error")
+        return {name: float(getattr(self, name)) for name in names}
+
+    def __str__(self) -> str:
+        """Return the evaluation as a few readable lines, the weakest signs first."""
+        weakest = sorted(self.sign_f1.items(), key=lambda item: item[1])
+        width = max(map(len, self.sign_f1))
+        head = (
+            f"{self.count} clips: accuracy {self.accuracy:.3f} · top-5 {self.top5:.3f} · macro-F1 {self.macro_f1:.3f} "
+            f"· calibration error {self.calibration_error:.3f}"
+        )
+        return "\n".join(
+            [head, "F1 per sign, the weakest first:", *(f"  {sign:<{width}}  {f1:.2f}" for sign, f1 in weakest)]
+        )
+
+
+def evaluate(probabilities: Probabilities, labels: Labels, signs: Sequence[str]) -> Report:
+    """Compare probabilities with the truth.
+
+    Parameters
+    ----------
+    probabilities
+        [N, signs], rows summing to one.
+    labels
+        int64 [N].
+    signs
+        Names.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to compare.
+    """
+    if len(labels) == 0:
+        raise ValueError("expected at least one clip to evaluate, got none; set more clips or signers aside")
+    predicted = probabilities.argmax(axis=1)
+    confusion = np.zeros((len(signs), len(signs)), dtype=np.int64)
+    np.add.at(confusion, (labels, predicted), 1)
+    hits, true, said = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    occurring = np.flatnonzero(true)
+    f1 = 2 * hits[occurring] / (true[occurring] + said[occurring])
+    better = (probabilities > probabilities[np.arange(len(labels)), labels][:, None]).sum(1)
+    return Report(
+        count=len(labels),
+        accuracy=float((predicted == labels).mean()),
+        top5=float((better < 5).mean()),
+        macro_f1=float(f1.mean()),
+        calibration_error=calibration_error(probabilities, labels),
+        sign_f1={signs[int(i)]: float(value) for i, value in zip(occurring, f1, strict=True)},
+        confusion=confusion,
+    )
+
+
+def calibration_error(probabilities: Probabilities, labels: Labels, bins: int = 15) -> float:
+    """Return the expected calibration error with bins of equal width (Guo et al., 2017).
+
+    The mean gap between how sure the model is of its first choice and how often that is right, weighted by clips.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sure_and_half_right = np.array([[1.0, 0.0], [1.0, 0.0]])
+    >>> calibration_error(sure_and_half_right, np.array([0, 1]))
+    0.5
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    bin_of = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    gap = np.bincount(bin_of, weights=confidence - right, minlength=bins)
+    return float(np.abs(gap).sum() / len(labels))

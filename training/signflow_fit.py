@@ -1,0 +1,191 @@
+"""Fitting SignFlow to clips: batches, objective, and what a fitted network thinks of sequences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from torch import Tensor, nn
+
+from models.signflow.network import SignFlow, configure, count_parameters
+from models.signflow.sequences import Frames, pad
+from training import evaluate, loop, progress, tracking
+from training.augment import Augmentation, augment
+from training.data.clips import Clips, Indices
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How SignFlow is trained.
+
+    Attributes
+    ----------
+    size
+        A name in ``models.signflow.network.SIZES``.
+    dropout
+        Probability, everywhere in the network.
+    batch_size
+        Clips per step.
+    label_smoothing
+        Probability given to all signs alike.
+    mixup
+        Both parameters of the beta distribution that mixes pairs; 0 switches it off. The vectors before the classifier
+        are mixed (Verma et al., 2019), because landmarks of two bodies do not add up to a third.
+    balance
+        0 shows signs as often as they were recorded, 1 all alike.
+    augmentation, schedule
+        See there.
+    """
+
+    size: str = "small"
+    dropout: float = 0.1
+    batch_size: int = 32
+    label_smoothing: float = 0.05
+    mixup: float = 0.2
+    balance: float = 0.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    schedule: loop.Schedule = field(default_factory=lambda: loop.Schedule(epochs=12))
+
+
+RECORDED = Recipe(
+    dropout=0.2,
+    label_smoothing=0.1,
+    schedule=loop.Schedule(epochs=60, ema_decay=0.995),
+)
+"""For recorded sequences, of which there are few."""
+
+Batch = tuple[Tensor, Tensor, Tensor, float]  # landmarks (B, T, 225), lengths (B,), labels (B,), mixing share
+
+
+def fit(
+    fitting: Clips,
+    validation: Clips | None,
+    recipe: Recipe,
+    *,
+    console: Console | None = None,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    on_epoch: tracking.OnEpoch = tracking.ignore,
+) -> tuple[SignFlow, loop.Fitted]:
+    """Fit a network to clips.
+
+    Parameters
+    ----------
+    fitting
+        What to learn from.
+    validation
+        Clips of other signers that choose the weights; None to train to the end.
+    recipe
+        How.
+    console
+        Where progress is shown.
+    device
+        "cpu" or "cuda".
+    checkpoint
+        File to resume from and to write to.
+    on_epoch
+        Called after each epoch.
+
+    Returns
+    -------
+    model : SignFlow
+        In eval mode, on the CPU.
+    fitted : training.loop.Fitted
+        Its weights and history.
+    """
+    console = console or Console(quiet=True)
+    loop.seed_everything(recipe.schedule.seed)
+    model = SignFlow(configure(recipe.size, len(fitting.signs), recipe.dropout)).to(device)
+    steps = math.ceil(len(fitting) / recipe.batch_size)
+    console.print(
+        f"SignFlow {recipe.size}: {count_parameters(model):,} parameters, {len(fitting.signs)} signs; "
+        f"{len(fitting)} clips to learn from, {len(validation) if validation else 0} to choose by"
+    )
+
+    def score(network: nn.Module) -> dict[str, float]:
+        assert validation is not None
+        return evaluate.evaluate(
+            probabilities(network, validation.sequences), validation.labels, validation.signs
+        ).metrics
+
+    with progress.display(console, recipe.schedule.epochs, steps) as shown:
+
+        def after(epoch: loop.Epoch) -> None:
+            shown.epoch(epoch)
+            on_epoch(epoch)
+
+        fitted = loop.fit(
+            model,
+            lambda number, rng: batches(fitting, recipe, rng, device),
+            lambda network, batch: objective(network, batch, recipe.label_smoothing),
+            recipe.schedule,
+            steps,
+            score=score if validation is not None else None,
+            on_epoch=after,
+            on_step=shown.step,
+            resume=checkpoint,
+            identity={"recipe": asdict(recipe)},
+        )
+    return model.cpu(), fitted
+
+
+def batches(clips: Clips, recipe: Recipe, rng: np.random.Generator, device: str = "cpu") -> Iterator[Batch]:
+    """Yield an epoch of augmented batches, clips of like length together."""
+    counts = np.bincount(clips.labels, minlength=len(clips.signs))
+    weight = counts[clips.labels] ** -float(recipe.balance)
+    order = (
+        rng.permutation(len(clips))
+        if recipe.balance == 0
+        else rng.choice(len(clips), len(clips), p=weight / weight.sum())
+    )
+    window = 8 * recipe.batch_size  # sorted only within windows, so that batches stay mixed
+    for start in range(0, len(order), window):
+        part = order[start : start + window]
+        part = part[np.argsort(clips.lengths[part], kind="stable")]
+        pieces = [part[i : i + recipe.batch_size] for i in range(0, len(part), recipe.batch_size)]
+        for index in rng.permutation(len(pieces)):
+            yield _batch(clips, rng.permutation(pieces[index]), recipe, rng, device)
+
+
+def _batch(clips: Clips, chosen: Indices, recipe: Recipe, rng: np.random.Generator, device: str) -> Batch:
+    landmarks, lengths = pad([np.nan_to_num(clips.sequences[i], nan=0.0, posinf=0.0, neginf=0.0) for i in chosen])
+    landmarks, lengths = augment(landmarks, lengths, recipe.augmentation, rng)
+    share = float(rng.beta(recipe.mixup, recipe.mixup)) if recipe.mixup else 1.0
+    tensors = (torch.from_numpy(array).to(device) for array in (landmarks, lengths, clips.labels[chosen]))
+    x, n, y = tensors
+    return x, n, y, share
+
+
+def objective(network: nn.Module, batch: Batch, label_smoothing: float) -> Tensor:
+    """Return the mean cross-entropy of a batch whose pairs are mixed before the classifier."""
+    assert isinstance(network, SignFlow)
+    landmarks, lengths, labels, share = batch
+    vectors = network.embed(landmarks, lengths)
+    logits = network.classify(share * vectors + (1 - share) * vectors.flip(0))
+    own = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    if share == 1.0:
+        return own
+    return share * own + (1 - share) * F.cross_entropy(logits, labels.flip(0), label_smoothing=label_smoothing)
+
+
+@torch.inference_mode()
+def probabilities(network: nn.Module, sequences: tuple[Frames, ...], batch_size: int = 64) -> npt.NDArray[np.float32]:
+    """Return what a network in eval mode thinks of sequences, float32 [N, signs]."""
+    device = next(network.parameters()).device
+    order = np.argsort([len(frames) for frames in sequences], kind="stable")
+    rows = []
+    for start in range(0, len(order), batch_size):
+        landmarks, lengths = pad([sequences[i] for i in order[start : start + batch_size]])
+        logits = network(torch.from_numpy(landmarks).to(device), torch.from_numpy(lengths).to(device))
+        rows.append(logits.float().softmax(-1).cpu().numpy())
+    shuffled = np.concatenate(rows)
+    out = np.empty_like(shuffled)
+    out[order] = shuffled
+    return out

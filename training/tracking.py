@@ -1,0 +1,119 @@
+"""Every run in MLflow: parameters, metrics per epoch, pictures, which data and which code.
+
+Local SQLite by default; a server where ``MLFLOW_TRACKING_URI`` names one. Show it with
+``mlflow ui --backend-store-uri sqlite:///.marina/mlflow.db``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.loop import Epoch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+OnEpoch = Callable[[Epoch], None]
+
+
+def ignore(epoch: Epoch) -> None:
+    """Take an epoch and do nothing with it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One MLflow run under way."""
+
+    client: Any
+    id: str
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Log an epoch's numbers."""
+        self.metrics(
+            {"loss": epoch.loss, "learning_rate": epoch.learning_rate, **_named("validation", epoch.metrics)},
+            epoch.number,
+        )
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log numbers."""
+        for name, value in values.items():
+            self.client.log_metric(self.id, name, float(value), step=step)
+
+    def figure(self, figure: Figure, name: str) -> None:
+        """Log a picture as a PNG."""
+        self.client.log_figure(self.id, figure, f"{name}.png")
+
+    def text(self, text: str, name: str) -> None:
+        """Log a text file."""
+        self.client.log_text(self.id, text, name)
+
+
+@contextmanager
+def run(family: str, home: Path, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
+    """Open a run; it ends as FINISHED, or as FAILED or KILLED when an exception or an interrupt leaves the block.
+
+    Parameters
+    ----------
+    family
+        Name of the experiment.
+    home
+        Folder of the local database and artifacts, used unless ``MLFLOW_TRACKING_URI`` is set.
+    params, tags
+        Logged at once.
+    """
+    with _quiet():
+        from mlflow import MlflowClient  # slow to import
+
+        uri = os.environ.get("MLFLOW_TRACKING_URI")
+        artifacts = None
+        if not uri:
+            home = home.resolve()
+            home.mkdir(parents=True, exist_ok=True)
+            uri, artifacts = f"sqlite:///{home / 'mlflow.db'}", (home / "mlflow").as_uri()
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name(family)
+        identifier = experiment.experiment_id if experiment else client.create_experiment(family, artifacts)
+        started = client.create_run(identifier, tags=dict(tags))
+        opened = Run(client, started.info.run_id)
+        for name, value in params.items():
+            client.log_param(opened.id, name, value)
+        status = "FAILED"
+        try:
+            yield opened
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            client.set_terminated(opened.id, status)
+
+
+def _named(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
+    return {f"{prefix}_{name}": value for name, value in values.items()}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # MLflow tells of its own libraries' deprecations and of each table it makes: nothing a person who trains can act on
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"mlflow|sqlalchemy|alembic")
+        warnings.filterwarnings("ignore", message=r".*noload.*")
+        import mlflow  # noqa: F401 - slow; and it sets its loggers' levels, so it comes first
+
+        loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
+        levels = [logger.level for logger in loggers]
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
