@@ -11,11 +11,10 @@ from training.signflow import Trained
 from training.signflow_release import release
 
 
-@pytest.fixture(scope="session")
-def trained() -> Trained:
-    """A small network as training would hand it over; its weights are random, which no test of the path minds."""
+def made_up(size: str = "small") -> Trained:
+    """Return a network as training would hand it over; its weights are random, which no test of the path minds."""
     torch.manual_seed(0)
-    config = configure("small", 32)
+    config = configure(size, 32)
     golden = [frames_of(length, seed=length) for length in (1, 2, 30, 64, 64, 90, 200)]
     golden[2][:, 99:162] = 0  # a missing left hand
     golden[3][5:9] = np.nan  # lost frames
@@ -27,10 +26,16 @@ def trained() -> Trained:
         reference=golden,
         reference_labels=np.arange(len(golden)),
         metrics={"accuracy": 0.03},
-        params={"size": "small"},
+        params={"size": size},
         data_manifest_sha256="0" * 64,
         mlflow_run_id="none",
     )
+
+
+@pytest.fixture(scope="session")
+def trained() -> Trained:
+    """A small network with random weights."""
+    return made_up()
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ from training.signflow import Trained
 DYNAMIC = {"landmarks": {0: "batch", 1: "time"}, "lengths": {0: "batch"}}
 
 SERVING = {
+    "minWorkers": 2,  # one answers while the other is restarted; the machine's cores are shared between them
+    "maxWorkers": 2,
     "batchSize": 32,
     "maxBatchDelay": 2,  # what stock TorchServe needs; the fleet asks for 0 where it sends when idle
     "responseTimeout": 30,
