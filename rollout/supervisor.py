@@ -111,7 +111,8 @@ class Supervisor:
             to_wake.setblocking(False)
             signal.set_wakeup_fd(to_wake.fileno())
             for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(signum, lambda number, _: self._signals.append(number))
+                if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:  # nohup keeps its promise
+                    signal.signal(signum, lambda number, _: self._signals.append(number))
             signal.signal(signal.SIGCHLD, lambda *_: None)  # wakes the loop when a child ends
             try:
                 self._load_declaration()

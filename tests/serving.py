@@ -219,7 +219,11 @@ def running(
 
 
 def archive(
-    folder: Path, model: str = "echo", version: str = "1.0", code: str = ECHO, config: Mapping[str, object] | None = None
+    folder: Path,
+    model: str = "echo",
+    version: str = "1.0",
+    code: str = ECHO,
+    config: Mapping[str, object] | None = None,
 ) -> Path:
     """Build a tiny archive around a handler's source code."""
     path = folder / f"{model}-{version}.mar"

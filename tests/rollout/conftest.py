@@ -1,0 +1,14 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.serving import Server, archive, running
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the tests that leave it as they found it: echo 1.0 (one worker) and echo 2.0."""
+    folder = tmp_path_factory.mktemp("archives")
+    archives = [archive(folder, version=version) for version in ("1.0", "2.0")]
+    with running(archives, {"request_timeout_s": 30, "body_timeout_s": 2, "job_queue_size": 8}) as server:
+        yield server

@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from rollout.declaration import Declaration, DeclarationError, Serving, read_archive
+from tests.serving import archive
+
+
+@pytest.fixture
+def declaration(tmp_path: Path) -> Declaration:
+    return Declaration(f"sqlite:///{tmp_path}/marina.db", tmp_path / "declared")
+
+
+def test_an_archive_says_how_it_wants_to_be_served(tmp_path: Path) -> None:
+    config = {"batchSize": 16, "maxBatchDelay": 5, "minWorkers": 2, "maxWorkers": 2, "startupTimeout": 30}
+    read = read_archive(archive(tmp_path, "m", "1.2", config=config))
+    assert (read.model, read.version) == ("m", "1.2")
+    assert read.serving == Serving(16, 5, 2, 120, 30)
+
+
+@pytest.mark.parametrize(
+    "config", [{"batchSize": 0}, {"minWorkers": "two"}, {"maxBatchDelay": -1}, {"batchSize": True}]
+)
+def test_a_model_config_that_means_nothing_is_refused_with_its_key(tmp_path: Path, config: dict[str, object]) -> None:
+    with pytest.raises(DeclarationError, match=next(iter(config))):
+        read_archive(archive(tmp_path, config=config))
+
+
+def test_a_name_that_is_no_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match="letters, digits"):
+        read_archive(archive(tmp_path, model="two words"))
+
+
+def test_what_was_declared_comes_back_after_the_file_is_gone(tmp_path: Path, declaration: Declaration) -> None:
+    path = archive(tmp_path)
+    declaration.replace([read_archive(path)])
+    path.unlink()
+    again = Declaration(f"sqlite:///{tmp_path}/marina.db", tmp_path / "declared")
+    (found,) = again.read()
+    assert (found.model, found.version, found.archive.parent) == ("echo", "1.0", tmp_path / "declared")
+    assert found.archive.exists()
+    for one in (declaration, again):
+        one.close()
+
+
+def test_a_declaration_replaces_the_last_one_and_its_copies(tmp_path: Path, declaration: Declaration) -> None:
+    for version in ("1.0", "2.0"):
+        declaration.replace([read_archive(archive(tmp_path, version=version))])
+    assert [one.version for one in declaration.read()] == ["2.0"]
+    assert len(list((tmp_path / "declared").glob("*.mar"))) == 1
+    declaration.close()
+
+
+def test_one_version_with_two_archives_is_refused(tmp_path: Path, declaration: Declaration) -> None:
+    (tmp_path / "other").mkdir()
+    twins = [read_archive(archive(tmp_path)), read_archive(archive(tmp_path / "other", config={"batchSize": 2}))]
+    with pytest.raises(DeclarationError, match="a version has one archive"):
+        declaration.replace(twins)
+    declaration.close()
+
+
+def test_a_copy_that_was_changed_is_not_served(tmp_path: Path, declaration: Declaration) -> None:
+    declaration.replace([read_archive(archive(tmp_path))])
+    (copy,) = (tmp_path / "declared").glob("*.mar")
+    archive(tmp_path / "declared", config={"batchSize": 2}).replace(copy)
+    with pytest.raises(DeclarationError, match="SHA-256"):
+        declaration.read()
+    declaration.close()
