@@ -98,7 +98,7 @@ def read(
 
 def _read_file(file: Path, rows: _Rows, known: Collection[str] | None, signer: str, prefix: str) -> None:
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except _UNREADABLE as error:
         rows.faults.append(Fault(file.name, None, "unreadable file", f"expected a whole .npz file, got: {error}"))

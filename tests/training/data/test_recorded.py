@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+
+from training.data.quality import BadDataError
+from training.data.recorded import read
+
+
+def arrays(count=6, frames=5, **changed):
+    rng = np.random.default_rng(0)
+    usual = {
+        "X": rng.normal(0.5, 0.1, (count * frames, 225)).astype(np.float32),
+        "len": np.full(count, frames, np.int32),
+        "y": np.array([f"sign{index % 2}" for index in range(count)]),
+        "source": np.array([f"person{index // 2}" for index in range(count)]),
+    }
+    return usual | changed
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(name="clips.npz", **content):
+        np.savez(tmp_path / name, **content)
+        return tmp_path / name
+
+    return written
+
+
+def kinds(faults):
+    return [(fault.file, fault.index, fault.kind) for fault in faults]
+
+
+def test_sound_data_is_read_whole(write):
+    content = arrays()
+    clips, faults = read(write(**content))
+    assert faults == ()
+    assert clips.signs == ("sign0", "sign1")
+    assert clips.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    np.testing.assert_array_equal(np.concatenate(clips.sequences), content["X"])
+
+
+def test_thousandths_are_read_as_coordinates(write):
+    content = arrays()
+    content["Xq"] = np.rint(content.pop("X").T * 1000).astype(np.int16)
+    clips, _ = read(write(**content))
+    np.testing.assert_allclose(np.concatenate(clips.sequences), content["Xq"].T / 1000, atol=1e-6)
+
+
+def test_an_empty_sequence_is_reported_by_index(write):
+    lengths = np.array([5, 5, 0, 10, 5, 5], np.int32)
+    clips, faults = read(write(**arrays(len=lengths)))
+    assert kinds(faults) == [("clips.npz", 2, "empty sequence")]
+    assert len(clips) == 5
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0])
+def test_a_sequence_that_shows_nothing_is_reported_by_index(write, value):
+    content = arrays()
+    content["X"][5:10] = value
+    _, faults = read(write(**content))
+    assert kinds(faults) == [("clips.npz", 1, "nothing seen")]
+
+
+def test_an_unknown_label_is_reported_by_index(write):
+    clips, faults = read(write(**arrays()), signs={"sign0"})
+    assert kinds(faults) == [("clips.npz", index, "unknown label") for index in (1, 3, 5)]
+    assert clips.signs == ("sign0",)
+
+
+def test_unlabelled_sequences_are_reported_by_index(write):
+    labels = np.array(["sign0", "sign1", "", "sign1", "unlabelled", "sign0"])
+    _, faults = read(write(**arrays(y=labels)))
+    assert [fault.index for fault in faults] == [2, 4]
+
+
+def test_sequences_beyond_the_last_frame_are_reported_as_truncated(write):
+    content = arrays()
+    content["X"] = content["X"][:22]
+    clips, faults = read(write(**content))
+    assert kinds(faults) == [("clips.npz", index, "truncated") for index in (4, 5)]
+    assert len(clips) == 4
+
+
+def test_a_wrong_width_is_reported_for_the_file(write):
+    write("a.npz", **arrays())
+    path = write("b.npz", **arrays(X=np.ones((30, 224), np.float32)))
+    clips, faults = read(path.parent)
+    assert kinds(faults) == [("b.npz", None, "wrong width")]
+    assert "224" in faults[0].detail
+    assert clips.signs == ("a:sign0", "a:sign1")
+
+
+def test_a_truncated_file_is_reported(write):
+    write("a.npz", **arrays())
+    path = write("b.npz", **arrays())
+    path.write_bytes(path.read_bytes()[:-500])
+    _, faults = read(path.parent)
+    assert kinds(faults) == [("b.npz", None, "unreadable file")]
+
+
+def test_a_damaged_file_is_reported(write):
+    write("a.npz", **arrays())
+    path = write("b.npz", **arrays())
+    content = bytearray(path.read_bytes())
+    content[1000:1100] = bytes(100)
+    path.write_bytes(content)
+    _, faults = read(path.parent)
+    assert kinds(faults) == [("b.npz", None, "unreadable file")]
+
+
+def test_a_file_with_pickled_objects_is_not_opened(write):
+    write("a.npz", **arrays())
+    path = write("b.npz", **arrays(y=np.array(["sign0", None] * 3, dtype=object)))
+    _, faults = read(path.parent)
+    assert kinds(faults) == [("b.npz", None, "unreadable file")]
+
+
+def test_a_file_without_labels_is_reported(write):
+    write("a.npz", **arrays())
+    content = arrays()
+    del content["y"]
+    _, faults = read(write("b.npz", **content).parent)
+    assert kinds(faults) == [("b.npz", None, "missing array")]
+
+
+def test_bad_data_is_refused_when_asked_with_every_fault_in_the_message(write):
+    content = arrays()
+    content["X"][5:10] = np.nan
+    with pytest.raises(BadDataError, match=r"clips.npz\[1\]: nothing seen"):
+        read(write(**content), on_bad="refuse")
+
+
+def test_data_with_nothing_sound_in_it_is_refused_even_when_skipping(write):
+    with pytest.raises(BadDataError):
+        read(write(**arrays(X=np.full((30, 225), np.nan, np.float32))))
+
+
+def test_a_path_without_data_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+        read(tmp_path)
+
+
+def test_signers_are_told_by_the_broadest_field_under_which_signs_recur(write):
+    one_source = np.full(6, "studio")
+    persons = np.array(["p0", "p0", "p1", "p1", "p2", "p2"])
+    clips, _ = read(write(**arrays(source=one_source, group=persons, seqid=np.arange(6).astype(str))))
+    assert clips.signers.tolist() == persons.tolist()
+
+
+def test_signers_are_told_by_the_field_asked_for(write):
+    clips, _ = read(write(**arrays(seqid=np.arange(6).astype(str))), signer="seqid")
+    assert len(set(clips.signers)) == 6
+    with pytest.raises(KeyError, match="camera"):
+        read(write(**arrays()), signer="camera")

@@ -1,0 +1,34 @@
+import pytest
+import torch
+
+from training import checkpoint
+
+
+def test_tensors_and_note_come_back(tmp_path):
+    path = tmp_path / "deep" / "run.safetensors"
+    checkpoint.write(path, {"a/b": torch.arange(3), "c": torch.tensor(1.5)}, {"epoch": 3, "scores": [0.5]})
+    tensors, note = checkpoint.read(path)
+    assert torch.equal(tensors["a/b"], torch.arange(3))
+    assert note == {"epoch": 3, "scores": [0.5]}
+    assert [file.name for file in path.parent.iterdir()] == ["run.safetensors"]
+
+
+def test_a_truncated_checkpoint_is_refused_with_advice(tmp_path):
+    path = tmp_path / "run.safetensors"
+    checkpoint.write(path, {"a": torch.arange(1000)}, {})
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(checkpoint.CheckpointError, match="delete it to start anew"):
+        checkpoint.read(path)
+
+
+def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "run.safetensors"
+    checkpoint.write(path, {"a": torch.arange(3)}, {"epoch": 1})
+
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.write(path, {"a": torch.arange(4)}, {"epoch": 2})
+    assert checkpoint.read(path)[1] == {"epoch": 1}
