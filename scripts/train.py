@@ -18,10 +18,12 @@ from rich.console import Console
 from settings import Settings
 from training.data.quality import BadDataError
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 def main(argv: list[str] | None = None) -> int:
     settings = Settings()
-    families = sorted(path.name.removesuffix("_release.py") for path in Path("training").glob("*_release.py"))
+    families = sorted(path.name.removesuffix("_release.py") for path in ROOT.glob("training/*_release.py"))
     parser = argparse.ArgumentParser(
         prog="train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -123,6 +123,8 @@ def train(options: TrainOptions, console: Console | None = None) -> Trained:
     params = _params(options, clips, len(fitting), len(validation), len(test))
     tags = {"git_commit": git_commit(), "data_manifest_sha256": data.sha256}
     checkpoint = _checkpoint(options, data.sha256)
+    if checkpoint.exists():
+        console.print("an interrupted run of this data and recipe is there: going on from its last epoch")
     with tracking.run("signflow", options.home, params, tags) as run:
         run.text(data.to_json(), "data/manifest.json")
         run.text(data.dvc_file(), f"data/{data.name}.dvc")

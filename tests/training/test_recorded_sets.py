@@ -1,0 +1,42 @@
+"""The recorded sets themselves, where they are at hand: ``MARINA_RECORDED_DATA`` names their folder."""
+
+import os
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from training.data import recorded, splits
+from training.signflow_crossval import cross_validate, markdown
+from training.signflow_fit import RECORDED
+
+FOLDER = os.environ.get("MARINA_RECORDED_DATA", "")
+pytestmark = pytest.mark.skipif(
+    not FOLDER, reason="no recorded data: set MARINA_RECORDED_DATA to the folder of its .npz files"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "clips", "signs", "signers"),
+    [
+        ("common_signs", 1749, 13, 61),
+        ("nsl_alphabet", 636, 49, 4),
+        ("wlasl50", 298, 50, 9),
+        ("vocab_by_source", 1860, 259, 102),
+    ],
+)
+def test_each_set_is_read_whole_and_split_by_what_tells_signers_apart(name, clips, signs, signers):
+    found, faults = recorded.read(Path(FOLDER) / f"{name}.npz")
+    assert len(found) == clips
+    assert len(found.signs) == signs
+    assert len(set(found.signers)) == signers
+    assert len(faults) == (name == "nsl_alphabet")
+    for train, test in splits.folds(found.signers, 4):
+        assert not set(found.signers[train]) & set(found.signers[test])
+
+
+@pytest.mark.slow
+def test_one_fold_of_unseen_signers_beats_the_plain_baseline():
+    result = cross_validate(Path(FOLDER) / "wlasl50.npz", RECORDED, 4, Console(quiet=True), only=[1])
+    assert result.mean("network", "accuracy") > 0.44 > result.mean("baseline", "accuracy")
+    assert "wlasl50" in markdown([result])

@@ -1,0 +1,138 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from models.signflow.sequences import pad
+from training import tracking
+from training.data.quality import BadDataError
+from training.data.synthetic import Synthesis, generate
+from training.signflow import Trained, TrainOptions, train
+from training.signflow_fit import Recipe
+
+ROOT = Path(__file__).resolve().parents[2]
+FEW = Synthesis(signs=4, signers=8, takes=2)
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def options(home, epochs=2, **changed):
+    recipe = Recipe(batch_size=16)
+    recipe = replace(recipe, schedule=replace(recipe.schedule, epochs=epochs))
+    return TrainOptions(home=home, recipe=recipe, synthesis=FEW, **changed)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def trained(home) -> Trained:
+    return train(options(home))
+
+
+def test_what_is_trained_is_ready_to_serve(trained):
+    assert not trained.model.training
+    assert {parameter.device.type for parameter in trained.model.parameters()} == {"cpu"}
+    assert trained.config == trained.model.config
+    assert len(trained.labels) == trained.config.classes == 4
+
+
+def test_golden_sequences_include_the_edge_cases(trained):
+    lengths = [len(frames) for frames in trained.golden]
+    assert 8 <= len(lengths) <= 16
+    assert min(lengths) == 1
+    assert max(lengths) > trained.config.tokens
+    assert any(np.isnan(frames).any() for frames in trained.golden)
+    assert any(not frames[:, 99:].any() for frames in trained.golden)
+    assert all(frames.dtype == np.float32 and frames.shape[1] == 225 for frames in trained.golden)
+
+
+def test_references_are_of_signers_never_trained_on(trained):
+    clips = generate(FEW)
+    signer_of = {frames.tobytes(): signer for frames, signer in zip(clips.sequences, clips.signers, strict=True)}
+    unseen = {signer_of[frames.tobytes()] for frames in trained.reference}
+    assert 0 < len(unseen) < len(set(clips.signers))
+    assert len(trained.reference) == len(trained.reference_labels) == trained.params["clips_test"]
+
+
+def test_the_run_is_in_mlflow_with_pictures_metrics_per_epoch_and_provenance(trained, home):
+    with tracking._quiet():
+        client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+        run = client.get_run(trained.mlflow_run_id)
+        files = {file.path for file in client.list_artifacts(run.info.run_id)}
+        losses = client.get_metric_history(run.info.run_id, "loss")
+    assert run.info.status == "FINISHED"
+    assert {"learning_curves.png", "confusion_matrix.png", "sign_f1.tsv", "data"} <= files
+    assert [metric.step for metric in losses] == [1, 2]
+    assert run.data.metrics["accuracy"] == trained.metrics["accuracy"]
+    assert run.data.params["schedule.epochs"] == "2"
+    assert run.data.tags["data_manifest_sha256"] == trained.data_manifest_sha256
+    assert run.data.tags["git_commit"]
+
+
+def test_equal_seeds_train_equal_models(trained, tmp_path):
+    again = train(options(tmp_path))
+    for name, tensor in again.model.state_dict().items():
+        assert torch.equal(tensor, trained.model.state_dict()[name]), name
+    assert again.metrics == trained.metrics
+
+
+def test_a_finished_run_leaves_no_checkpoint(trained, home):
+    assert list((home / "checkpoints").iterdir()) == []
+
+
+def test_recorded_data_is_trained_on_and_its_faults_are_skipped_or_refused(tmp_path):
+    clips = generate(FEW)
+    frames = np.concatenate(clips.sequences)
+    frames[: clips.lengths[0]] = np.nan
+    names = np.array(clips.signs)[clips.labels]
+    np.savez(tmp_path / "clips.npz", X=frames, len=clips.lengths, y=names, source=clips.signers)
+    recorded = options(tmp_path / "state", epochs=1, data=str(tmp_path / "clips.npz"))
+    found = train(recorded)
+    assert set(found.labels) == set(clips.signs)
+    assert sum(int(found.params[f"clips_{part}"]) for part in ("training", "validation", "test")) == len(clips) - 1
+    with pytest.raises(BadDataError, match=r"clips.npz\[0\]"):
+        train(replace(recorded, on_bad="refuse"))
+
+
+def test_a_single_frame_and_a_batch_are_answered_alike(trained):
+    landmarks, lengths = (torch.from_numpy(array) for array in pad(trained.golden))
+    with torch.inference_mode():
+        together = trained.model(landmarks, lengths)
+        for index, frames in enumerate(trained.golden):
+            alone = trained.model(torch.from_numpy(frames)[None], torch.tensor([len(frames)]))
+            torch.testing.assert_close(alone[0], together[index], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on_from_its_last_epoch(tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), "signflow", "--no-archive", "--epochs", "4"]
+    command += ["--signs", "4", "--signers", "8", "--takes", "6"]
+    environment = os.environ | {"MARINA_STATE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    first = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    checkpoints = tmp_path / "checkpoints"
+    while first.poll() is None and not (checkpoints.exists() and list(checkpoints.glob("*.safetensors"))):
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    assert first.wait() == -signal.SIGKILL
+    assert first.stdout is not None
+    first.stdout.close()
+    second = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stderr
+    assert "going on from its last epoch" in second.stdout
+    assert re.findall(r"epoch (\d)/4", second.stdout) == ["1", "2", "3", "4"]
+    assert second.stderr == ""
