@@ -33,7 +33,9 @@ def write(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, Any]) ->
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    whole = save({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, {_NOTE: json.dumps(note)})
+    whole = save(
+        {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, {_NOTE: json.dumps(note)}
+    )
     with unfinished.open("wb") as file:
         file.write(whole)
         file.flush()
