@@ -61,8 +61,12 @@ class Route:
             raise ValueError(f"{self.model}: no version has a weight above 0, so nothing would answer")
 
     def shares(self) -> list[tuple[str, str]]:
-        """Phrase the weights for ``split_clients``: percentages to two places, the last version takes the rest."""
+        """Phrase the weights for ``split_clients``: percentages to two places, the last version takes the rest.
+
+        A refused version's share goes to the others, as long as there are any.
+        """
         weighted = [(version, weight) for version, weight in self.versions if weight > 0]
+        weighted = [one for one in weighted if one[0] not in self.refused] or weighted
         total = sum(weight for _, weight in weighted)
         shares = [(version, f"{100 * weight / total:.2f}%") for version, weight in weighted[:-1]]
         return [share for share in shares if share[1] != "0.00%"] + [(weighted[-1][0], "*")]

@@ -329,3 +329,9 @@ def test_a_route_that_could_not_be_written_is_refused(model: str, versions: tupl
 def test_a_token_that_could_break_the_configuration_is_refused() -> None:
     with pytest.raises(ValidationError, match="bearer token"):
         Settings.model_validate({"inference_tokens": ['a";return 200;#']})
+
+
+def test_a_refused_versions_share_goes_to_the_others() -> None:
+    versions = (("1.0", 1.0), ("2.0", 3.0))
+    assert Route("m", versions, frozenset({"2.0"})).shares() == [("1.0", "*")]
+    assert Route("m", versions, frozenset({"1.0", "2.0"})).shares() == [("1.0", "25.00%"), ("2.0", "*")]
