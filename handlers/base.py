@@ -170,7 +170,7 @@ class Handler(Generic[Item]):
 
     def _decode_npy(self, body: Body, headers: dict[str, str]) -> Call[Item]:
         item = self.decode_array(decode_npy(body))
-        return Call([item], False, self._top_k({}, headers), None, "explain" in headers)
+        return Call([item], False, self._top_k({}, headers), None, headers.get("explain") == "True")
 
     def _decode_json(self, body: Body, headers: dict[str, str]) -> Call[Item]:
         fields = decode_json(body)
@@ -183,7 +183,7 @@ class Handler(Generic[Item]):
         if session is not None and not (isinstance(session, str) and 0 < len(session) <= MAX_SESSION):
             raise InvalidError("session", f"a string of 1 to {MAX_SESSION} characters", describe(session))
         items = self._instances(fields["instances"]) if many else [self.decode(fields)]
-        return Call(items, many, self._top_k(fields, headers), session, "explain" in headers)
+        return Call(items, many, self._top_k(fields, headers), session, headers.get("explain") == "True")
 
     def _instances(self, instances: Any) -> list[Item]:
         if not isinstance(instances, list) or not instances:
