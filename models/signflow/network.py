@@ -195,13 +195,13 @@ class GraphConvolution(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
-        self.bias = nn.Parameter(torch.zeros(outputs, 1))
+        self.bias = nn.Parameter(torch.zeros(outputs))
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, nodes: Tensor, adjacency: Tensor) -> Tensor:
-        """Map nodes [..., inputs, 75] to [..., outputs, 75]; the adjacency [75, 75] is symmetric."""
-        mixed: Tensor = self.weight @ (nodes @ adjacency) + self.bias
-        return mixed
+        """Map nodes [B, T, inputs, 75] to [B, T, outputs, 75]; the adjacency [75, 75] is symmetric."""
+        mixed = F.conv1d((nodes @ adjacency).flatten(0, 1), self.weight.unsqueeze(2), self.bias)
+        return mixed.reshape(*nodes.shape[:2], *mixed.shape[1:])
 
 
 class SpatialLandmarkEncoder(nn.Module):
