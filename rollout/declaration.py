@@ -136,10 +136,16 @@ class Declaration:
     def __init__(self, database_url: str, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._engine = sa.create_engine(database_url)
+        try:
+            self._engine = sa.create_engine(database_url)
+        except (sa.exc.SQLAlchemyError, ModuleNotFoundError) as error:
+            raise DeclarationError(f"MARINA_DATABASE_URL cannot be used: {error}") from error
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _sqlite_waits)
-        _Base.metadata.create_all(self._engine)
+        try:
+            _Base.metadata.create_all(self._engine)
+        except sa.exc.SQLAlchemyError as error:
+            raise DeclarationError(f"The database (MARINA_DATABASE_URL) cannot be used: {error}") from error
 
     def replace(self, archives: Iterable[Declared]) -> None:
         """Declare exactly these versions; whatever else was declared is not any more.

@@ -6,33 +6,26 @@ that children can be bound to its life by the kernel: however it ends, they end.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
-import psutil  # type: ignore[import-untyped]
 
 from rollout import batching, torchserve
 from rollout.declaration import Declaration, Declared
 from rollout.fleet import Fleet, FleetError
 from rollout.gateway import Gateway, Route
+from rollout.premises import StartError, check_ports, only_one, private_run_dir, say
 from rollout.torchserve import RunDir
 from settings import Settings, management_token
 
-PREFIX = "marina-"
-LONGEST_SOCKET_BYTES = 107
 TICK_S = 0.2
 WATCH_S = 1.0
 WATCH_WITH_GPUS_S = 15.0  # describe runs nvidia-smi once per worker there
@@ -44,15 +37,7 @@ FIRST_STARTS = 3
 JAVA_STOP_S = 8.0
 LARGEST_ACCESS_LOG_BYTES = 100 * 1024 * 1024
 
-
-class StartError(RuntimeError):
-    """The server cannot start; the message says why and what to do."""
-
-
-def say(text: str) -> None:
-    """Tell the operator something, with the time."""
-    with contextlib.suppress(OSError):  # a closed terminal is no reason to stop serving
-        print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+WhenReady = Callable[[Sequence[Declared]], None]
 
 
 @dataclass
@@ -95,13 +80,13 @@ class Supervisor:
         self._published: dict[str, dict[str, str]] | None = None
         self._signals: list[int] = []
 
-    def run(self, when_ready: Callable[[], None] = lambda: None) -> None:
+    def run(self, when_ready: WhenReady = lambda _: None) -> None:
         """Serve until SIGINT, SIGTERM or SIGHUP, then drain and leave nothing behind.
 
         Parameters
         ----------
         when_ready
-            Called once, when every declared version is ready (or has refused to load).
+            Called once, when every declared version is ready or has refused to load, with those that are ready.
         """
         if self._batching.notice:
             say(self._batching.notice)
@@ -122,7 +107,7 @@ class Supervisor:
                 self._stop()
                 signal.set_wakeup_fd(-1)
 
-    def _serve(self, wake: socket.socket, when_ready: Callable[[], None]) -> None:
+    def _serve(self, wake: socket.socket, when_ready: WhenReady) -> None:
         settled = False
         shown = time.monotonic()
         while not self._signals:
@@ -133,7 +118,7 @@ class Supervisor:
             if not settled and all(one.state in ("ready", "refused") for one in self._versions.values()):
                 settled = True
                 self._announce()
-                when_ready()
+                when_ready([one.declared for one in self._versions.values() if one.state == "ready"])
             elif not settled and time.monotonic() - shown > PROGRESS_S:
                 shown = time.monotonic()
                 waiting = [f"{one.declared} {one.state}" for one in self._versions.values() if one.state != "ready"]
@@ -359,110 +344,7 @@ def _after(wait_s: float) -> str:
     return f" in {wait_s:g} s" if wait_s else ""
 
 
-@contextlib.contextmanager
-def only_one(settings: Settings) -> Iterator[None]:
-    """Hold the state folder, so that one supervisor at a time works from it.
-
-    Raises
-    ------
-    StartError
-        When another one holds it.
-    """
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    with (settings.state_dir / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            pid = lock.read().strip()
-            raise StartError(
-                f"Marina already serves from {settings.state_dir} (process {pid}): stop it with `kill {pid}` or "
-                "Ctrl-C, or give this one its own MARINA_STATE_DIR and ports."
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-def check_ports(settings: Settings) -> None:
-    """Make sure that the three ports are free.
-
-    Raises
-    ------
-    StartError
-        Says who listens there and which setting to change.
-    """
-    for setting, host, port in (
-        ("MARINA_INFERENCE_PORT", settings.host, settings.inference_port),
-        ("MARINA_MANAGEMENT_PORT", settings.management_host, settings.management_port),
-        ("MARINA_METRICS_PORT", "127.0.0.1", settings.metrics_port),
-    ):
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                raise StartError(
-                    f"Port {port} of {host} cannot be used ({error.strerror}): {_listener(port)} Stop it, or set "
-                    f"{setting} to a free port."
-                ) from error
-
-
-def _listener(port: int) -> str:
-    try:
-        for connection in psutil.net_connections(kind="tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
-                words = " ".join(psutil.Process(connection.pid).cmdline())[:100]
-                return f"process {connection.pid} ({words}) listens there."
-    except psutil.Error:
-        pass
-    return "another user's process listens there."
-
-
-@contextlib.contextmanager
-def private_run_dir() -> Iterator[RunDir]:
-    """Make the private folder of this run, after removing those of runs that were killed; remove it at the end.
-
-    A run holds a lock on its folder. So another run knows that it is alive, and cleaners of temporary folders leave
-    it alone.
-    """
-    parent = Path(tempfile.gettempdir())
-    if len(str(parent / f"{PREFIX}12345678" / "t" / ".ts.sock.12345")) > LONGEST_SOCKET_BYTES:
-        parent = Path("/tmp")
-    remove_stale(parent)
-    path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        (path / "owner").write_text(str(os.getpid()))
-        yield RunDir(path)
-    finally:
-        for _ in range(20):  # a process just killed may still be letting go
-            shutil.rmtree(path, ignore_errors=True)
-            if not path.exists():
-                break
-            time.sleep(0.1)
-        os.close(descriptor)
-
-
-def remove_stale(parent: Path) -> None:
-    """Remove the run folders that killed supervisors of this user left behind."""
-    for path in parent.glob(f"{PREFIX}????????"):
-        with contextlib.suppress(OSError):
-            if path.is_symlink() or path.stat().st_uid != os.geteuid() or not (path / "owner").exists():
-                continue
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                say(f"removing what a killed run left: {path}")
-                shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(descriptor)
-
-
-def serve(settings: Settings, archives: Sequence[Declared], when_ready: Callable[[], None] = lambda: None) -> None:
+def serve(settings: Settings, archives: Sequence[Declared], when_ready: WhenReady = lambda _: None) -> None:
     """Declare `archives` and serve them until told to stop.
 
     After a run that did not end by itself (a crash, a power cut), what it had declared is restored when no archive
@@ -489,13 +371,3 @@ def serve(settings: Settings, archives: Sequence[Declared], when_ready: Callable
 def crashed(settings: Settings) -> bool:
     """Whether the last run from this state folder ended without stopping."""
     return (settings.state_dir / "running.json").exists()
-
-
-def main_guarded(work: Callable[[], None], *expected: type[Exception]) -> int:
-    """Run `work`; phrase an expected error as one sentence on stderr. Returns the exit status."""
-    try:
-        work()
-    except expected as error:
-        print(f"marina: {error}", file=sys.stderr)
-        return 1
-    return 0

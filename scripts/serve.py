@@ -11,12 +11,16 @@ Every other setting is an environment variable: see settings.example.env.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from archives.contract import ArchiveError
-from rollout import supervisor
+from rollout import sample, supervisor
 from rollout.declaration import DeclarationError, Declared, read_archive
 from rollout.gateway import GatewayError
+from rollout.premises import StartError, say
 from rollout.torchserve import MissingProgramError
 from settings import Settings
 
@@ -28,21 +32,30 @@ def main() -> int:
     )
     parser.add_argument("--sample", action="store_true", help="when ready, send a request and show the answer")
     options = parser.parse_args()
-    settings = Settings()
+    try:
+        settings = Settings()
 
-    def work() -> None:
-        supervisor.serve(settings, choose(settings, options.archive))
+        def when_ready(ready: Sequence[Declared]) -> None:
+            if options.sample:
+                print(sample.ask(settings, ready), flush=True)
 
-    return supervisor.main_guarded(
-        work, ArchiveError, DeclarationError, GatewayError, MissingProgramError, supervisor.StartError
-    )
+        supervisor.serve(settings, choose(settings, options.archive), when_ready)
+    except KeyboardInterrupt:  # before there was anything to stop
+        return 130
+    except ValidationError as error:
+        print(f"marina: a setting cannot be used (settings.example.env describes them all): {error}", file=sys.stderr)
+        return 1
+    except (ArchiveError, DeclarationError, GatewayError, MissingProgramError, StartError) as error:
+        print(f"marina: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def choose(settings: Settings, named: list[Path]) -> list[Declared]:
     if named:
         return [read_archive(path) for path in named]
     if supervisor.crashed(settings):
-        supervisor.say("the last run did not stop by itself: restoring what it had declared")
+        say("the last run did not stop by itself: restoring what it had declared")
         return []
     from archives.store import newest
 

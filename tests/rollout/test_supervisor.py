@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from rollout import supervisor
+from rollout.premises import remove_stale
 from tests.serving import ROOT, Server, archive, running
 
 
@@ -177,7 +177,7 @@ def test_folders_of_killed_runs_are_removed_and_those_of_living_ones_kept(tmp_pa
     descriptor = os.open(alive, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        supervisor.remove_stale(tmp_path)
+        remove_stale(tmp_path)
     finally:
         os.close(descriptor)
     assert (dead.exists(), alive.exists(), strange.exists()) == (False, True, True)
