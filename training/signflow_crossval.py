@@ -42,7 +42,7 @@ class Result:
         return float(np.mean([getattr(fold, who).metrics[metric] for fold in self.folds]))
 
 
-def recipe_for(recipe: Recipe, clips: int, seen: int = 30_000) -> Recipe:
+def recipe_for(recipe: Recipe, clips: int, seen: int = 20_000) -> Recipe:
     """Return the recipe with as many epochs as show about `seen` clips, between 24 and 80."""
     epochs = int(np.clip(round(seen / clips), 24, 80))
     return replace(recipe, schedule=replace(recipe.schedule, epochs=epochs))

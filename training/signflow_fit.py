@@ -57,7 +57,7 @@ class Recipe:
 RECORDED = Recipe(
     dropout=0.2,
     label_smoothing=0.1,
-    schedule=loop.Schedule(epochs=60, ema_decay=0.995),
+    schedule=loop.Schedule(epochs=60, ema_decay=0.995, patience=15),
 )
 """For recorded sequences, of which there are few."""
 
