@@ -8,6 +8,7 @@ reload.
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from rollout.torchserve import MissingProgramError, RunDir, end_with_parent
 from settings import ROOT, Settings
 
 TEMPLATE = ROOT / "deploy" / "gateway" / "nginx.conf.j2"
+MOST_OPEN_FILES = 8192
 ATTEMPTS = 5  # the most times one request is asked: three by nginx's own retries, two behind a killed worker
 
 
@@ -100,7 +102,7 @@ def render(settings: Settings, token: str, run_dir: RunDir, routes: Sequence[Rou
         run=run_dir.path,
         logs=settings.log_dir.resolve(),
         as_root=os.geteuid() == 0,
-        connections=4096,
+        open_files=min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], MOST_OPEN_FILES),
         attempt_ms=int(1000 * settings.request_timeout_s / ATTEMPTS),
         rate=f"{per_second:.0f}r/s" if per_second >= 1 else f"{max(1, round(per_second * 60))}r/m",
         inference_address=address(settings.host, settings.inference_port),
