@@ -29,7 +29,7 @@ nginx: ## Find nginx, or install it where that is allowed
 	@scripts/install_nginx.sh
 
 serve: install nginx ## Train and build where needed, then serve on 127.0.0.1:8080 until Ctrl-C
-	@$(BIN)/python scripts/bootstrap.py
+	@ls archives/store/*.mar >/dev/null 2>&1 || $(BIN)/python scripts/train.py signflow --size small
 	@exec $(BIN)/python scripts/serve.py --sample
 
 train: install ## Train the small sign-language model on generated data

@@ -104,7 +104,8 @@ async def drive(
     url: str, requests: Sequence[bytes], connections: int, seconds: float
 ) -> tuple[list[float], int, float]:
     """Keep connections busy; return latencies in seconds, the number of errors, and the time it took."""
-    host, port = urlsplit(url).hostname, urlsplit(url).port
+    parts = urlsplit(url)
+    host, port = parts.hostname or "127.0.0.1", parts.port or 80
     latencies: list[float] = []
     start = time.perf_counter()
     loop = asyncio.get_running_loop()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from archives.certificate import Case
+from archives.certificate import Arrays, Case
 from archives.contract import Contract, Tensor
 from models.signflow.landmarks import AXES, LANDMARKS, LEFT_HAND, RIGHT_HAND, WIDTH
 from models.signflow.sequences import MAX_FRAMES, Frames, pad
@@ -21,7 +21,6 @@ SERVING = {
     "minWorkers": 2,  # one answers while the other is restarted; the machine's cores are shared between them
     "maxWorkers": 2,
     "batchSize": 32,
-    "maxBatchDelay": 2,  # what stock TorchServe needs; the fleet asks for 0 where it sends when idle
     "responseTimeout": 30,
     "startupTimeout": 120,
     "jobQueueSize": 256,
@@ -105,7 +104,7 @@ def _logits(model: torch.nn.Module, sequences: list[Frames]) -> NDArray[np.float
     return logits
 
 
-def _reference(model: torch.nn.Module, sequences: list[Frames], labels: NDArray[np.int64]) -> dict[str, NDArray]:
+def _reference(model: torch.nn.Module, sequences: list[Frames], labels: NDArray[np.int64]) -> Arrays:
     """Return per held-out sequence what drift is measured on.
 
     Returns
