@@ -139,6 +139,7 @@ class Gateway:
         self._run_dir = run_dir
         self._token_hint = token_hint
         self._program = find_nginx(settings)
+        self._early_errors = _early_errors(self._program)
         self._config = run_dir.path / "nginx.conf"
         self.process: subprocess.Popen[bytes] | None = None
         (run_dir.path / "open").mkdir(exist_ok=True)
@@ -218,4 +219,11 @@ class Gateway:
         (self._run_dir.path / f"{gone}.json").unlink(missing_ok=True)
 
     def _command(self, config: Path) -> list[str]:
-        return [self._program, "-p", str(self._run_dir.path), "-c", str(config), "-e", "stderr"]
+        return [self._program, "-p", str(self._run_dir.path), "-c", str(config), *self._early_errors]
+
+
+def _early_errors(program: str) -> list[str]:
+    """Send what goes wrong before the configuration is read to stderr, where nginx can (1.19.5 and newer)."""
+    words = subprocess.run([program, "-v"], capture_output=True, text=True, check=False, timeout=60).stderr
+    found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", words)
+    return ["-e", "stderr"] if found and tuple(map(int, found.groups())) >= (1, 19, 5) else []

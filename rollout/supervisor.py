@@ -37,6 +37,8 @@ FIRST_STARTS = 3
 JAVA_STOP_S = 8.0
 LARGEST_ACCESS_LOG_BYTES = 100 * 1024 * 1024
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 WhenReady = Callable[[Sequence[Declared]], None]
 
 
@@ -90,6 +92,8 @@ class Supervisor:
         """
         if self._batching.notice:
             say(self._batching.notice)
+        if self._settings.host not in LOOPBACK and not self._settings.inference_tokens:
+            say(f"whoever reaches {self._settings.host} may send requests: set MARINA_INFERENCE_TOKENS to ask for one")
         wake, to_wake = socket.socketpair()
         with wake, to_wake:
             wake.setblocking(False)

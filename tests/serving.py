@@ -243,3 +243,12 @@ def archive(
         file.writestr("handler.py", code)
         file.writestr("model-config.yaml", json.dumps(settings))  # JSON is YAML
     return path
+
+
+if __name__ == "__main__":  # python -m tests.serving: an empty handler until Ctrl-C, to measure the floor of the stack
+    with tempfile.TemporaryDirectory() as place:
+        config = {"batchSize": 64, "minWorkers": 1, "maxWorkers": 1}
+        with running([archive(Path(place), "empty", code=EMPTY, config=config)], {"inference_port": 8080}) as floor:
+            print(f"{floor.url}/predictions/empty", flush=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                floor.process.wait()

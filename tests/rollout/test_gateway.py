@@ -2,7 +2,6 @@ import json
 import re
 import socket
 import subprocess
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -188,14 +187,21 @@ def test_a_full_queue_is_429_with_retry_after(server: Server) -> None:
 
 
 def test_batches_are_full_under_load_and_of_one_when_idle(server: Server) -> None:
-    def ask(_: int) -> int:
-        return int(httpx.post(f"{server.url}/predictions/echo/2.0", json={"sleep_s": 0.3}, timeout=60).json()["batch"])
+    def ask(sleep_s: float) -> int:
+        wish = {"sleep_s": sleep_s}
+        return int(httpx.post(f"{server.url}/predictions/echo/2.0", json=wish, timeout=60).json()["batch"])
 
-    with ThreadPoolExecutor(16) as pool:
-        threading.Thread(target=ask, args=(0,)).start()  # the worker is busy, so the rest meets in the queue
-        time.sleep(0.15)
-        assert max(pool.map(ask, range(8))) >= 7
-    assert [ask(0) for _ in range(3)] == [1, 1, 1]
+    largest = 0
+    for _ in range(5):  # on a busy machine the eight may not all arrive while the worker is held up
+        with ThreadPoolExecutor(9) as pool:
+            held = pool.submit(ask, 1.5)
+            time.sleep(0.3)
+            largest = max(largest, *pool.map(ask, [0.0] * 8))
+            assert held.result() == 1
+        if largest == 8:
+            break
+    assert largest == 8
+    assert [ask(0.0) for _ in range(3)] == [1, 1, 1]
 
 
 def test_workers_and_threads_do_not_exceed_the_cores_and_see_no_secret(server: Server) -> None:
