@@ -52,6 +52,7 @@ class OnnxEngine:
         options.log_severity_level = 3
         providers: list[Any] = ["CPUExecutionProvider"]
         if gpu is not None and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            onnxruntime.preload_dlls()  # CUDA and cuDNN as torch's packages brought them
             # TF32 would move the logits by more than the certificate tolerates.
             providers.insert(0, ("CUDAExecutionProvider", {"device_id": gpu, "use_tf32": 0}))
         self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
