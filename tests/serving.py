@@ -42,6 +42,8 @@ class Echo:
             if "kill" in wish and (wish["kill"] == "always" or self._first(wish["kill"])):
                 os.kill(os.getpid(), getattr(signal, wish.get("signal", "SIGKILL")))
                 time.sleep(60)
+            if "raise" in wish:
+                raise ValueError(wish["raise"])
             if "hang" in wish and self._first(wish["hang"]):
                 time.sleep(3600)
         time.sleep(max(wish.get("sleep_s", 0) for wish in wishes))

@@ -76,6 +76,11 @@ def test_a_handlers_fault_becomes_500_with_the_request_id(server: Server) -> Non
     assert (error_of(answer)["code"], error_of(answer)["request_id"]) == ("handler_fault", "q1")
 
 
+def test_a_handler_that_raises_is_no_full_queue(server: Server) -> None:
+    answer = httpx.post(f"{server.url}/predictions/echo/1.0", json={"raise": "bug"})
+    assert (answer.status_code, error_of(answer)["code"]) == (500, "handler_fault")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "headers", "status", "code"),
     [
