@@ -143,7 +143,8 @@ def _signers(arrays: dict[str, npt.NDArray[Any]], signs: npt.NDArray[np.str_], f
         return arrays[field_name].astype(str)
     for candidate in SIGNER_FIELDS:
         if candidate in arrays and _recurs(signs, arrays[candidate]):
-            return arrays[candidate].astype(str)
+            who = arrays[candidate].astype(str)
+            return _takes(signs, who) if candidate == "seqid" else who
     return np.arange(len(signs)).astype(str)  # nobody knows: each clip is its own signer
 
 
@@ -152,3 +153,15 @@ def _recurs(signs: npt.NDArray[np.str_], who: npt.NDArray[Any]) -> bool:
     pairs = np.unique(np.stack([signs, who.astype(str)]), axis=1)
     _, values_per_sign = np.unique(pairs[0], return_counts=True)
     return bool((values_per_sign > 1).mean() > 0.9)
+
+
+def _takes(signs: npt.NDArray[np.str_], ids: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
+    # ids only count one sign's takes: id 7 of one source is not id 7 of another; the first take, the second, ... are
+    order = sorted(range(len(signs)), key=lambda i: (signs[i], len(ids[i]), ids[i]))
+    takes = np.empty(len(signs), dtype="<U8")
+    number, last = 0, (None, None)
+    for i in order:
+        now = (signs[i], ids[i])
+        number = 0 if now[0] != last[0] else number + (now != last)
+        takes[i], last = f"take-{number}", now
+    return takes

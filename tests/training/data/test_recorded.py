@@ -151,3 +151,11 @@ def test_signers_are_told_by_the_field_asked_for(write):
     assert len(set(clips.signers)) == 6
     with pytest.raises(KeyError, match="camera"):
         read(write(**arrays()), signer="camera")
+
+
+def test_sequence_ids_are_told_apart_by_take_since_sources_count_differently(write):
+    one = np.full(6, "studio")
+    signs = np.array(["a", "a", "a", "b", "b", "b"])
+    ids = np.array(["10", "2", "7", "101", "33", "55"])
+    clips, _ = read(write(**arrays(y=signs, source=one, group=one, seqid=ids)))
+    assert clips.signers.tolist() == ["take-2", "take-0", "take-1", "take-2", "take-0", "take-1"]
