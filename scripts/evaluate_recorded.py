@@ -9,7 +9,6 @@ Prints the table of docs/experiments/recorded_data.md. The data is read in place
 import argparse
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -39,9 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     results = []
     for file in recorded.files(arguments.data):
         try:
-            results.append(
-                cross_validate(file, replace(RECORDED, size=arguments.size), arguments.folds, console, arguments.only)
-            )
+            results.append(cross_validate(file, arguments.size, arguments.folds, console, arguments.only))
         except BadDataError:
             console.print(f"{file.name} has no labelled sequence; left out", highlight=False)
     console.print(markdown(results), highlight=False, markup=False)

@@ -17,7 +17,7 @@ from rich.console import Console
 from training.data import recorded, splits
 from training.data.clips import Clips, Indices
 from training.evaluate import Report, evaluate
-from training.signflow_fit import Recipe, fit, probabilities
+from training.signflow_fit import RECORDED, SAME_SIGNERS, Recipe, fit, probabilities
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,27 @@ class Result:
         return float(np.mean([getattr(fold, who).metrics[metric] for fold in self.folds]))
 
 
-def recipe_for(recipe: Recipe, clips: int, seen: int = 20_000) -> Recipe:
-    """Return the recipe with as many epochs as show about `seen` clips, between 24 and 80."""
-    epochs = int(np.clip(round(seen / clips), 24, 80))
-    return replace(recipe, schedule=replace(recipe.schedule, epochs=epochs))
+def recipe_for(clips: Clips, size: str, seen: int = 20_000) -> Recipe:
+    """Return how to train on some clips.
+
+    Where only takes are held out, and every signer is known, `SAME_SIGNERS`; else `RECORDED`, with as many epochs as
+    show about `seen` clips, between 24 and 80.
+    """
+    if all(signer.startswith("take-") for signer in clips.signers.tolist()):
+        return replace(SAME_SIGNERS, size=size)
+    epochs = int(np.clip(round(seen / len(clips)), 24, 80))
+    return replace(RECORDED, size=size, schedule=replace(RECORDED.schedule, epochs=epochs))
 
 
-def cross_validate(file: Path, recipe: Recipe, folds: int, console: Console, only: Sequence[int] = ()) -> Result:
+def cross_validate(file: Path, size: str, folds: int, console: Console, only: Sequence[int] = ()) -> Result:
     """Train and test network and baseline on each fold.
 
     Parameters
     ----------
     file
         An ``.npz`` file of recorded sequences.
-    recipe
-        How the network is trained; the number of epochs follows from the number of clips.
+    size
+        The network's; `recipe_for` says how it is trained.
     folds
         How many.
     console
@@ -69,7 +75,7 @@ def cross_validate(file: Path, recipe: Recipe, folds: int, console: Console, onl
     for number, (train, test) in enumerate(splits.folds(clips.signers, folds)):
         if only and number not in only:
             continue
-        model, fitted = fit(clips.select(train), None, recipe_for(recipe, len(train)))
+        model, fitted = fit(clips.select(train), None, recipe_for(clips.select(train), size))
         answers = probabilities(model, clips.select(test).sequences)
         network = evaluate(answers, clips.labels[test], clips.signs)
         baseline = evaluate(_forest(clips, train, test), clips.labels[test], clips.signs)

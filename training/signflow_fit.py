@@ -59,7 +59,18 @@ RECORDED = Recipe(
     label_smoothing=0.1,
     schedule=loop.Schedule(epochs=60, ema_decay=0.995, patience=15),
 )
-"""For recorded sequences, of which there are few."""
+"""For recorded sequences, of which there are few, to be recognised from signers never seen."""
+
+SAME_SIGNERS = Recipe(
+    dropout=0.1,
+    mixup=0.0,
+    augmentation=Augmentation(
+        roll=0.1, yaw=0.15, scale=0.05, aspect=0.05, tilt=0.08, bodies=0.05,
+        speed=0.1, warp=0.2, crop=0.04, jitter=0.002, drop_hand=0.1, drop_frames=0.03, mirror=0.0,
+    ),
+    schedule=loop.Schedule(epochs=48, learning_rate=4e-3, ema_decay=0.995, patience=15),
+)  # fmt: skip
+"""For many signs with a few takes each, asked of the very signers who taught them: no other bodies to allow for."""
 
 Batch = tuple[Tensor, Tensor, Tensor, float]  # landmarks (B, T, 225), lengths (B,), labels (B,), mixing share
 

@@ -8,7 +8,6 @@ from rich.console import Console
 
 from training.data import recorded, splits
 from training.signflow_crossval import cross_validate, markdown
-from training.signflow_fit import RECORDED
 
 FOLDER = os.environ.get("MARINA_RECORDED_DATA", "")
 pytestmark = pytest.mark.skipif(
@@ -37,6 +36,6 @@ def test_each_set_is_read_whole_and_split_by_what_tells_signers_apart(name, clip
 
 @pytest.mark.slow
 def test_one_fold_of_unseen_signers_beats_the_plain_baseline():
-    result = cross_validate(Path(FOLDER) / "wlasl50.npz", RECORDED, 4, Console(quiet=True), only=[1])
+    result = cross_validate(Path(FOLDER) / "wlasl50.npz", "small", 4, Console(quiet=True), only=[1])
     assert result.mean("network", "accuracy") > 0.44 > result.mean("baseline", "accuracy")
     assert "wlasl50" in markdown([result])
