@@ -197,9 +197,9 @@ def running(
         with output.open("wb") as file:
             process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
         server = Server(
-            url=f"http://127.0.0.1:{ports[0]}",
-            management_url=f"http://127.0.0.1:{ports[1]}",
-            metrics_url=f"http://127.0.0.1:{ports[2]}",
+            url=f"http://127.0.0.1:{values['inference_port']}",
+            management_url=f"http://127.0.0.1:{values['management_port']}",
+            metrics_url=f"http://127.0.0.1:{values['metrics_port']}",
             token=str(values["management_token"]),
             state_dir=state_dir,
             temp_dir=temp_dir,
