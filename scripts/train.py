@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         command = commands.add_parser(
             family,
             help=f"train {family}",
-            epilog=f"example: python scripts/train.py {family} --size small --epochs 10",
+            epilog=f"example: python scripts/train.py {family} --size small --epochs 12",
         )
         importlib.import_module(f"training.{family}").add_arguments(command)
         command.add_argument("--version", help="version of the archive (default: one above the newest in the store)")

@@ -221,7 +221,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", default=SYNTHETIC, metavar="PATH", help='"synthetic" (default), an .npz file, or a folder of them'
     )
     parser.add_argument("--size", default=recipe.size, choices=SIZES, help="network size (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, help="passes over the data (default: 10 synthetic, 60 recorded)")
+    parser.add_argument("--epochs", type=int, help="passes over the data (default: 12 synthetic, 60 recorded)")
     parser.add_argument(
         "--batch-size", type=int, default=recipe.batch_size, help="clips per step (default: %(default)s)"
     )

@@ -51,7 +51,7 @@ class Recipe:
     mixup: float = 0.2
     balance: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
-    schedule: loop.Schedule = field(default_factory=lambda: loop.Schedule(epochs=10))
+    schedule: loop.Schedule = field(default_factory=lambda: loop.Schedule(epochs=12))
 
 
 RECORDED = Recipe(
