@@ -114,6 +114,9 @@ class Handler(Generic[Item]):
             self.contract.model, self.contract.version, self.engine.name, threads(),
             len(cases), gap.value, tolerance, gap.case,
         )  # fmt: skip
+        # TorchServe's worker prints two lines a batch at INFO, each waking the Java process; what they say (a time of
+        # receipt, a gauge that mixes versions) is in the gateway's access line, per request and version.
+        logging.getLogger().setLevel(logging.WARNING)
 
     # ---- answering ----------------------------------------------------------------------------------------------
 
@@ -135,7 +138,7 @@ class Handler(Generic[Item]):
         start = time.perf_counter()
         headers = [_lower(context.get_all_request_header(index)) for index in range(len(data))]
         calls = [self._decode(one, head) for one, head in zip(data, headers, strict=True)]
-        results = self._predict([call for call in calls if isinstance(call, Call)])
+        results = iter(self._predict([call for call in calls if isinstance(call, Call)]))
         took_ms = round((time.perf_counter() - start) * 1e3, 3)
         answers = []
         for index, (call, head) in enumerate(zip(calls, headers, strict=True)):
@@ -210,22 +213,22 @@ class Handler(Generic[Item]):
             fields = {"top_k": int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else asked}
         return integer(fields, "top_k", min(self.default_top_k, most), 1, most)
 
-    def _predict(self, calls: list[Call[Item]]) -> Iterator[dict[str, Any] | RequestError]:
-        """Yield each call's answer, in order, from as few forward passes as the items allow."""
+    def _predict(self, calls: list[Call[Item]]) -> list[dict[str, Any] | RequestError]:
+        """Return each call's answer, in order, from as few forward passes as the items allow."""
         items = [item for call in calls for item in call.items]
         top_k = [call.top_k for call in calls for _ in call.items]
         rows: list[Any] = [None] * len(items)
         for group in self._groups(items):
             self._forward(items, top_k, group, rows)
-        position = 0
+        results: list[dict[str, Any] | RequestError] = []
         for call in calls:
-            mine = rows[position : position + len(call.items)]
-            position += len(call.items)
+            mine, rows = rows[: len(call.items)], rows[len(call.items) :]
             if failed := next((row for row in mine if isinstance(row, RequestError)), None):
-                yield failed
+                results.append(failed)
                 continue
             answer: dict[str, Any] = {"predictions": mine if call.many else mine[0]}
-            yield self._explained(call, answer) if call.explain else answer
+            results.append(self._explained(call, answer) if call.explain else answer)
+        return results
 
     def _groups(self, items: Sequence[Item]) -> Iterator[list[int]]:
         """Yield the items' indices in groups whose padded size fits one forward pass, like with like."""

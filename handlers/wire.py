@@ -4,8 +4,8 @@ Nothing here unpickles: a `.npy` body is read by its header and its exact length
 Python objects is refused before a byte of its data is looked at.
 """
 
-import io
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,12 @@ from handlers.errors import ContentTypeError, InvalidError, UndecodableError
 
 JSON = "application/json"
 NPY = "application/x-npy"
+NPY_MAGIC = b"\x93NUMPY"
+NPY_HEADER = re.compile(
+    rb"\{'descr': '(?P<dtype>[^']{1,16})', 'fortran_order': (?P<fortran>True|False), "
+    rb"'shape': \((?P<shape>[0-9, ]*)\),? ?\}\s*"
+)
+"""The header as every writer of the format writes it; numpy's own reader would evaluate it as a Python literal."""
 MAX_NPY_HEADER = 4096
 
 Body = bytes | bytearray | memoryview
@@ -57,23 +63,28 @@ def decode_npy(body: Body) -> NDArray[np.floating[Any]]:
     InvalidError
         If the elements are not float32 or float64.
     """
-    stream = io.BytesIO(body)
+    view = memoryview(body)
+    if bytes(view[:6]) != NPY_MAGIC or len(view) < 12 or view[6] not in (1, 2, 3):
+        raise UndecodableError("the body is not a .npy array of version 1, 2 or 3; write it with numpy.save")
+    wide = view[6] > 1  # version 1 gives the header's length in two bytes, later ones in four
+    start = 12 if wide else 10
+    size = int.from_bytes(view[8:start], "little")
+    header = NPY_HEADER.fullmatch(view[start : start + size]) if size <= MAX_NPY_HEADER else None
+    if header is None:
+        raise UndecodableError("the .npy header does not describe a plain array; write it with numpy.save")
     try:
-        version = np.lib.format.read_magic(stream)
-        # numpy's reader of version 3 is the one of version 2 with UTF-8 names; a plain array has none.
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(stream, max_header_size=MAX_NPY_HEADER)
-    except Exception as error:  # numpy parses the header as Python literals: any of their errors may come
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UndecodableError(f"the body is not a .npy array: {reason}; write it with numpy.save") from None
+        dtype, shape = np.dtype(header["dtype"].decode()), tuple(map(int, header["shape"].replace(b",", b" ").split()))
+    except (TypeError, ValueError, SyntaxError) as error:
+        raise UndecodableError(f"the .npy header does not describe a plain array: {error}") from None
     if dtype.hasobject:
         raise UndecodableError("the .npy header announces Python objects, which are never loaded; send float32")
     if dtype not in (np.float32, np.float64):
         raise InvalidError("body", "a float32 or float64 array", f"dtype {dtype}")
+    data = view[start + size :]
     expected = math.prod(shape) * dtype.itemsize
-    data = memoryview(body)[stream.tell() :]
-    if len(data) != expected or any(size < 0 for size in shape):
+    if len(data) != expected:
         raise UndecodableError(f"the .npy header announces {expected} bytes of data, the body holds {len(data)}")
+    fortran = header["fortran"] == b"True"
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
