@@ -44,7 +44,7 @@ lint: install ## ruff, mypy --strict, import arrows
 format: install ## Format the code and sort its imports
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-benchmark: install nginx ## Measure the server against the in-process limit
+benchmark: install nginx ## Measure the newest archive, served, against the in-process limit
 	@$(BIN)/python scripts/benchmark_throughput.py --mode batch --batch-size 32
 
 load: install ## Locust against a running server; writes load-report.html

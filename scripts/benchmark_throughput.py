@@ -1,24 +1,32 @@
-"""Measure a running server against the in-process limit: the same graph called in a loop on the same cores.
+"""Measure the served model against the in-process limit: the same graph called in a loop on the same cores.
 
 ``single`` sends one request at a time and compares latencies; ``batch`` keeps many connections busy and compares
-throughput. The in-process limit is measured first, while the server idles: as many processes as the server has
-workers, each calling the same engine in a loop, at the best of several batch sizes.
+throughput; ``sweep`` tries settings and prints the table that decides them. Each starts a server of its own on free
+ports, beside an empty model that shows what the stack costs when the model costs nothing; ``--url`` measures one that
+runs already. Java compiles itself while it warms up, so the warm-up is long.
+
+The in-process limit is measured while the server idles: as many processes as workers, each with the threads of a
+worker, at the best of several batch sizes.
 
 Examples
 --------
-    make serve                                                        # in another terminal
     python scripts/benchmark_throughput.py --mode single
     python scripts/benchmark_throughput.py --mode batch --batch-size 32 --connections 16
+    python scripts/benchmark_throughput.py --mode sweep --archive archives/store/signflow-1.0.mar
 """
 
 import argparse
 import asyncio
+import contextlib
+import hashlib
 import io
+import json
 import multiprocessing
 import os
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,17 +34,28 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
+import yaml
+from numpy.typing import NDArray
 
-from archives.contract import read_contract
-from archives.store import newest, stored, unpack
+from archives.certificate import Arrays
+from archives.contract import ArchiveError, canonical_json, read_contract
+from archives.store import newest, pack, stored, unpack
 from handlers.engine import OnnxEngine
 from handlers.wire import JSON, NPY
+from rollout import trial
 from rollout.machine import describe_machine
+from rollout.torchserve import usable_cores
 from settings import Settings
 
 FRAME_WIDTH = 225
-WORKERS = 2
-"""Processes in process: as many as a signflow archive asks TorchServe for."""
+SWEEP = (  # workers, batch size, delay in ms (0: send when idle)
+    (1, 32, 0),
+    (2, 32, 0),
+    (2, 8, 0),
+    (2, 1, 0),
+    (2, 32, 2),
+    (2, 32, 10),
+)
 
 
 @dataclass(frozen=True)
@@ -117,37 +136,27 @@ async def drive(
     return latencies, sum(protocol.errors for _, protocol in made), time.perf_counter() - start
 
 
-def in_process(archive: Path, frames: int, batch: int, processes: int, seconds: float) -> Result:
+def served(name: str, url: str, requests: Sequence[bytes], connections: int, seconds: float) -> Result:
+    """Measure a running server; raises `OSError` where there is none."""
+    latencies, errors, took = asyncio.run(drive(url, requests, connections, seconds))
+    return Result.of(name, latencies, took, errors=errors)
+
+
+def in_process(archive: Path, frames: int, batch: int, processes: int, threads: int, seconds: float) -> Result:
     """Call the archive's graph in a loop in several processes at once."""
-    threads = max(1, len(os.sched_getaffinity(0)) // processes)
     with tempfile.TemporaryDirectory(prefix="marina-benchmark-") as folder:
         unpack(archive, Path(folder))
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(processes) as pool:
-            arguments = [(folder, frames, batch, threads, seconds)] * processes
-            latencies = [one for part in pool.starmap(_loop, arguments) for one in part]
-    return Result.of(f"in process, batch {batch}, {processes} x {threads} threads", latencies, seconds, batch)
-
-
-def served_archive(settings: Settings) -> Path:
-    """Return the newest signflow archive of the store.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    """
-    for one in newest(settings.archive_store):
-        if one.model == "signflow":
-            return one.path
-    raise FileNotFoundError(f"no signflow archive in {settings.archive_store}: make serve trains and builds one")
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            latencies = pool.starmap(_loop, [(folder, frames, batch, threads, seconds)] * processes)
+    name = f"in process, batch {batch}, {processes} x {threads} threads"
+    return Result.of(name, [one for part in latencies for one in part], seconds, batch)
 
 
 def _loop(folder: str, frames: int, batch: int, threads: int, seconds: float) -> list[float]:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     engine = OnnxEngine(Path(folder) / "model.onnx", read_contract(Path(folder) / "contract.json"), None)
     landmarks = np.stack([sequence(frames, seed) for seed in range(batch)])
-    inputs = {"landmarks": landmarks, "lengths": np.full(batch, frames, np.int64)}
+    inputs: Arrays = {"landmarks": landmarks, "lengths": np.full(batch, frames, np.int64)}
     for _ in range(5):
         engine.run(inputs)
     latencies = []
@@ -158,12 +167,12 @@ def _loop(folder: str, frames: int, batch: int, threads: int, seconds: float) ->
     return latencies
 
 
-def sequence(frames: int, seed: int) -> np.ndarray:
+def sequence(frames: int, seed: int) -> NDArray[np.float32]:
     """Return a plausible sequence of landmarks, float32 [frames, 225]."""
     return np.random.default_rng(seed).uniform(0.2, 0.8, (frames, FRAME_WIDTH)).astype(np.float32)
 
 
-def body_of(kind: str, array: np.ndarray) -> bytes:
+def body_of(kind: str, array: NDArray[np.float32]) -> bytes:
     """Return a sequence as a request body, ``npy`` or ``json``."""
     if kind == "json":
         return orjson.dumps({"frames": array}, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -172,7 +181,7 @@ def body_of(kind: str, array: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def requests_for(model: str, kind: str, frames: int, token: str | None) -> list[bytes]:
+def requests_for(model: str, kind: str, frames: int, token: str | None = None) -> list[bytes]:
     """Return a few different HTTP requests, ready to be sent."""
     requests = []
     for seed in range(8):
@@ -184,56 +193,142 @@ def requests_for(model: str, kind: str, frames: int, token: str | None) -> list[
     return requests
 
 
+def chosen_archive(settings: Settings, named: Path | None) -> Path:
+    """Return the archive to measure: the named one, else the newest signflow of the store.
+
+    Raises
+    ------
+    ArchiveError
+        If there is none.
+    """
+    for path in [named] if named else [one.path for one in newest(settings.archive_store) if one.model == "signflow"]:
+        return path
+    raise ArchiveError(f"no signflow archive in {settings.archive_store}: make serve trains and builds one")
+
+
+def workers_of(archive: Path) -> int:
+    """Return how many workers an archive asks for."""
+    with zipfile.ZipFile(archive) as members:
+        return int(yaml.safe_load(members.read("model-config.yaml")).get("minWorkers", 1))
+
+
+def with_settings(archive: Path, folder: Path, **changes: int) -> Path:
+    """Copy an archive with other serving settings, and certify them."""
+    with zipfile.ZipFile(archive) as source:
+        members = {name: source.read(name) for name in source.namelist()}
+    members["model-config.yaml"] = yaml.safe_dump({**yaml.safe_load(members["model-config.yaml"]), **changes}).encode()
+    certificate = json.loads(members["certificate.json"])
+    certificate["sha256"]["model-config.yaml"] = hashlib.sha256(members["model-config.yaml"]).hexdigest()
+    pack({**members, "certificate.json": canonical_json(certificate)}, folder / archive.name)
+    return folder / archive.name
+
+
+def threads_for(workers: int) -> int:
+    """Return how many threads each of so many workers may use."""
+    return max(1, usable_cores() // workers)
+
+
+def measure(options: argparse.Namespace, archive: Path) -> list[Result]:
+    """Measure one archive in single or batch mode, in process first, then served."""
+    workers = workers_of(archive)
+    single = options.mode == "single"
+    connections = 1 if single else options.connections
+    sizes = [1] if single else sorted({1, 2, 4, 8, options.batch_size})
+    processes = 1 if single else workers
+    results = []
+    for size in sizes:
+        results.append(in_process(archive, options.frames, size, processes, threads_for(workers), options.seconds / 2))
+    if options.mode == "limit":
+        return results
+    tokens = Settings().inference_tokens if options.url else []
+    token = tokens[0].get_secret_value() if tokens else None
+    with contextlib.nullcontext(options) if options.url else trial.running([archive]) as server:
+        results += loaded(
+            stored(archive).model, f"served, {{}}, {connections} connection(s)", server.url, token, options
+        )
+    if not options.url:
+        with tempfile.TemporaryDirectory(prefix="marina-benchmark-") as folder:
+            empty = trial.archive(Path(folder), "empty", config={"batchSize": 32})
+            with trial.running([empty]) as server:
+                results += loaded(
+                    "empty", f"empty handler, {{}}, {connections} connection(s)", server.url, None, options
+                )
+    return results
+
+
+def loaded(model: str, name: str, url: str, token: str | None, options: argparse.Namespace) -> list[Result]:
+    """Warm a server up and measure it, once for each format."""
+    connections = 1 if options.mode == "single" else options.connections
+    results = []
+    for kind in options.format:
+        requests = requests_for(model, kind, options.frames, token)
+        served("warm-up", url, requests, 16, options.warm_up)
+        results.append(served(name.format(kind), url, requests, connections, options.seconds))
+    return results
+
+
+def sweep(options: argparse.Namespace, archive: Path) -> None:
+    """Print throughput and latency for several settings of workers, batch size and delay."""
+    print(
+        f"{'workers x threads':>18} {'batch':>6} {'delay ms':>9} {'1 conn. p50 ms':>15} {'16 conn. seq/s':>15} "
+        f"{'p95 ms':>8}"
+    )
+    for workers, batch, delay in SWEEP:
+        with tempfile.TemporaryDirectory(prefix="marina-sweep-") as folder:
+            changes = {"minWorkers": workers, "maxWorkers": workers, "batchSize": batch, "maxBatchDelay": delay}
+            varied = with_settings(archive, Path(folder), **changes)
+            with trial.running([varied]) as server:
+                requests = requests_for(stored(archive).model, "npy", options.frames)
+                served("warm-up", server.url, requests, 16, options.warm_up)
+                many = served("", server.url, requests, 16, options.seconds)
+                alone = served("", server.url, requests, 1, options.seconds / 2)
+        print(
+            f"{workers:>14} x {threads_for(workers)} {batch:6d} {delay:9d} {alone.p50:15.2f} {many.per_second:15.1f} "
+            f"{many.p95:8.1f}",
+            flush=True,
+        )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mode", choices=("single", "batch", "limit"), default="batch", help="limit: in process only")
+    parser.add_argument(
+        "--mode",
+        choices=("single", "batch", "limit", "sweep"),
+        default="batch",
+        help="see above; limit: in process only",
+    )
     parser.add_argument("--batch-size", type=int, default=32, help="largest batch tried in process (batch mode)")
     parser.add_argument("--connections", type=int, default=16, help="connections kept busy in batch mode")
     parser.add_argument("--frames", type=int, default=64, help="frames in each sequence")
     parser.add_argument("--seconds", type=float, default=10, help="length of each measurement")
+    parser.add_argument("--warm-up", type=float, default=20, help="seconds of load before it")
     parser.add_argument("--format", choices=("npy", "json"), nargs="+", default=["npy", "json"])
-    parser.add_argument(
-        "--workers", type=int, default=WORKERS, help="processes in process: as many as the server has workers"
-    )
-    parser.add_argument(
-        "--archive", type=Path, help="the archive being served (default: the newest signflow in the store)"
-    )
-    parser.add_argument("--url", default=None, help="where the server is (default: this installation's)")
+    parser.add_argument("--archive", type=Path, help="archive to measure (default: the newest signflow in the store)")
+    parser.add_argument("--url", help="measure the server that runs there, not one of its own")
     options = parser.parse_args()
-    settings = Settings()
-    url = options.url or f"http://127.0.0.1:{settings.inference_port}"
     try:
-        archive = options.archive or served_archive(settings)
-    except FileNotFoundError as error:
+        archive = chosen_archive(Settings(), options.archive)
+        print(f"{archive.name}, sequences of {options.frames} frames, on {describe_machine()}", flush=True)
+        if options.mode == "sweep":
+            sweep(options, archive)
+            return 0
+        results = measure(options, archive)
+    except ArchiveError as error:
         print(error, file=sys.stderr)
         return 1
-    token = settings.inference_tokens[0].get_secret_value() if settings.inference_tokens else None
-
-    sizes = [1] if options.mode == "single" else sorted({1, 2, 4, 8, options.batch_size})
-    processes = 1 if options.mode == "single" else options.workers
-    results = [in_process(archive, options.frames, size, processes, options.seconds / 2) for size in sizes]
-    limit = max(results, key=lambda result: result.per_second)
-    connections = 1 if options.mode == "single" else options.connections
-    for kind in options.format if options.mode != "limit" else []:
-        requests = requests_for(stored(archive).model, kind, options.frames, token)
-        try:
-            asyncio.run(drive(url, requests, connections, 2))  # warm up
-            latencies, errors, took = asyncio.run(drive(url, requests, connections, options.seconds))
-        except OSError as error:
-            print(f"Nothing answers at {url} ({error}): start it with make serve.", file=sys.stderr)
-            return 1
-        results.append(Result.of(f"served, {kind}, {connections} connection(s)", latencies, took, errors=errors))
-
-    print(f"{archive.name}, sequences of {options.frames} frames, on {describe_machine()}")
+    except OSError as error:
+        print(f"Nothing answers at {options.url} ({error}): start it with make serve.", file=sys.stderr)
+        return 1
+    limit = max((one for one in results if one.name.startswith("in process")), key=lambda one: one.per_second)
     print(
         f"{'':44} {'seq/s':>9} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'errors':>7} {'of limit':>9} {'p50 +ms':>8}"
     )
-    for result in results:
+    for one in results:
         print(
-            f"{result.name:44} {result.per_second:9.1f} {result.p50:8.2f} {result.p95:8.2f} {result.p99:8.2f} "
-            f"{result.errors:7d} {result.per_second / limit.per_second:9.1%} {result.p50 - results[0].p50:+8.2f}"
+            f"{one.name:44} {one.per_second:9.1f} {one.p50:8.2f} {one.p95:8.2f} {one.p99:8.2f} {one.errors:7d} "
+            f"{one.per_second / limit.per_second:9.1%} {one.p50 - results[0].p50:+8.2f}"
         )
-    return 1 if any(result.errors for result in results) else 0
+    return 1 if any(one.errors for one in results) else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,91 @@
+"""What the README says is true: its commands run, its links lead somewhere, its verbs exist."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serving import ROOT, Server, running
+
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "archives" / "README.md"]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+@pytest.fixture(scope="module")
+def server(signflow_archive: Path) -> Iterator[Server]:
+    with running([signflow_archive]) as server:
+        yield server
+
+
+def here(block: str, server: Server, archive: Path, folder: Path) -> str:
+    """Point a block at the test's server, archive and folder."""
+    replaced = {
+        "http://127.0.0.1:8080": server.url,
+        "archives/store/signflow-1.0.mar": str(archive),
+        "/tmp/": f"{folder}/",
+        "python3 ": f"{sys.executable} ",
+    }
+    for written, real in replaced.items():
+        block = block.replace(written, real)
+    return block
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed: apt-get install curl")
+def test_the_curl_commands_answer_as_printed(server: Server, signflow_archive: Path, tmp_path: Path) -> None:
+    asking = [block for block in blocks("bash") if "curl" in block]
+    assert len(asking) == 2
+    answers = []
+    for block in asking:
+        command = here(block, server, signflow_archive, tmp_path)
+        done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        answers.append(json.loads(done.stdout))
+    assert len(answers[0]["predictions"]) == 3
+    printed = json.loads(blocks("json")[0])["error"]
+    for name in ("code", "message", "field", "expected", "received"):
+        assert answers[1]["error"][name] == printed[name]
+
+
+def test_the_python_example_prints_three_predictions(server: Server, signflow_archive: Path, tmp_path: Path) -> None:
+    [block] = blocks("python")
+    code = here(block, server, signflow_archive, tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("'label'") == 3
+
+
+def test_every_verb_it_names_exists() -> None:
+    verbs = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M))
+    named = {verb for page in PAGES for verb in re.findall(r"`make ([a-z-]+)", page.read_text())}
+    named |= {verb for block in blocks("bash") for verb in re.findall(r"^make ([a-z-]+)", block, re.M)}
+    assert named <= verbs and {"serve", "test"} <= named
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_every_script_explains_itself() -> None:
+    for script in sorted((ROOT / "scripts").glob("*.py")):
+        if script.name == "__init__.py":
+            continue
+        done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"python scripts/|make ", done.stdout), f"{script.name} --help shows no example"
+
+
+def test_the_settings_it_shows_exist() -> None:
+    example = (ROOT / "settings.example.env").read_text()
+    for name in re.findall(r"MARINA_[A-Z_]+", README):
+        assert name in example, f"README names {name}, settings.example.env does not"
