@@ -100,7 +100,7 @@ def test_a_handler_that_raises_is_no_full_queue(server: Server) -> None:
         ("POST", "/predictions/" + "e" * 9000, {}, 431, "head_too_large"),
     ],
 )
-def test_what_is_not_served_is_refused_in_json(  # noqa: PLR0917
+def test_what_is_not_served_is_refused_in_json(
     server: Server, method: str, path: str, headers: dict[str, str], status: int, code: str
 ) -> None:
     answer = httpx.request(method, server.url + path, headers=headers, content=b"{}" if method == "POST" else None)
