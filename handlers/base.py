@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from archives.certificate import check_hashes, check_replay, read_cases
 from archives.contract import Contract, read_contract, read_json
 from handlers.engine import Engine, open_engine, threads
-from handlers.errors import InternalError, InvalidError, RequestError, TooLargeError
+from handlers.errors import InternalError, InvalidError, RequestError
 from handlers.wire import JSON, NPY, Body, decode_json, decode_npy, describe, integer, media_type, unsupported
 
 logger = logging.getLogger(__name__)
@@ -192,10 +192,7 @@ class Handler(Generic[Item]):
         if not isinstance(instances, list) or not instances:
             raise InvalidError("instances", "a non-empty array of objects", describe(instances))
         if len(instances) > MAX_INSTANCES:
-            raise TooLargeError(
-                f"{len(instances)} instances in one request: at most {MAX_INSTANCES} are answered; split it",
-                field="instances", expected=f"at most {MAX_INSTANCES}", received=str(len(instances)),
-            )  # fmt: skip
+            raise InvalidError("instances", f"at most {MAX_INSTANCES} objects in one request", str(len(instances)))
         items = []
         for index, instance in enumerate(instances):
             if not isinstance(instance, dict):

@@ -4,14 +4,13 @@
 
     bytes ──decode──▶ fields ──validate──▶ item ──prepare──▶ arrays ──engine──▶ outputs ──phrase──▶ answer
       │                 │                                      │                                    │
-     400, 413, 415     422                                    590                                  590
+       400, 415        422                                    590                                  590
 
 ====================== ====== ===========================================================================
 error                  status contract with the caller
 ====================== ====== ===========================================================================
 `UndecodableError`     400    The body is not what its content type says. Send the same thing, encoded
                               correctly; the message says where decoding stopped.
-`TooLargeError`        413    The request holds more than one call may ask for. Split it.
 `ContentTypeError`     415    Nobody here reads that content type. The message lists those that are read.
 `InvalidError`         422    Decoded, but a field is not acceptable: the message names the field, what was
                               expected and what came.
@@ -20,7 +19,8 @@ error                  status contract with the caller
                               and a request that a living handler failed would fail again.
 ====================== ====== ===========================================================================
 
-503 (overloaded) is never made here: a full queue is TorchServe's to notice and the gateway's to phrase.
+413 (body too large) and 503 (overloaded) are never made here: the gateway refuses large bodies before they are read,
+and a full queue is TorchServe's to notice and the gateway's to phrase.
 """
 
 from typing import Any
@@ -62,13 +62,6 @@ class UndecodableError(RequestError):
 
     status = 400
     code = "undecodable"
-
-
-class TooLargeError(RequestError):
-    """The request asks for more than one call may."""
-
-    status = 413
-    code = "too_large"
 
 
 class ContentTypeError(RequestError):

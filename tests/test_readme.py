@@ -29,9 +29,9 @@ def server(signflow_archive: Path) -> Iterator[Server]:
 def here(block: str, server: Server, archive: Path, folder: Path) -> str:
     """Point a block at the test's server, archive and folder."""
     replaced = {
+        "/tmp/": f"{folder}/",
         "http://127.0.0.1:8080": server.url,
         "archives/store/signflow-1.0.mar": str(archive),
-        "/tmp/": f"{folder}/",
         "python3 ": f"{sys.executable} ",
     }
     for written, real in replaced.items():
