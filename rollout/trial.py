@@ -190,3 +190,15 @@ def archive(
         file.writestr("handler.py", code)
         file.writestr("model-config.yaml", json.dumps(settings))  # JSON is YAML
     return path
+
+
+if (
+    __name__ == "__main__"
+):  # python -m rollout.trial: an empty handler on 8080 until Ctrl-C, to measure the stack's floor
+    with (
+        tempfile.TemporaryDirectory() as place,
+        running([archive(Path(place), config={"batchSize": 64})], {"inference_port": 8080}) as floor,
+    ):
+        print(f"{floor.url}/predictions/empty", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            floor.process.wait()
