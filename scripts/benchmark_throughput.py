@@ -5,6 +5,7 @@ throughput; ``sweep`` tries settings and prints the table that decides them. Eac
 ports, beside an empty model that shows what the stack costs when the model costs nothing; ``--url`` measures one that
 runs already. Java compiles itself while it warms up, so the warm-up is long.
 
+In ``single`` mode the graph is also called with pauses, as a worker is: a core that has slept computes more slowly.
 The in-process limit is measured while the server idles: as many processes as workers, each with the threads of a
 worker, at the best of several batch sizes.
 
@@ -48,6 +49,8 @@ from rollout.torchserve import usable_cores
 from settings import Settings
 
 FRAME_WIDTH = 225
+PAUSE_S = 0.004
+"""What a worker waits between two requests of one connection, about."""
 SWEEP = (  # workers, batch size, delay in ms (0: send when idle)
     (1, 32, 0),
     (2, 32, 0),
@@ -142,17 +145,19 @@ def served(name: str, url: str, requests: Sequence[bytes], connections: int, sec
     return Result.of(name, latencies, took, errors=errors)
 
 
-def in_process(archive: Path, frames: int, batch: int, processes: int, threads: int, seconds: float) -> Result:
-    """Call the archive's graph in a loop in several processes at once."""
+def in_process(
+    archive: Path, frames: int, batch: int, processes: int, threads: int, seconds: float, pause_s: float = 0
+) -> Result:
+    """Call the archive's graph in a loop in several processes at once, with a pause between calls."""
     with tempfile.TemporaryDirectory(prefix="marina-benchmark-") as folder:
         unpack(archive, Path(folder))
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            latencies = pool.starmap(_loop, [(folder, frames, batch, threads, seconds)] * processes)
-    name = f"in process, batch {batch}, {processes} x {threads} threads"
+            latencies = pool.starmap(_loop, [(folder, frames, batch, threads, seconds, pause_s)] * processes)
+    name = f"in process, batch {batch}, {processes} x {threads} threads" + (", paced" if pause_s else "")
     return Result.of(name, [one for part in latencies for one in part], seconds, batch)
 
 
-def _loop(folder: str, frames: int, batch: int, threads: int, seconds: float) -> list[float]:
+def _loop(folder: str, frames: int, batch: int, threads: int, seconds: float, pause_s: float) -> list[float]:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     engine = OnnxEngine(Path(folder) / "model.onnx", read_contract(Path(folder) / "contract.json"), None)
     landmarks = np.stack([sequence(frames, seed) for seed in range(batch)])
@@ -164,6 +169,7 @@ def _loop(folder: str, frames: int, batch: int, threads: int, seconds: float) ->
     while (started := time.perf_counter()) < end:
         engine.run(inputs)
         latencies.append(time.perf_counter() - started)
+        time.sleep(pause_s)
     return latencies
 
 
@@ -240,6 +246,9 @@ def measure(options: argparse.Namespace, archive: Path) -> list[Result]:
         results.append(in_process(archive, options.frames, size, processes, threads_for(workers), options.seconds / 2))
     if options.mode == "limit":
         return results
+    if single:  # a worker waits between two requests, and comes back to cold caches
+        threads = threads_for(workers)
+        results.append(in_process(archive, options.frames, 1, 1, threads, options.seconds / 2, PAUSE_S))
     tokens = Settings().inference_tokens if options.url else []
     token = tokens[0].get_secret_value() if tokens else None
     with contextlib.nullcontext(options) if options.url else trial.running([archive]) as server:
