@@ -19,6 +19,7 @@ from pathlib import Path
 
 import httpx
 
+from rollout.torchserve import end_with_parent
 from settings import ROOT
 
 TOKEN = "a-management-token-on-trial"
@@ -140,7 +141,14 @@ def running(
         for archive in archives:
             command += ["--archive", str(archive)]
         with output.open("wb") as file:
-            process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                command,
+                env=env,
+                cwd=ROOT,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                preexec_fn=end_with_parent(signal.SIGTERM),  # a killed benchmark leaves no server behind
+            )
         server = Server(
             url=f"http://127.0.0.1:{values['inference_port']}",
             management_url=f"http://127.0.0.1:{values['management_port']}",
