@@ -147,7 +147,8 @@ def running(
                 cwd=ROOT,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                preexec_fn=end_with_parent(signal.SIGTERM),  # a killed benchmark leaves no server behind
+                # A killed benchmark or test leaves no server behind.
+                preexec_fn=end_with_parent(signal.SIGTERM),  # noqa: PLW1509 - called from main threads only
             )
         server = Server(
             url=f"http://127.0.0.1:{values['inference_port']}",
