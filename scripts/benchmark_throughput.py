@@ -313,6 +313,7 @@ def main() -> int:
     parser.add_argument("--warm-up", type=float, default=20, help="seconds of load before it")
     parser.add_argument("--format", choices=("npy", "json"), nargs="+", default=["npy", "json"])
     parser.add_argument("--archive", type=Path, help="archive to measure (default: the newest signflow in the store)")
+    parser.add_argument("--served", type=float, help="a rate measured elsewhere (locust), to compare with the limit")
     parser.add_argument("--url", help="measure the server that runs there, not one of its own")
     options = parser.parse_args()
     try:
@@ -337,6 +338,8 @@ def main() -> int:
             f"{one.name:44} {one.per_second:9.1f} {one.p50:8.2f} {one.p95:8.2f} {one.p99:8.2f} {one.errors:7d} "
             f"{one.per_second / limit.per_second:9.1%} {one.p50 - results[0].p50:+8.2f}"
         )
+    if options.served:
+        print(f"served elsewhere: {options.served:.1f}/s, {options.served / limit.per_second:.1%} of the limit")
     return 1 if any(one.errors for one in results) else 0
 
 
