@@ -12,6 +12,7 @@ vectorised pass over the outputs; nothing is logged.
 import logging
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +51,11 @@ class Call(Generic[Item]):
     explain: bool
 
 
-class Handler(Generic[Item]):
+class Handler(ABC, Generic[Item]):
     """What TorchServe loads: one per worker process."""
 
-    content_types: tuple[str, ...] = (JSON, NPY)
-    """The content types this family reads."""
+    content_types: tuple[str, ...] = (JSON,)
+    """The content types this family reads; one that names `NPY` overrides `decode_array`."""
 
     fields: frozenset[str] = frozenset()
     """The JSON fields of one instance."""
@@ -66,21 +67,21 @@ class Handler(Generic[Item]):
 
     # ---- what a family says -------------------------------------------------------------------------------------
 
+    @abstractmethod
     def decode(self, fields: dict[str, Any]) -> Item:
         """Validate one instance and return it as an item; raises `InvalidError`."""
-        raise NotImplementedError(f"{type(self).__name__} must define decode")
 
     def decode_array(self, array: NDArray[Any]) -> Item:
         """Validate one `.npy` body and return it as an item; raises `InvalidError`."""
-        raise NotImplementedError(f"{type(self).__name__} must define decode_array to read {NPY}")
+        raise unsupported(NPY, (JSON,))
 
+    @abstractmethod
     def prepare(self, items: Sequence[Item]) -> dict[str, NDArray[Any]]:
         """Return the graph's inputs for a batch of items, the batch axis first."""
-        raise NotImplementedError(f"{type(self).__name__} must define prepare")
 
+    @abstractmethod
     def phrase(self, outputs: Outputs, top_k: Sequence[int]) -> list[Any]:
         """Return the predictions of every row of the outputs, given how many each row's caller asked for."""
-        raise NotImplementedError(f"{type(self).__name__} must define phrase")
 
     def explain(self, item: Item) -> dict[str, Any]:
         """Attribute one item's answer to its input; a model that cannot says so with an `InvalidError`."""

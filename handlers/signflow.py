@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from handlers.base import Handler, Outputs, softmax, top_labels
 from handlers.errors import InvalidError
-from handlers.wire import describe
+from handlers.wire import JSON, NPY, describe
 from models.signflow.landmarks import AXES, LANDMARKS, LEFT_HAND, POSE, RIGHT_HAND, WIDTH
 from models.signflow.sequences import Frames, as_frames, pad
 
@@ -22,6 +22,7 @@ PARTS = {"pose": POSE, "left_hand": LEFT_HAND, "right_hand": RIGHT_HAND}
 class SignFlowHandler(Handler[Frames]):
     """Answers `{"frames": [[225 numbers], …]}`, frames of 75 x 3, and `.npy` arrays of either shape."""
 
+    content_types = (JSON, NPY)
     fields = frozenset({"frames"})
 
     def decode(self, fields: dict[str, Any]) -> Frames:

@@ -22,6 +22,7 @@ from archives.certificate import (
     Arrays,
     Case,
     CertificateError,
+    Gap,
     check_replay,
     write_cases,
     write_certificate,
@@ -143,7 +144,7 @@ def build(release: Release, store: Path) -> Built:
     return Built(path, pack(members, path), gap.value)
 
 
-def _measure(file: str, graph: bytes, release: Release) -> Any:
+def _measure(file: str, graph: bytes, release: Release) -> Gap:
     """Replay the golden inputs through one exported graph, in the engine that will serve it."""
     with tempfile.TemporaryDirectory(prefix="marina-certify-") as folder:
         path = Path(folder) / file
