@@ -18,7 +18,6 @@ Examples
 
 import argparse
 import asyncio
-import contextlib
 import hashlib
 import io
 import json
@@ -35,6 +34,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
+import psutil
 import yaml
 from numpy.typing import NDArray
 
@@ -251,28 +251,52 @@ def measure(options: argparse.Namespace, archive: Path) -> list[Result]:
         results.append(in_process(archive, options.frames, 1, 1, threads, options.seconds / 2, PAUSE_S))
     tokens = Settings().inference_tokens if options.url else []
     token = tokens[0].get_secret_value() if tokens else None
-    with contextlib.nullcontext(options) if options.url else trial.running([archive]) as server:
-        results += loaded(
-            stored(archive).model, f"served, {{}}, {connections} connection(s)", server.url, token, options
-        )
-    if not options.url:
-        with tempfile.TemporaryDirectory(prefix="marina-benchmark-") as folder:
-            empty = trial.archive(Path(folder), "empty", config={"batchSize": 32})
-            with trial.running([empty]) as server:
-                results += loaded(
-                    "empty", f"empty handler, {{}}, {connections} connection(s)", server.url, None, options
-                )
+    model, name = stored(archive).model, f"served, {{}}, {connections} connection(s)"
+    if options.url:
+        return results + loaded(model, name, options.url, token, options)
+    with trial.running([archive]) as server:
+        results += loaded(model, name, server.url, token, options, server)
+    with tempfile.TemporaryDirectory(prefix="marina-benchmark-") as folder:
+        empty = trial.archive(Path(folder), config={"batchSize": 32})
+        with trial.running([empty]) as server:
+            name = f"empty handler, {{}}, {connections} connection(s)"
+            results += loaded("empty", name, server.url, None, options, server)
     return results
 
 
-def loaded(model: str, name: str, url: str, token: str | None, options: argparse.Namespace) -> list[Result]:
-    """Warm a server up and measure it, once for each format."""
+def cpu_seconds(server: trial.Server, model: str) -> dict[str, float]:
+    """Return the processor time each part of a server has taken so far, in seconds."""
+    pids = server.pids
+    parts = {
+        "nginx": [child.pid for child in psutil.Process(pids["nginx"]).children()],
+        "Java": [pids["java"]],
+        "workers": server.worker_pids(model),
+    }
+    return {name: sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in part) for name, part in parts.items()}
+
+
+def loaded(
+    model: str,
+    name: str,
+    url: str,
+    token: str | None,
+    options: argparse.Namespace,
+    server: trial.Server | None = None,
+) -> list[Result]:
+    """Warm a server up and measure it, once for each format; print what one of our own spends per request."""
     connections = 1 if options.mode == "single" else options.connections
     results = []
     for kind in options.format:
         requests = requests_for(model, kind, options.frames, token)
         served("warm-up", url, requests, 16, options.warm_up)
-        results.append(served(name.format(kind), url, requests, connections, options.seconds))
+        before = cpu_seconds(server, model) if server else {}
+        result = served(name.format(kind), url, requests, connections, options.seconds)
+        results.append(result)
+        if server:
+            answered = result.per_second * options.seconds
+            spent = cpu_seconds(server, model)
+            parts = ", ".join(f"{part} {1e6 * (spent[part] - before[part]) / answered:.0f} µs" for part in spent)
+            print(f"CPU per request, {result.name}: {parts}", flush=True)
     return results
 
 
