@@ -1,0 +1,302 @@
+"""Texts to hashed bags of n-grams, the whole batch at once: the same numpy code in training and in serving.
+
+::
+
+    texts ─fold─> words ─n-grams─> buckets ─merge─> counts ─tfidf─> weights ─pad─> what a graph takes
+
+A bag is ragged, in compressed rows: ``offsets`` int64 [N + 1], and per distinct bucket of a row one entry of
+``buckets`` int64 [nnz] (ascending within the row) and of a float32 [nnz] array of counts or weights.
+
+Folding is the one policy for case, accents and punctuation: letters and digits of every script are kept, in lower
+case and without accents (``É`` is ``e``), ``œ`` and ``æ`` stay letters of their own, a combining mark is dropped, and
+everything else (punctuation, emoji, control characters) separates words. No vocabulary is kept, so there is none to
+ship; no process-dependent ``hash()`` is used, so equal texts give equal buckets everywhere.
+
+Method: the hashing trick (Weinberger et al., 2009) with polynomial hashes of Unicode code points, finished by the
+mixer of MurmurHash3 (Appleby, 2011).
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+MOST_BUCKETS = 1 << 24
+LONGEST_NGRAM = 8
+
+_SPACE, _DROPPED = 32, 0
+_PLANE = 1 << 16  # letters beyond the basic plane (historic scripts, emoji) separate words
+_BASE = 0x01000193  # of the polynomial; any odd number without structure does
+_WORD, _CHAR = 0x9E3779B9, 0x85EBCA6B  # words and characters of equal spelling go to different buckets
+
+
+@dataclass(frozen=True)
+class Hashing:
+    """Which n-grams are taken, and into how many buckets.
+
+    Attributes
+    ----------
+    buckets
+        A power of two, at most `MOST_BUCKETS`.
+    word
+        Shortest and longest run of words; ``(0, 0)`` for none.
+    char
+        Shortest and longest run of characters within a word, whose two edges count as characters; ``(0, 0)`` for none.
+    salt
+        Sends the same n-grams elsewhere, so that two fields of a record can share one table.
+
+    Raises
+    ------
+    ValueError
+        If any of these is out of its range, or nothing is taken at all.
+    """
+
+    buckets: int = 1 << 18
+    word: tuple[int, int] = (1, 2)
+    char: tuple[int, int] = (3, 5)
+    salt: int = 0
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.buckets <= MOST_BUCKETS or self.buckets & (self.buckets - 1):
+            raise ValueError(f"expected a power of two from 2 to {MOST_BUCKETS} buckets, got {self.buckets}")
+        for name, (low, high) in (("word", self.word), ("char", self.char)):
+            if (low, high) != (0, 0) and not 1 <= low <= high <= LONGEST_NGRAM:
+                raise ValueError(f"{name}: expected (0, 0) or 1 <= low <= high <= {LONGEST_NGRAM}, got {(low, high)}")
+        if self.word == self.char == (0, 0):
+            raise ValueError("expected word or character n-grams, got neither")
+        if not 0 <= self.salt < 1 << 32:
+            raise ValueError(f"expected a salt of 32 bits, got {self.salt}")
+
+
+def hashed(texts: Sequence[str], how: Hashing) -> tuple[Integers, Integers, Floats]:
+    """Count the hashed n-grams of each text.
+
+    Parameters
+    ----------
+    texts : sequence of str, length N
+        Any strings; empty ones and ones without a letter or digit give empty rows.
+    how : Hashing
+
+    Returns
+    -------
+    offsets : ndarray of int64, shape (N + 1,)
+    buckets : ndarray of int64, shape (nnz,)
+    counts : ndarray of float32, shape (nnz,)
+        Row i is ``buckets[offsets[i] : offsets[i + 1]]``, ascending and without duplicates; a row depends on its own
+        text alone.
+    """
+    codes, rows = _folded(texts)
+    spaces = codes == _SPACE
+    keys = []
+    if how.word != (0, 0):
+        keys += _words(codes, rows, spaces, how)
+    if how.char != (0, 0):
+        keys += _chars(codes, rows, spaces, how)
+    return _merged(np.concatenate(keys), len(texts), how.buckets)
+
+
+def tfidf(offsets: Integers, buckets: Integers, counts: Floats, idf: Floats) -> Floats:
+    """Weigh counts: ``1 + ln(count)``, times the bucket's ``idf``, each row scaled to length 1.
+
+    Parameters
+    ----------
+    offsets, buckets, counts
+        A bag, as `hashed` gives it.
+    idf : ndarray of float32, shape (buckets,)
+
+    Returns
+    -------
+    ndarray of float32, shape (nnz,)
+        A row whose weights are all zero stays zero.
+    """
+    weights = (1 + np.log(counts)) * idf[buckets]
+    rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    squares = np.bincount(rows, weights=weights.astype(np.float64) ** 2, minlength=len(offsets) - 1)
+    lengths = np.sqrt(np.where(squares > 0, squares, 1.0))
+    normalised: Floats = (weights / lengths[rows]).astype(np.float32)
+    return normalised
+
+
+def inverse_frequency(offsets: Integers, buckets: Integers, how: Hashing) -> Floats:
+    """Return the smoothed inverse document frequency of every bucket, ``1 + ln((1 + N) / (1 + rows with it))``.
+
+    Parameters
+    ----------
+    offsets, buckets
+        The bag of the texts that a model trains on.
+    how
+        What the bag was made by.
+
+    Returns
+    -------
+    ndarray of float32, shape (how.buckets,)
+        Of a bucket that no text has, the greatest.
+    """
+    seen = np.bincount(buckets, minlength=how.buckets)
+    return (1 + np.log(len(offsets) / (1 + seen))).astype(np.float32)
+
+
+def joined(bags: Sequence[tuple[Integers, Integers, Floats]], buckets: int) -> tuple[Integers, Integers, Floats]:
+    """Add bags of the same rows up: row i of the result has what row i of each of them has.
+
+    Parameters
+    ----------
+    bags : sequence of (offsets, buckets, values)
+        As `hashed` or `tfidf` give them, all of N rows.
+    buckets : int
+        How many there are.
+    """
+    count = len(bags[0][0]) - 1
+    rows = np.concatenate([np.repeat(np.arange(count), np.diff(offsets)) for offsets, _, _ in bags])
+    keys = rows * buckets + np.concatenate([places for _, places, _ in bags])
+    found, where = np.unique(keys, return_inverse=True)
+    values = np.bincount(where, weights=np.concatenate([values for _, _, values in bags]), minlength=len(found))
+    offsets = np.searchsorted(found, np.arange(count + 1) * buckets)
+    return offsets.astype(np.int64), found % buckets, values.astype(np.float32)
+
+
+def padded(offsets: Integers, buckets: Integers, values: Floats) -> tuple[Integers, Floats]:
+    """Make a bag rectangular, as a graph takes it.
+
+    Returns
+    -------
+    indices : ndarray of int64, shape (N, K)
+        K is the length of the longest row, at least 1; bucket 0 where a row is shorter.
+    weights : ndarray of float32, shape (N, K)
+        Zero where a row is shorter.
+    """
+    lengths = np.diff(offsets)
+    longest = max(1, int(lengths.max(initial=0)))
+    taken = np.arange(longest) < lengths[:, None]  # (N, K)
+    indices, weights = np.zeros(taken.shape, np.int64), np.zeros(taken.shape, np.float32)
+    indices[taken], weights[taken] = buckets, values
+    return indices, weights
+
+
+def words_of(text: str) -> list[str]:
+    """Return the folded words of one text, in order: what `hashed` sees of it.
+
+    Examples
+    --------
+    >>> words_of("L'Été à 20 €: <b>CHÂTEAU</b>!")
+    ['l', 'ete', 'a', '20', 'b', 'chateau', 'b']
+    """
+    codes, _ = _folded([text])
+    return codes.astype(np.uint32).tobytes().decode("utf-32-le", "surrogatepass").split()
+
+
+@cache
+def _folding() -> NDArray[np.uint32]:
+    """Return what each code point of the basic plane becomes: a letter or digit, a space, or nothing."""
+    table = np.full(_PLANE, _SPACE, np.uint32)
+    for code in range(_PLANE):
+        character = chr(code)
+        # The first of a letter's parts is its base letter; what has no part is itself.
+        base = unicodedata.normalize("NFKD", character.lower())[0]
+        if base.isalnum():
+            table[code] = ord(base) if ord(base) < _PLANE else code
+        elif unicodedata.combining(character):
+            table[code] = _DROPPED
+    return table
+
+
+def _folded(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Return all texts' folded code points and the row of each; one space before, between and after words and texts."""
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts)) + 1
+    whole = "".join(f" {text}" for text in texts) + " "
+    raw = np.frombuffer(whole.encode("utf-32-le", "surrogatepass"), np.uint32)
+    codes = _folding()[np.minimum(raw, _PLANE - 1)]
+    rows = np.repeat(np.arange(len(texts)), lengths)
+    rows = np.append(rows, max(0, len(texts) - 1))
+    kept = codes != _DROPPED
+    if not kept.all():
+        codes, rows = codes[kept], rows[kept]
+    # Of several spaces the first stays, even where it ends one text and begins another: no n-gram crosses it.
+    kept = codes != _SPACE
+    kept[1:] |= codes[:-1] != _SPACE
+    kept[0] = True
+    return codes[kept], rows[kept]
+
+
+def _words(
+    codes: NDArray[np.uint32], rows: Integers, spaces: NDArray[np.bool_], how: Hashing
+) -> list[NDArray[np.int64]]:
+    edges = np.flatnonzero(spaces)
+    starts, lengths = edges[:-1] + 1, np.diff(edges) - 1  # spaces are single, so no word is empty
+    if not len(starts):
+        return [np.zeros(0, np.int64)]
+    row = rows[starts]
+    place = np.arange(len(codes) - 1) - np.repeat(edges[:-1], lengths + 1)  # 0 is the space before the word
+    powers = _powers(int(lengths.max()) + 1)
+    terms = codes[:-1] * powers[place]
+    terms[spaces[:-1]] = 0
+    word = np.add.reduceat(terms, edges[:-1], dtype=np.uint32)
+    keys, run = [], np.zeros_like(word)
+    for count in range(1, how.word[1] + 1):
+        last = word[count - 1 :]
+        if not len(last):
+            break
+        run = (run[: len(last)] * np.uint32(_BASE) ^ _mixed(last)) + np.uint32(count)
+        if count >= how.word[0]:
+            whole = row[: len(last)] == row[count - 1 :]
+            keys.append(_keys(run[whole], row[: len(last)][whole], _WORD, how))
+    return keys or [np.zeros(0, np.int64)]
+
+
+def _chars(
+    codes: NDArray[np.uint32], rows: Integers, spaces: NDArray[np.bool_], how: Hashing
+) -> list[NDArray[np.int64]]:
+    keys, run = [], np.zeros_like(codes)
+    inside = np.ones(len(codes), np.bool_)  # no space between the first and the last character
+    for count in range(1, how.char[1] + 1):
+        last = codes[count - 1 :]
+        if not len(last):
+            break
+        run = run[: len(last)] * np.uint32(_BASE) + last
+        inside = inside[: len(last)]
+        if count > 2:
+            inside = inside & ~spaces[count - 2 : count - 2 + len(last)]
+        if count >= how.char[0]:
+            taken = np.flatnonzero(inside & ~spaces[: len(last)] if count == 1 else inside)
+            # The space beside a word may be the neighbouring text's: its letter says whose the n-gram is.
+            keys.append(_keys(run[taken] + np.uint32(count), rows[taken + spaces[taken]], _CHAR, how))
+    return keys or [np.zeros(0, np.int64)]
+
+
+def _powers(count: int) -> NDArray[np.uint32]:
+    powers = np.full(count, _BASE, np.uint32)
+    powers[0] = 1
+    return np.multiply.accumulate(powers, dtype=np.uint32)
+
+
+def _mixed(values: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Spread every bit over the word: the finaliser of MurmurHash3."""
+    values = values ^ (values >> np.uint32(16))
+    values *= np.uint32(0x85EBCA6B)
+    values ^= values >> np.uint32(13)
+    values *= np.uint32(0xC2B2AE35)
+    values ^= values >> np.uint32(16)
+    return values
+
+
+def _keys(values: NDArray[np.uint32], rows: Integers, kind: int, how: Hashing) -> NDArray[np.int64]:
+    salt = np.array([(kind + how.salt) & 0xFFFFFFFF], np.uint32)
+    bucket = _mixed(values + salt * np.uint32(0x9E3779B1)) & np.uint32(how.buckets - 1)
+    return rows * how.buckets + bucket
+
+
+def _merged(keys: NDArray[np.int64], count: int, buckets: int) -> tuple[Integers, Integers, Floats]:
+    keys.sort()
+    new = np.ones(len(keys), np.bool_)
+    new[1:] = keys[1:] != keys[:-1]
+    first = np.flatnonzero(new)
+    found = keys[first]
+    counts = np.diff(first, append=len(keys)).astype(np.float32)
+    offsets = np.searchsorted(found, np.arange(count + 1) * buckets).astype(np.int64)
+    return offsets, found & (buckets - 1), counts
