@@ -1,7 +1,7 @@
 """The path every request takes through a worker; a family says only what is particular to it.
 
-A family overrides three hooks: `Handler.decode` (one JSON object or array to one item), `Handler.prepare` (items to
-the graph's input arrays) and `Handler.phrase` (the graph's outputs to predictions). Everything else is here: content
+A family overrides three hooks: `Handler.decode` (one JSON object to one item), `Handler.prepare` (items to the
+graph's input arrays) and `Handler.phrase` (the graph's outputs to predictions). Everything else is here: content
 types, options, isolation of bad requests, splitting of failing batches, the self-check at load, and the answer's
 form. `handlers.errors` draws the path and its errors.
 
@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Outputs = dict[str, NDArray[Any]]
 
-MAX_INSTANCES = 256
-"""Most instances one request may hold."""
+MAX_EXPLAINED = 64
+"""Most instances of one request that are explained: an explanation costs a forward pass of its own."""
 
 MAX_SESSION = 128
 """Longest session key, in characters."""
@@ -62,6 +62,9 @@ class Handler(ABC, Generic[Item]):
 
     default_top_k = 5
 
+    max_instances = 256
+    """Most instances one request may hold."""
+
     contract: Contract
     engine: Engine
 
@@ -71,8 +74,18 @@ class Handler(ABC, Generic[Item]):
     def decode(self, fields: dict[str, Any]) -> Item:
         """Validate one instance and return it as an item; raises `InvalidError`."""
 
-    def decode_array(self, array: NDArray[Any]) -> Item:
-        """Validate one `.npy` body and return it as an item; raises `InvalidError`."""
+    def decode_instances(self, instances: Sequence[dict[str, Any]]) -> list[Item]:
+        """Validate the instances of one request; a family that can do so for all at once overrides this."""
+        items = []
+        for index, instance in enumerate(instances):
+            try:
+                items.append(self.decode(instance))
+            except InvalidError as error:
+                raise error.inside(f"instances[{index}]") from None
+        return items
+
+    def decode_array(self, array: NDArray[Any]) -> Item | list[Item]:
+        """Validate one `.npy` body: an item, or a list of them where it holds many; raises `InvalidError`."""
         raise unsupported(NPY, (JSON,))
 
     @abstractmethod
@@ -80,8 +93,8 @@ class Handler(ABC, Generic[Item]):
         """Return the graph's inputs for a batch of items, the batch axis first."""
 
     @abstractmethod
-    def phrase(self, outputs: Outputs, top_k: Sequence[int]) -> list[Any]:
-        """Return the predictions of every row of the outputs, given how many each row's caller asked for."""
+    def phrase(self, outputs: Outputs, items: Sequence[Item], top_k: Sequence[int]) -> list[Any]:
+        """Return the predictions of every item, given the pass it was in and how many each item's caller asked for."""
 
     def explain(self, item: Item) -> dict[str, Any]:
         """Attribute one item's answer to its input; a model that cannot says so with an `InvalidError`."""
@@ -90,6 +103,13 @@ class Handler(ABC, Generic[Item]):
     def size(self, item: Item) -> int:
         """Return how much of a forward pass an item takes, in units of `pass_limit`."""
         return 1
+
+    def rows(self, item: Item) -> int:
+        """Return how many rows of the outputs are an item's; at least one."""
+        return 1
+
+    def opened(self, folder: Path) -> None:
+        """Read what else a family keeps in the unpacked archive; called once, when the graph is proven."""
 
     # ---- loading ------------------------------------------------------------------------------------------------
 
@@ -110,6 +130,7 @@ class Handler(ABC, Generic[Item]):
         tolerance = float(read_json(folder / "certificate.json")["tolerance"])
         gap = check_replay(cases, self.engine.run, tolerance)
         self.pass_limit = int((context.model_yaml_config.get("handler") or {}).get("pass_limit", 32))
+        self.opened(folder)
         logger.info(
             "%s %s serves on %s, %d thread(s): %d golden inputs replayed, largest gap %.2g of %.2g in '%s'",
             self.contract.model, self.contract.version, self.engine.name, threads(),
@@ -173,8 +194,10 @@ class Handler(ABC, Generic[Item]):
             return InternalError()
 
     def _decode_npy(self, body: Body, headers: dict[str, str]) -> Call[Item]:
-        item = self.decode_array(decode_npy(body))
-        return Call([item], False, self._top_k({}, headers), None, headers.get("explain") == "True")
+        decoded = self.decode_array(decode_npy(body))
+        many = isinstance(decoded, list)
+        items = decoded if isinstance(decoded, list) else [decoded]
+        return Call(items, many, self._top_k({}, headers), None, headers.get("explain") == "True")
 
     def _decode_json(self, body: Body, headers: dict[str, str]) -> Call[Item]:
         fields = decode_json(body)
@@ -192,17 +215,18 @@ class Handler(ABC, Generic[Item]):
     def _instances(self, instances: Any) -> list[Item]:
         if not isinstance(instances, list) or not instances:
             raise InvalidError("instances", "a non-empty array of objects", describe(instances))
-        if len(instances) > MAX_INSTANCES:
-            raise InvalidError("instances", f"at most {MAX_INSTANCES} objects in one request", str(len(instances)))
-        items = []
+        if len(instances) > self.max_instances:
+            raise InvalidError("instances", f"at most {self.max_instances} objects in one request", str(len(instances)))
         for index, instance in enumerate(instances):
-            if not isinstance(instance, dict):
+            if type(instance) is not dict:
                 raise InvalidError(f"instances[{index}]", "an object", describe(instance))
-            try:
-                items.append(self.decode(instance))
-            except InvalidError as error:
-                raise error.inside(f"instances[{index}]") from None
-        return items
+            if not instance.keys() <= self.fields:
+                unknown = min(set(instance) - self.fields)
+                allowed = ", ".join(sorted(self.fields))
+                raise InvalidError(
+                    f"instances[{index}].{unknown[:64]}", f"only the fields {allowed}", describe(instance[unknown])
+                )
+        return self.decode_instances(instances)
 
     def _top_k(self, fields: dict[str, Any], headers: dict[str, str]) -> int:
         most = max(1, len(self.contract.labels))
@@ -214,7 +238,7 @@ class Handler(ABC, Generic[Item]):
     def _predict(self, calls: list[Call[Item]]) -> list[dict[str, Any] | RequestError]:
         """Return each call's answer, in order, from as few forward passes as the items allow."""
         items = [item for call in calls for item in call.items]
-        top_k = [call.top_k for call in calls for _ in call.items]
+        top_k = [top for call in calls for top in [call.top_k] * len(call.items)]
         rows: list[Any] = [None] * len(items)
         for group in self._groups(items):
             self._forward(items, top_k, group, rows)
@@ -243,9 +267,10 @@ class Handler(ABC, Generic[Item]):
 
     def _forward(self, items: Sequence[Item], top_k: Sequence[int], group: list[int], rows: list[Any]) -> None:
         """Fill the rows of a group; when its pass fails, halve the group until the culprit is alone."""
+        mine = [items[index] for index in group]
         try:
-            outputs = self.engine.run(self.prepare([items[index] for index in group]))
-            phrased = self.phrase(outputs, [top_k[index] for index in group])
+            outputs = self.engine.run(self.prepare(mine))
+            phrased = self.phrase(outputs, mine, [top_k[index] for index in group])
         except Exception as error:
             if self._gpu is not None and _poisons_cuda(error):
                 _exit(error)
@@ -257,14 +282,18 @@ class Handler(ABC, Generic[Item]):
             self._forward(items, top_k, group[:middle], rows)
             self._forward(items, top_k, group[middle:], rows)
             return
-        finite = np.logical_and.reduce(
-            [np.isfinite(one).reshape(len(group), -1).all(axis=1) for one in outputs.values()]
-        )
-        for row, index in enumerate(group):
-            rows[index] = phrased[row] if finite[row] else InternalError()
+        finite = np.logical_and.reduce([np.isfinite(one.reshape(len(one), -1)).all(axis=1) for one in outputs.values()])
+        if not finite.all():
+            starts = np.cumsum([0, *(self.rows(item) for item in mine[:-1])])
+            for row, whole in enumerate(np.logical_and.reduceat(finite, starts)):
+                phrased[row] = phrased[row] if whole else InternalError()
+        for index, answer in zip(group, phrased, strict=True):
+            rows[index] = answer
 
     def _explained(self, call: Call[Item], answer: dict[str, Any]) -> dict[str, Any] | RequestError:
         try:
+            if len(call.items) > MAX_EXPLAINED:
+                raise InvalidError("instances", f"at most {MAX_EXPLAINED} to explain at once", str(len(call.items)))
             explanations = [self.explain(item) for item in call.items]
         except RequestError as error:
             return error

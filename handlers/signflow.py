@@ -87,7 +87,7 @@ class SignFlowHandler(Handler[Frames]):
         landmarks, lengths = pad(items)
         return {"landmarks": landmarks, "lengths": lengths}
 
-    def phrase(self, outputs: Outputs, top_k: Sequence[int]) -> list[Any]:
+    def phrase(self, outputs: Outputs, items: Sequence[Frames], top_k: Sequence[int]) -> list[Any]:
         """Return each row's signs, most probable first."""
         return top_labels(softmax(outputs["logits"]), self.contract.labels, top_k)
 
