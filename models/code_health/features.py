@@ -6,8 +6,8 @@ A row describes a *subject* at a *moment*. There are three kinds of subject, and
 - a **commit**: the files it touches, at the moment just after it arrives on the main line;
 - a **project**: all its source files at a date.
 
-Nothing is counted that had not arrived on the main line by the moment. The *recent changes* of a file or project are the
-commits of the last 90 days that touch it (the latest one where there is none); those of a commit are the commit itself.
+Nothing is counted that had not arrived on the main line by the moment. The *recent changes* of a file or project are
+the commits of the last 90 days that touch it (the latest one where there is none); those of a commit are itself.
 NaN means missing, for example where recorded data does not tell, or where a mean is over nothing.
 """
 
@@ -71,7 +71,8 @@ FEATURES: Final = (
     ),
     Feature(
         "author_experience", "git", "file changes", "file",
-        "files changed so far by the author, once per commit and the present one included, mean over the recent changes", _KAMEI,
+        "files the author has changed so far, once per commit, the present one included, mean over the recent changes",
+        _KAMEI,
     ),
     Feature(
         "subsystem_experience", "git", "files", "file",
@@ -102,8 +103,9 @@ FEATURES: Final = (
         "Tornhill, Your Code as a Crime Scene, 2015",
     ),
     Feature(
-        "branch_complexity", "git", "lines of development", "project",
-        "lines of development open side by side when a commit of the last 90 days was made, mean over those commits",
+        "branch_complexity", "git", "branches", "project",
+        "side branches open at a time in the last 90 days: of every branch merged in them, its days in them from its first "
+        "commit to its merge, summed and divided by 90",
     ),
     Feature(
         "merge_conflict_ratio", "git", "share", "project",
@@ -147,13 +149,14 @@ FEATURES: Final = (
     ),
     Feature(
         "duplication", "code", "share", "file",
-        "share of the subject's non-blank lines in a block of six that stands elsewhere in the project too",
+        "share of the subject's code lines (with a letter or digit, no comment) in a run of six that stands again "
+        "somewhere in the project",
         "Johnson, CASCON 1993",
     ),
     Feature(
         "test_coverage", "code", "share", "file",
-        "share of the lines of the subject's files that stand in a file which a test file imports or is named after "
-        "(a stand-in: nothing is run)",
+        "share of the lines of the subject's files, tests apart, that stand in a file which a test file imports or is "
+        "named after (a stand-in: nothing is run)",
     ),
     Feature(
         "debt_markers", "code", "markers per 1000 lines", "file",
@@ -198,7 +201,8 @@ FEATURES: Final = (
     Feature(
         "seasonality", "temporal", "resultant length", "file",
         "how strongly the commits of the last 365 days keep to one time of the week (UTC): 0 evenly spread, "
-        "1 always the same hour; corrected for their number, missing below 5", "Mardia & Jupp, Directional Statistics, 2000",
+        "1 always the same hour; corrected for their number, missing below 5",
+        "Mardia & Jupp, Directional Statistics, 2000",
     ),
 )  # fmt: skip
 """In the order of every row's columns: 12 git, 15 code, 8 temporal."""
