@@ -1,0 +1,182 @@
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import make_classification
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
+from xgboost import XGBClassifier, XGBRegressor
+
+from training.forest_graphs import Calibration, Voter, vote
+from training.forests import _rounded_down, stacked, trees_of
+from training.graphs import finished
+
+WIDTH = 7
+
+
+def table(classes=2, seed=0, missing=0.0):
+    rows, target = make_classification(
+        400, WIDTH, n_informative=4, n_classes=classes, n_clusters_per_class=1, random_state=seed
+    )
+    rows = rows.astype(np.float32)
+    rows[:, 0] = np.round(rows[:, 0])  # ties: many rows stand exactly where a threshold may
+    rows[np.random.default_rng(seed).random(rows.shape) < missing] = np.nan
+    return rows, target
+
+
+def probing(rows):
+    """Rows unlike those of training: extremes, zeros, and each feature missing in some."""
+    far = np.vstack([rows * 50, np.zeros_like(rows[:3]), rows[:100]])
+    far[-100:][np.random.default_rng(1).random((100, WIDTH)) < 0.4] = np.nan
+    return far
+
+
+def run(graph, rows):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(finished(graph), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"features": rows})
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x):
+    raised = np.exp(x - x.max(axis=1, keepdims=True))
+    return raised / raised.sum(axis=1, keepdims=True)
+
+
+FORESTS = {
+    "tree": DecisionTreeClassifier(max_depth=6, random_state=0),
+    "random forest": RandomForestClassifier(20, max_depth=10, random_state=0),
+    "balanced forest": RandomForestClassifier(10, class_weight="balanced_subsample", random_state=0),
+    "extra trees": ExtraTreesClassifier(10, random_state=0),
+}
+BOOSTED = {
+    "gradient boosting": GradientBoostingClassifier(n_estimators=20, random_state=0),
+    "histogram boosting": HistGradientBoostingClassifier(max_iter=20, min_samples_leaf=5),
+    "xgboost": XGBClassifier(n_estimators=20, max_depth=4, n_jobs=1),
+}
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("name", [*FORESTS, *BOOSTED])
+def test_trees_answer_as_the_classifier_they_come_from(name, classes, missing):
+    estimator = {**FORESTS, **BOOSTED}[name]
+    if missing and name == "gradient boosting":
+        pytest.skip("scikit-learn's classical gradient boosting takes no missing values")
+    rows, target = table(classes, missing=missing)
+    estimator = estimator.__class__(**estimator.get_params()).fit(rows, target)
+    asked = rows * 50 if name == "gradient boosting" else probing(rows)
+    expected = estimator.predict_proba(asked)
+    link = "Identity" if name in FORESTS else "Sigmoid" if classes == 2 else "Softmax"
+    trees = trees_of(estimator)
+    walked = {"Identity": lambda x: x, "Sigmoid": sigmoid, "Softmax": softmax}[link](trees.sums(asked))
+    np.testing.assert_allclose(walked, expected[:, 1:] if classes == 2 else expected, atol=1e-6)
+    [answered] = run(vote([Voter(trees, link)], WIDTH, both_classes=classes == 2), asked)
+    np.testing.assert_allclose(answered, expected, atol=2e-6)
+    two = np.sort(expected, axis=1)[:, -2:]
+    clear = two[:, 1] - two[:, 0] > 1e-5  # a small forest can be of exactly two minds
+    np.testing.assert_array_equal(answered.argmax(axis=1)[clear], expected.argmax(axis=1)[clear])
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        RandomForestRegressor(15, random_state=0),
+        GradientBoostingRegressor(n_estimators=15, random_state=0),
+        HistGradientBoostingRegressor(max_iter=15, min_samples_leaf=5),
+        XGBRegressor(n_estimators=15, n_jobs=1),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_trees_answer_as_the_regressor_they_come_from(estimator):
+    rows, _ = table()
+    estimator.fit(rows, rows[:, 1] * 3 + rows[:, 2] ** 2)
+    [answered] = run(vote([Voter(trees_of(estimator))], WIDTH, output="value"), rows)
+    np.testing.assert_allclose(answered[:, 0], estimator.predict(rows), atol=1e-4)
+
+
+@pytest.mark.parametrize("max_features", [1.0, 0.5])
+def test_trees_answer_as_the_isolation_forest_they_come_from(max_features):
+    rows, _ = table()
+    forest = IsolationForest(n_estimators=25, max_features=max_features, random_state=0).fit(rows)
+    [answered] = run(vote([Voter(trees_of(forest), "Halving")], WIDTH, output="score"), rows * 2)
+    np.testing.assert_allclose(answered[:, 0], -forest.score_samples(rows * 2), atol=1e-5)
+
+
+def test_many_ensembles_in_one_operator_answer_as_each_alone():
+    rows, _ = table(missing=0.1)
+    targets = np.nan_to_num(rows[:, :5]) > 0.3
+    forests = [RandomForestClassifier(10, max_depth=5, random_state=k).fit(rows, targets[:, k]) for k in range(5)]
+    boosted = [HistGradientBoostingClassifier(max_iter=10).fit(rows, targets[:, k]) for k in range(5)]
+    calibration = Calibration(np.linspace(0.7, 1.4, 5), np.linspace(-0.5, 0.5, 5))
+    graph = vote(
+        [
+            Voter(stacked([trees_of(one) for one in forests]), weight=0.6),
+            Voter(stacked([trees_of(one) for one in boosted]), "Sigmoid", weight=0.4),
+        ],
+        WIDTH,
+        calibration=calibration,
+        spread=True,
+    )
+    assert [node.op_type for node in graph.graph.node].count("TreeEnsembleRegressor") == 2
+    asked = probing(rows)
+    by_forests, by_boosted = (
+        np.stack([one.predict_proba(asked)[:, 1] for one in kind], axis=1) for kind in (forests, boosted)
+    )
+    probabilities, spread = run(graph, asked)
+    np.testing.assert_allclose(probabilities, calibration(0.6 * by_forests + 0.4 * by_boosted), atol=2e-6)
+    np.testing.assert_allclose(spread, np.abs(by_forests - by_boosted), atol=2e-6)
+
+
+def test_a_batch_answers_as_each_row_alone():
+    rows, target = table()
+    graph = vote([Voter(trees_of(RandomForestClassifier(30, random_state=0).fit(rows, target)))], WIDTH)
+    [together] = run(graph, rows[:50])
+    alone = np.concatenate([run(graph, row[None])[0] for row in rows[:50:10]])
+    np.testing.assert_allclose(together[::10], alone, atol=1e-6)
+
+
+def test_early_stopped_rounds_are_left_out():
+    rows, target = table()
+    stopped = XGBClassifier(n_estimators=200, early_stopping_rounds=3, n_jobs=1)
+    stopped.fit(rows[:200], target[:200], eval_set=[(rows[200:], target[200:])], verbose=False)
+    trees = trees_of(stopped)
+    assert len(trees.roots) == stopped.best_iteration + 1 < 200
+    np.testing.assert_allclose(sigmoid(trees.sums(rows))[:, 0], stopped.predict_proba(rows)[:, 1], atol=1e-6)
+
+
+@given(st.floats(-(2.0**100), 2.0**100), st.floats(-(2.0**100), 2.0**100, width=32))
+@settings(max_examples=300, deadline=None)
+def test_a_threshold_rounded_down_asks_the_same_of_every_float32(threshold, x):
+    rounded = _rounded_down(np.array([threshold]))[0]
+    for value in (np.float32(x), np.float32(threshold), np.nextafter(np.float32(threshold), np.float32(np.inf))):
+        assert (np.float64(value) <= threshold) == (value <= rounded)
+
+
+def test_what_is_no_sum_of_trees_is_refused():
+    rows, target = table()
+    with pytest.raises(TypeError, match="expected a tree ensemble"):
+        trees_of(LogisticRegression().fit(rows, target))
+    with pytest.raises(TypeError, match="one output"):
+        trees_of(RandomForestClassifier(2).fit(rows, np.stack([target, target], axis=1)))
+    own = GradientBoostingClassifier(n_estimators=2, init=LogisticRegression()).fit(rows, target)
+    with pytest.raises(TypeError, match="begins with a constant"):
+        trees_of(own)
+    with pytest.raises(ValueError, match="as many targets"):
+        one = trees_of(DecisionTreeClassifier().fit(rows, target))
+        vote([Voter(one), Voter(stacked([one, one]))], WIDTH)
