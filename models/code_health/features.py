@@ -104,7 +104,7 @@ FEATURES: Final = (
     ),
     Feature(
         "branch_complexity", "git", "branches", "project",
-        "side branches open at a time in the last 90 days: of every branch merged in them, its days in them from its first "
+        "side branches open at a time: of every branch merged in the last 90 days, the days of them from its first "
         "commit to its merge, summed and divided by 90",
     ),
     Feature(
@@ -191,7 +191,8 @@ FEATURES: Final = (
     ),
     Feature(
         "growth", "temporal", "share", "file",
-        "lines added less lines deleted in the last 90 days, relative to the lines the subject has now (at least 1)",
+        "lines added less lines deleted in the last 90 days, over the lines the subject has or had then, whichever is "
+        "more: 1 all new, -1 all gone",
     ),
     Feature(
         "stability", "temporal", "share", "file",

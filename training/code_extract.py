@@ -1,0 +1,180 @@
+"""Extracts the 35 features of code health from a local git repository: per file, per commit and for the project.
+
+git log ──> history ─┐
+git ls-tree ──> files at a date ──> blobs, measured once ──> code ─┴─ rows ──> Extracted
+
+No row looks past its moment: commits count from when they arrived on the main line, and code is what stood there then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from rich.console import Console
+
+from models.code_health.arrays import Code, Ints, Subjects
+from models.code_health.features import NAMES
+from models.code_health.measures import rows
+from training.code_blobs import Cache
+from training.code_history import Repository
+from training.code_survey import Surveyor
+
+Kind = Literal["file", "commit", "project"]
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """Rows of features with what they describe.
+
+    Attributes
+    ----------
+    kind, subject
+        "file" and its path, "commit" and its hash, or "project" and the hash of its state.
+    file
+        int64 [N], the number of the file in the repository's history, -1 for other kinds and where it has none.
+    own
+        int64 [N], the place of the commit in the order of arrival, -1 for other kinds.
+    until, moment_s
+        int64 [N]: commits that had arrived, and the moment in seconds since 1970.
+    features
+        float32 [N, 35], NaN where a feature is missing.
+    """
+
+    kind: list[Kind]
+    subject: list[str]
+    file: Ints
+    own: Ints
+    until: Ints
+    moment_s: Ints
+    features: npt.NDArray[np.float32]
+
+    def frame(self, project: str) -> pd.DataFrame:
+        """Put the rows in a table: project, kind, subject, moment (UTC) and the 35 features."""
+        said = {"project": project, "kind": self.kind, "subject": self.subject}
+        moment = pd.to_datetime(self.moment_s, unit="s", utc=True)
+        return pd.DataFrame({**said, "moment": moment, **dict(zip(NAMES, self.features.T, strict=True))})
+
+
+class Extractor:
+    """Extracts from one repository; what it has read it does not read again.
+
+    Parameters
+    ----------
+    repository
+        Its history.
+    cache
+        Measures of blobs.
+    console
+        Where progress is shown; none is shown without one.
+    """
+
+    def __init__(self, repository: Repository, cache: Cache, console: Console | None = None) -> None:
+        self._repository = repository
+        self._surveyor = Surveyor(repository, cache, console or Console(quiet=True))
+
+    def files(self, moments_s: Iterable[int]) -> Extracted:
+        """Describe every source file, and the project, at each of some moments.
+
+        Parameters
+        ----------
+        moments_s
+            Seconds since 1970; those before the first commit are left out.
+
+        Returns
+        -------
+        Extracted
+            Per moment, a row per file and one for the project.
+
+        Raises
+        ------
+        ValueError
+            If no moment is left.
+        """
+        surveys = self._surveyor.surveys(moments_s)
+        if not surveys:
+            raise ValueError("expected a moment after the first commit, got none")
+        named = _Names(self._repository)
+        kind: list[Kind] = []
+        subject: list[str] = []
+        described: list[Ints] = []  # the file of each row, per survey
+        file: list[Ints] = []  # the file of each pair, per survey
+        pair: list[Ints] = []  # the row of each pair, per survey: a row per file, then all files in one row
+        for survey in surveys:
+            numbers = named.at(survey.until, survey.paths)
+            count, start = len(numbers), len(kind)
+            kind += ["file" for _ in survey.paths]
+            kind += ["project"]
+            subject += [*survey.paths, self._repository.tip(survey.until) or ""]
+            described.append(np.append(numbers, -1))
+            file.append(np.tile(numbers, 2))
+            pair.append(np.append(np.arange(start, start + count), np.full(count, start + count)))
+        each = [len(survey.paths) + 1 for survey in surveys]
+        subjects = Subjects(
+            subject=np.concatenate(pair),
+            file=np.concatenate(file),
+            until=np.repeat(np.array([survey.until for survey in surveys], dtype=np.int64), each),
+            moment_s=np.repeat(np.array([survey.moment_s for survey in surveys], dtype=np.int64), each),
+            own=np.full(len(kind), -1, dtype=np.int64),
+        )
+        codes = [self._surveyor.code_of(survey) for survey in surveys]
+        code = Code(
+            **{
+                one.name: np.concatenate([np.tile(getattr(code, one.name), 2) for code in codes])
+                for one in fields(Code)
+            }
+        )
+        features = rows(self._repository.history, subjects, code)
+        return Extracted(
+            kind, subject, np.concatenate(described), subjects.own, subjects.until, subjects.moment_s, features
+        )
+
+    def commits(self, until_s: int | None = None) -> Extracted:
+        """Describe every commit that changes source files, as it arrives.
+
+        Parameters
+        ----------
+        until_s
+            The last moment of arrival, in seconds since 1970; all of them without it.
+
+        Returns
+        -------
+        Extracted
+            A row per commit, in order of arrival.
+        """
+        history = self._repository.history
+        until = len(history.time_s) if until_s is None else self._repository.arrived(until_s)
+        changes = int(np.searchsorted(history.commit, until))
+        own, subject = np.unique(history.commit[:changes], return_inverse=True)
+        subjects = Subjects(subject, history.file[:changes], own + 1, history.time_s[own], own)
+        code = self._surveyor.code_of_changes(changes, own)
+        return Extracted(
+            kind=["commit" for _ in own],
+            subject=[self._repository.hashes[one] for one in own.tolist()],
+            file=np.full(len(own), -1, dtype=np.int64),
+            own=own,
+            until=subjects.until,
+            moment_s=subjects.moment_s,
+            features=rows(history, subjects, code),
+        )
+
+
+class _Names:
+    """Which file a path means, at ever later moments."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._named = repository.named
+        self._place = 0
+        self._file: dict[str, int] = {}
+
+    def at(self, until: int, paths: list[str]) -> Ints:
+        """Tell the files that paths mean after so many commits: int64, -1 for a path that no commit named."""
+        while self._place < len(self._named) and self._named[self._place][0] < until:
+            _, path, file = self._named[self._place]
+            self._file[path] = file
+            self._place += 1
+        return np.array([self._file.get(path, -1) for path in paths], dtype=np.int64)

@@ -1,0 +1,182 @@
+"""The code of a repository's files: as it stands at a date, and as each commit leaves it.
+
+A *survey* is the state of all source files at a date: the tree of the main line's last commit by then. Nothing is
+checked out. What a project has as a whole (who imports a file, what stands twice, what is tested) is known for surveys
+only; a commit reads it from the last survey before it, and surveys for that are made every 30 days.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from models.code_health.arrays import Code, Floats, Ints
+from models.code_health.measures import duplicated
+from training.code_blobs import MEASURES, RUN, Cache, Measured, language, measure, runs
+from training.code_git import Blobs, ask
+from training.code_history import GONE, Repository, is_source
+from training.code_links import links
+
+DAY_S: Final = 86_400
+SURVEY_DAYS: Final = 30
+_SAVE_EVERY: Final = 500
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All source files at a date."""
+
+    until: int
+    moment_s: int
+    paths: list[str]
+    blobs: list[str]
+
+
+class Surveyor:
+    """Reads the code of one repository; what it has measured it does not measure again.
+
+    Parameters
+    ----------
+    repository
+        Its history.
+    cache
+        Measures of blobs.
+    console
+        Where progress is shown.
+    """
+
+    def __init__(self, repository: Repository, cache: Cache, console: Console) -> None:
+        self._repository = repository
+        self._cache = cache
+        self._console = console
+        self._known: dict[tuple[str, str], Measured] = {}
+        self._runs: dict[str, tuple[int, npt.NDArray[np.uint64]]] = {}
+
+    def surveys(self, moments_s: Iterable[int]) -> list[Survey]:
+        """List the source files at each moment, and measure them all.
+
+        Parameters
+        ----------
+        moments_s
+            Seconds since 1970; those before the first commit are left out.
+        """
+        surveys = []
+        for moment_s in sorted(set(moments_s)):
+            until = self._repository.arrived(moment_s)
+            tip = self._repository.tip(until)
+            if tip is None:
+                continue
+            listed = ask(self._repository.folder, "ls-tree", "-r", "-z", "--full-tree", tip)
+            entries = (entry.split("\t", 1) for entry in listed.split("\0") if entry)
+            files = [(path, *head.split(" ")) for head, path in entries if is_source(path)]
+            files = [one for one in files if one[1] in {"100644", "100755"}]
+            surveys.append(Survey(until, moment_s, [one[0] for one in files], [one[3] for one in files]))
+        paths = [(blob, path) for survey in surveys for blob, path in zip(survey.blobs, survey.paths, strict=True)]
+        self._measure(paths, with_runs=True)
+        return surveys
+
+    def _measure(self, wanted: list[tuple[str, str]], with_runs: bool) -> None:
+        """Measure blobs [(blob, path)] that neither this object nor the cache knows."""
+        path_of = {(blob, language(path)): path for blob, path in wanted if blob != GONE}
+        new = [key for key in path_of if key not in self._known]
+        self._known |= self._cache.known(new)
+        measuring = [key for key in new if key not in self._known]
+        hashing = list(dict.fromkeys(blob for blob, _ in path_of if blob not in self._runs)) if with_runs else []
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        fresh: dict[tuple[str, str], Measured] = {}
+        with (
+            Progress(*columns, console=self._console, transient=True) as progress,
+            Blobs(self._repository.folder) as blobs,
+        ):
+            try:
+                for key in progress.track(measuring, description="measuring code"):
+                    fresh[key] = self._known[key] = measure(path_of[key], blobs.read(key[0]))
+                    if len(fresh) >= _SAVE_EVERY:
+                        self._cache.remember(fresh)
+                        fresh = {}
+            finally:
+                self._cache.remember(fresh)  # an interrupted run goes on from here
+            for blob in progress.track(hashing, description="looking for duplicates"):
+                self._runs[blob] = runs(blobs.read(blob))
+
+    def code_of(self, survey: Survey) -> Code:
+        """Return the code of the F files of a survey."""
+        measured = [self._known[blob, language(path)] for blob, path in zip(survey.blobs, survey.paths, strict=True)]
+        its_runs = [self._runs[blob] for blob in survey.blobs]
+        linked = links(survey.paths, [one.imports for one in measured])
+        return _code(
+            measured,
+            survey.paths,
+            fan_in=linked.fan_in,
+            tested=linked.tested,
+            code_lines=np.array([lines for lines, _ in its_runs], dtype=np.float64),
+            duplicated=duplicated([hashes for _, hashes in its_runs], RUN),
+        )
+
+    def code_of_changes(self, changes: int, own: Ints) -> Code:
+        """Return the code that commits leave behind in the files they change.
+
+        Parameters
+        ----------
+        changes
+            How many of the history's changes to look at, in order of arrival.
+        own
+            int64, the commits they belong to.
+        """
+        history, some = self._repository.history, self._repository.changes[:changes]
+        self._measure([(change.after, change.path) for change in some], with_runs=False)
+        gone = Measured((np.nan,) * len(MEASURES), ())
+        measured = [
+            gone if change.after == GONE else self._known[change.after, language(change.path)] for change in some
+        ]
+        moments = history.time_s[own]
+        grid = range(0, 0)
+        if len(moments):  # dates that do not depend on what comes later
+            step = SURVEY_DAYS * DAY_S
+            grid = range(int(moments[0]) // step * step, int(moments[-1]) + 1, step)
+        surveys = self.surveys(grid)
+        whole = np.full((4, changes), np.nan)
+        known: dict[str, int] = {}
+        code: Code | None = None
+        following = iter([*surveys, None])
+        survey = next(following)
+        for place, change in enumerate(some):
+            while survey is not None and survey.until <= history.commit[place]:
+                code, known = self.code_of(survey), {path: number for number, path in enumerate(survey.paths)}
+                survey = next(following)
+            number = known.get(change.old_path)
+            if code is not None and number is not None and change.after != GONE:
+                whole[:, place] = [one[number] for one in (code.fan_in, code.tested, code.code_lines, code.duplicated)]
+        return _code(measured, [change.path for change in some], *whole)
+
+
+def _code(
+    measured: list[Measured],
+    paths: list[str],
+    fan_in: Floats,
+    tested: Floats,
+    code_lines: Floats,
+    duplicated: Floats,
+) -> Code:
+    values = np.array([one.values for one in measured], dtype=np.float64).reshape(-1, len(MEASURES)).T
+    folders: dict[str, int] = {}
+    gone = np.isnan(values[0])
+    fan_out = np.array([len(one.imports) for one in measured], dtype=np.float64)
+    return Code(
+        **dict(zip(MEASURES, values, strict=True)),
+        fan_out=np.where(gone, np.nan, fan_out),
+        fan_in=fan_in,
+        code_lines=code_lines,
+        duplicated=duplicated,
+        tested=tested,
+        directory=np.array(
+            [folders.setdefault(posixpath.dirname(path), len(folders)) for path in paths], dtype=np.int64
+        ),
+    )
