@@ -13,18 +13,20 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from training.data.budget_local import CITIES, TELLING, local
+from training.data.budget_local import CITIES, TELLING, brands, local
 from training.data.budget_merchants import Merchant, chains
 
 Array = npt.NDArray[Any]
 
 # Payments a month, share of them at chains, and how far the favourite shops carry.
 HABITS: Final = {
-    "alimentation": (11.0, 0.72, 6), "restaurants": (8.0, 0.34, 6), "transport": (4.0, 0.62, 4),
-    "carburant": (2.4, 0.86, 3), "sante": (1.7, 0.22, 4), "loisirs": (2.6, 0.55, 5), "voyages": (0.55, 0.62, 3),
-    "habillement": (1.6, 0.72, 5), "maison": (1.6, 0.68, 5), "high_tech": (0.4, 0.8, 3), "enfants": (1.6, 0.55, 4),
-    "beaute": (0.8, 0.38, 3), "animaux": (1.2, 0.45, 3),
+    "alimentation": (11.0, 0.68, 6), "restaurants": (8.0, 0.32, 6), "transport": (4.0, 0.6, 4),
+    "carburant": (2.4, 0.84, 3), "sante": (1.7, 0.2, 4), "loisirs": (2.6, 0.5, 5), "voyages": (0.55, 0.6, 3),
+    "habillement": (1.6, 0.66, 5), "maison": (1.6, 0.62, 5), "high_tech": (0.4, 0.76, 3), "enfants": (1.6, 0.5, 4),
+    "beaute": (0.8, 0.36, 3), "animaux": (1.2, 0.42, 3),
 }  # fmt: skip
+# Share of a chain's payments that go to a brand nobody has rules for.
+UNHEARD: Final = 0.2
 # Weight of each month from January; a year's mean is about 1.
 SEASONS: Final = {
     "alimentation": (0.95, 0.93, 0.97, 1, 1, 1, 0.95, 0.85, 1, 1, 1, 1.35),
@@ -171,16 +173,18 @@ def _shops(
     rng: np.random.Generator, who: Household, category: str, chain_share: float, favourites: int, total: int
 ) -> tuple[list[Merchant], Array]:
     """Choose where each payment goes: mostly to a few favourites, sometimes to a shop met once."""
-    national, here = chains()[category], town(category, who.city, who.telling)
-    usual = [
-        national[int(rng.integers(len(national)))] if rng.random() < chain_share else here[int(rng.integers(len(here)))]
-        for _ in range(favourites)
-    ]
+    national, unheard, here = chains()[category], brands(category), town(category, who.city, who.telling)
+
+    def some(chained: bool) -> Merchant:
+        of = (unheard if rng.random() < UNHEARD else national) if chained else here
+        return of[int(rng.integers(len(of)))]
+
+    usual = [some(bool(rng.random() < chain_share)) for _ in range(favourites)]
     weights = 1 / np.arange(1, favourites + 1)
     chosen = rng.choice(favourites, size=total, p=weights / weights.sum())
-    novel = np.flatnonzero(rng.random(total) < (0.5 if category == "voyages" else 0.2))
+    novel = np.flatnonzero(rng.random(total) < (0.5 if category == "voyages" else 0.22))
     chain = rng.random(len(novel)) < chain_share * 0.7
-    shops = [*usual, *(national[int(at)] for at in rng.integers(len(national), size=int(chain.sum())))]
+    shops = [*usual, *(some(True) for _ in range(int(chain.sum())))]
     shops += local(rng, category, int((~chain).sum()), who.telling)
     chosen[novel] = favourites + np.argsort(np.argsort(~chain, kind="stable"), kind="stable")
     return shops, chosen

@@ -1,11 +1,14 @@
 """A grammar of the local shops, people and employers that no list holds.
 
-A shop's name may tell what it sells (``BOULANGERIE MARTIN``) or not (``SARL MARTIN``, ``SUMUP *DURAND``).
+A shop's name may tell what it sells (``BOULANGERIE MARTIN``) or not (``SARL MARTIN``, ``SUMUP *DURAND``). Invented
+brands stand for the real ones that nobody who writes rules has heard of: only who has seen them labelled knows what
+they sell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -157,18 +160,31 @@ SILENT: Final = _list(
 )
 
 
-def local(rng: np.random.Generator, category: str, count: int, telling: float = 0.62) -> list[Merchant]:
+@cache
+def brands(category: str, count: int = 9) -> tuple[Merchant, ...]:
+    """Return invented brands of a category: the same ones for everybody, everywhere."""
+    rng = np.random.default_rng([20_28, sorted(TELLING).index(category)])
+    level = _level(category)
+    invented = []
+    for _ in range(count):
+        name = _word(rng) + _one(rng, ("", "", " " + _word(rng), " FRANCE", " SAS", "EO"))
+        median = level * float(np.exp(rng.normal(0, 0.35)))
+        invented.append(
+            Merchant(name.title(), category, (name, name.split()[0]), median, float(rng.uniform(0.35, 0.7)))
+        )
+    return tuple(invented)
+
+
+def local(rng: np.random.Generator, category: str, count: int, telling: float) -> list[Merchant]:
     """Invent local shops of a category; a `telling` share of the names hint at what is sold."""
-    typical = chains()[category]
-    level = float(np.exp(np.mean([np.log(one.median) for one in typical])))
+    level = _level(category)
     patterns = TELLING[category]
     shops = []
     for _ in range(count):
         pattern = _one(rng, patterns) if rng.random() < telling else _one(rng, SILENT)
         while "{f}" in pattern:  # a first name that is asked for twice is two people
             pattern = pattern.replace("{f}", _one(rng, FIRST), 1)
-        word = "".join(_one(rng, SYLLABLES) for _ in range(int(rng.integers(2, 4))))
-        name = pattern.format(s=_one(rng, SURNAMES), n=_one(rng, NOUNS), x=word)
+        name = pattern.format(s=_one(rng, SURNAMES), n=_one(rng, NOUNS), x=_word(rng))
         shops.append(
             Merchant(
                 name=name.replace("*", "").title(),
@@ -180,6 +196,14 @@ def local(rng: np.random.Generator, category: str, count: int, telling: float = 
             )
         )
     return shops
+
+
+def _level(category: str) -> float:
+    return float(np.exp(np.mean([np.log(one.median) for one in chains()[category]])))
+
+
+def _word(rng: np.random.Generator) -> str:
+    return "".join(_one(rng, SYLLABLES) for _ in range(int(rng.integers(2, 4))))
 
 
 def _one(rng: np.random.Generator, of: Sequence[str]) -> str:
