@@ -84,11 +84,28 @@ def check_replay(cases: tuple[Case, ...], run: Run, tolerance: float) -> Gap:
     return gap
 
 
-def write_certificate(members: Mapping[str, bytes], cases: tuple[Case, ...], tolerance: float, gap: Gap) -> bytes:
-    """Return `certificate.json`: the hash of every member, the tolerance, and the gap measured at build time."""
+def write_certificate(
+    members: Mapping[str, bytes], cases: tuple[Case, ...], tolerance: float, gap: Gap, decided: int
+) -> bytes:
+    """Return `certificate.json`: the hash of every member, the tolerance, and what was measured at build time.
+
+    Parameters
+    ----------
+    members : mapping of str to bytes
+        Every other member of the archive.
+    cases : tuple of Case
+        The golden inputs.
+    tolerance : float
+        Largest gap that is allowed.
+    gap : Gap
+        Largest gap that was measured.
+    decided : int
+        How many held-out inputs were seen to be decided as by the trained model.
+    """
     return canonical_json(
         {
             "format": FORMAT,
+            "decisions_equal": decided,
             "tolerance": tolerance,
             "gap": {"value": gap.value, "case": gap.case, "output": gap.output},
             "cases": [case.name for case in cases],

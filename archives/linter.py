@@ -38,7 +38,7 @@ REQUIRED = frozenset(
         "service.py",
     }
 )
-OPTIONAL = frozenset({"model.pt2"})
+OPTIONAL = frozenset({"family.json", "model.pt2"})
 CODE = re.compile(r"(archives|handlers|models)(/[a-z0-9_]+){1,2}\.py")
 """The code an archive brings: the rooms that run inside a worker, nothing else."""
 

@@ -100,6 +100,7 @@ def _facts(provenance: dict[str, Any], certificate: dict[str, Any], serving: dic
         ("parameters", _pairs(provenance["parameters"])),
         ("built with", _pairs(provenance["packages"])),
         ("certified gap", f"{gap['value']:.2g} in '{gap['case']}', tolerance {certificate['tolerance']:.0e}"),
+        ("decided alike", f"{certificate['decisions_equal']:,} held-out inputs"),
         ("served with", _pairs(serving)),
     ]
 

@@ -1,11 +1,11 @@
-"""Train a model and build its archive.
+"""Train a family's models and build their archives.
 
     python scripts/train.py signflow --size small
     python scripts/train.py signflow --size base --data recordings/common_signs.npz
-    python scripts/train.py signflow --help
+    python scripts/train.py catalog --help
 
-A family is found by its name: `training/FAMILY.py` says what its options are and how it is trained,
-`training/FAMILY_release.py` what its archive is made of. An interrupted run goes on from its last epoch.
+A family is found by its name: `training/FAMILY.py` says what its options are and how its models are trained,
+`training/FAMILY_release.py` what an archive is made of.
 """
 
 import argparse
@@ -30,12 +30,10 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="family", required=True, metavar="FAMILY")
     for family in families:
         command = commands.add_parser(
-            family,
-            help=f"train {family}",
-            epilog=f"example: python scripts/train.py {family} --size small --epochs 12",
+            family, help=f"train {family}", epilog=f"example: python scripts/train.py {family} --no-archive"
         )
         importlib.import_module(f"training.{family}").add_arguments(command)
-        command.add_argument("--version", help="version of the archive (default: one above the newest in the store)")
+        command.add_argument("--version", help="version of the archives (default: one above each one's newest)")
         command.add_argument(
             "--store", type=Path, default=settings.archive_store, help="folder of archives (default: %(default)s)"
         )
@@ -52,14 +50,15 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     from training.archive import build
 
-    version = arguments.version or next_version(arguments.store, arguments.family)
-    with console.status("exporting, certifying and packing the archive"):
-        release = importlib.import_module(f"training.{arguments.family}_release").release(trained, version)
-        built = build(release, arguments.store)
-    console.print(
-        f"built {built.path}\n  SHA-256 {built.sha256}\n  largest gap to the trained model {built.gap:.1e}",
-        highlight=False,
-    )
+    release = importlib.import_module(f"training.{arguments.family}_release").release
+    for model, result in trained.items():
+        with console.status(f"exporting, certifying and packing {model}"):
+            version = arguments.version or next_version(arguments.store, model)
+            built = build(release(result, version), arguments.store)
+        console.print(
+            f"built {built.path}\n  SHA-256 {built.sha256}\n  largest gap to the trained model {built.gap:.1e}",
+            highlight=False,
+        )
     return 0
 
 

@@ -40,16 +40,16 @@ from archives.store import unpack
 from handlers.engine import TorchEngine
 from handlers.signflow import SignFlowHandler
 from tests.handlers.context import Context
-from tests.signflow import frames_of, npy
+from tests.families.signflow import frames_of, npy
 from training.archive import build
-from training.data.synthetic import Synthesis
+from training.data.signflow_synthetic import Synthesis
 from training.signflow import TrainOptions, train
 from training.signflow_fit import Recipe
 from training.loop import Schedule
 from training.signflow_release import release
 
 options = TrainOptions(home=Path("home"), recipe=Recipe(schedule=Schedule(epochs=1)), synthesis=Synthesis(4, 8, 1, 0))
-archive = build(release(train(options), "1.0"), Path("store")).path
+archive = build(release(train(options)["signflow"], "1.0"), Path("store")).path
 unpack(archive, Path("unpacked"))
 handler = SignFlowHandler()
 handler.initialize(Context(Path("unpacked")))

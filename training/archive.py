@@ -8,15 +8,17 @@ import ast
 import importlib.metadata
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from model_archiver.manifest_components.manifest import RuntimeType
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging_utils import ModelExportUtils
+from numpy.typing import NDArray
 
 from archives.certificate import (
     Arrays,
@@ -34,13 +36,19 @@ from handlers.engine import OnnxEngine, TorchEngine
 from training.sbom import software_bill
 
 TOLERANCE = 1e-4
-"""Largest gap on any output between the trained model and what serves (absolute)."""
+"""Largest gap on a network's logits between the trained model and what serves (absolute)."""
+
+TABULAR_TOLERANCE = 1e-5
+"""The same for what trees and linear models answer."""
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("archives", "handlers", "models")
 """The rooms whose code travels in an archive."""
 
-PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "torch", "torch-geometric", "torch-model-archiver")
+PACKAGES = (
+    "numpy", "onnx", "onnxruntime", "onnxscript", "scikit-learn", "skl2onnx", "torch", "torch-geometric",
+    "torch-model-archiver", "xgboost-cpu",
+)  # fmt: skip
 """Distributions whose versions the provenance names; the SBOM lists them all."""
 
 SERVICE = '''"""TorchServe's way into this archive; one handler per worker."""
@@ -66,6 +74,15 @@ def handle(data, context):
 '''
 
 
+Decide = Callable[[Arrays], NDArray[Any]]
+
+
+def largest(outputs: Arrays) -> NDArray[Any]:
+    """Return the position of the largest number in each row of the first output."""
+    positions: NDArray[Any] = next(iter(outputs.values())).argmax(axis=-1)
+    return positions
+
+
 @dataclass(frozen=True)
 class Release:
     """Everything an archive is made of.
@@ -88,6 +105,15 @@ class Release:
         Git commit, data manifest hash, MLflow run, parameters, metrics.
     serving : mapping
         TorchServe's per-model settings, and the handler's own under ``handler``.
+    tolerance : float
+        Largest gap on any output that the certificate allows.
+    evaluation : tuple of Case
+        Held-out inputs with the trained model's answers: none may be decided otherwise by what serves. They are
+        counted in the certificate and not stored.
+    decide : callable
+        What is decided by the outputs, as an array of anything comparable; by default the largest of the first one.
+    family_data : mapping or None
+        What the family's handler reads besides the graph, such as rules.
     """
 
     contract: Contract
@@ -99,6 +125,10 @@ class Release:
     provenance: Mapping[str, Any]
     program: bytes | None = None
     serving: Mapping[str, Any] = field(default_factory=dict)
+    tolerance: float = TOLERANCE
+    evaluation: tuple[Case, ...] = ()
+    decide: Decide = largest
+    family_data: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +146,8 @@ def build(release: Release, store: Path) -> Built:
     Raises
     ------
     CertificateError
-        If either graph answers a golden input otherwise than the trained model did, beyond `TOLERANCE`.
+        If a graph answers a golden input otherwise than the trained model did, beyond the release's tolerance, or
+        decides a held-out input otherwise.
     ArchiveError
         If the linter refuses the result.
     """
@@ -138,19 +169,31 @@ def build(release: Release, store: Path) -> Built:
         "reference.npz": write_npz(release.reference),
         "sbom.json": software_bill(),
     }
+    if release.family_data is not None:
+        members["family.json"] = canonical_json(release.family_data)
     gap = max((_measure(file, graph, release) for file, graph in graphs.items()), key=lambda gap: gap.value)
-    members["certificate.json"] = write_certificate(members, release.cases, TOLERANCE, gap)
+    decided = sum(len(release.decide(case.outputs)) for case in release.evaluation)
+    members["certificate.json"] = write_certificate(members, release.cases, release.tolerance, gap, decided)
     path = store / f"{contract.model}-{contract.version}.mar"
     return Built(path, pack(members, path), gap.value)
 
 
 def _measure(file: str, graph: bytes, release: Release) -> Gap:
-    """Replay the golden inputs through one exported graph, in the engine that will serve it."""
+    """Replay the golden inputs through one exported graph, in the engine that will serve it; compare its decisions."""
     with tempfile.TemporaryDirectory(prefix="marina-certify-") as folder:
         path = Path(folder) / file
         path.write_bytes(graph)
         kind = OnnxEngine if file.endswith(".onnx") else TorchEngine
-        return check_replay(release.cases, kind(path, release.contract, None).run, TOLERANCE)
+        run = kind(path, release.contract, None).run
+        gap = check_replay(release.cases, run, release.tolerance)
+        for case in release.evaluation:
+            flipped = release.decide(run(case.inputs)) != release.decide(case.outputs)
+            if flips := int(np.count_nonzero(flipped)):
+                raise CertificateError(
+                    f"{release.contract.model}: {file} decides {flips} of {flipped.size} held-out inputs "
+                    f"('{case.name}') otherwise than the trained model; the first is row {int(flipped.argmax())}"
+                )
+        return gap
 
 
 def _manifest(contract: Contract) -> bytes:

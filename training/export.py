@@ -66,7 +66,7 @@ def _onnx(
     assert exported is not None  # the dynamo exporter always returns a program
     graph = exported.model_proto
     _rename_axes(graph, dynamic)
-    _strip(graph)
+    strip(graph)
     onnx.checker.check_model(graph, full_check=True)
     content: bytes = graph.SerializeToString(deterministic=True)
     return content
@@ -79,7 +79,7 @@ def _rename_axes(graph: Any, dynamic: Mapping[str, Mapping[int, str]]) -> None:
             value.type.tensor_type.shape.dim[index].dim_param = axis
 
 
-def _strip(graph: Any) -> None:
+def strip(graph: Any) -> None:
     """Drop stack traces and the like: they name files of this machine."""
     del graph.metadata_props[:]
     graph.doc_string = ""

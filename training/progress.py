@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -36,6 +36,25 @@ class Display:
 @contextmanager
 def display(console: Console, epochs: int, steps_per_epoch: int) -> Iterator[Display]:
     """Show a training run's progress on a console."""
+    with _bar(console) as progress:
+        yield Display(progress, epochs, steps_per_epoch)
+
+
+@contextmanager
+def counted(console: Console, what: str, total: int) -> Iterator[Callable[[str], None]]:
+    """Show the progress of `total` pieces of work; what is yielded counts one, and says how it went."""
+    with _bar(console) as progress:
+        task = progress.add_task(what, total=total, last="")
+
+        def one(last: str) -> None:
+            progress.update(task, advance=1, last=last)
+            if not console.is_terminal:
+                console.print(f"{what} {int(progress.tasks[0].completed)}/{total} · {last}", highlight=False)
+
+        yield one
+
+
+def _bar(console: Console) -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -45,5 +64,4 @@ def display(console: Console, epochs: int, steps_per_epoch: int) -> Iterator[Dis
         TimeRemainingColumn(),
         TextColumn("left"),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield Display(progress, epochs, steps_per_epoch)
+    return Progress(*columns, console=console, disable=not console.is_terminal)

@@ -1,5 +1,6 @@
 """The software bill of materials of a serving host, in CycloneDX form."""
 
+import functools
 import importlib.metadata
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@functools.cache
 def software_bill() -> bytes:
     """Return the CycloneDX JSON of what a serving host installs: the `serve` group and all it brings.
 

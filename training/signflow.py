@@ -21,8 +21,10 @@ from models.signflow.landmarks import LEFT_HAND, RIGHT_HAND, WIDTH
 from models.signflow.network import SIZES, SignFlow, SignFlowConfig
 from models.signflow.sequences import Frames
 from training import evaluate, pictures, tracking
-from training.data import manifest, quality, recorded, splits, synthetic
-from training.data.clips import Clips
+from training.data import manifest, quality, splits
+from training.data import signflow_recorded as recorded
+from training.data import signflow_synthetic as synthetic
+from training.data.signflow_clips import Clips
 from training.provenance import git_commit
 from training.signflow_fit import RECORDED, Recipe, fit, probabilities
 
@@ -98,8 +100,8 @@ class Trained:
     mlflow_run_id: str
 
 
-def train(options: TrainOptions, console: Console | None = None) -> Trained:
-    """Train SignFlow, evaluate it on unseen signers, and record the run in MLflow.
+def train(options: TrainOptions, console: Console | None = None) -> dict[str, Trained]:
+    """Train SignFlow, evaluate it on unseen signers, and record the run in MLflow; the family's one model, by name.
 
     Parameters
     ----------
@@ -146,7 +148,7 @@ def train(options: TrainOptions, console: Console | None = None) -> Trained:
         run.figure(pictures.confusion_matrix(report, clips.signs), "confusion_matrix")
     checkpoint.unlink()  # a finished run is not gone on with
     held_out = clips.select(np.random.default_rng(recipe.schedule.seed).permutation(test)[:MOST_REFERENCES])
-    return Trained(
+    trained = Trained(
         model=model,
         config=model.config,
         labels=clips.signs,
@@ -158,13 +160,14 @@ def train(options: TrainOptions, console: Console | None = None) -> Trained:
         data_manifest_sha256=data.sha256,
         mlflow_run_id=run.id,
     )
+    return {"signflow": trained}
 
 
 def load(options: TrainOptions, console: Console) -> tuple[Clips, manifest.Manifest]:
     """Load or synthesise the clips, report faults, and hash what was used."""
     if options.data == SYNTHETIC:
         clips = synthetic.generate(options.synthesis)
-        return clips, manifest.of_clips(clips, SYNTHETIC)
+        return clips, manifest.of_arrays(clips.arrays(), SYNTHETIC)
     path = Path(options.data)
     clips, faults = recorded.read(path, on_bad=options.on_bad, signer=options.signer)
     if faults:

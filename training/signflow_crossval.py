@@ -6,6 +6,7 @@ trains to the end of its schedule and its last EMA weights answer.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +15,33 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from training.data import recorded, splits
-from training.data.clips import Clips, Indices
-from training.evaluate import Report, evaluate
+from models.signflow.network import SIZES
+from training.data import signflow_recorded as recorded
+from training.data import splits
+from training.data.quality import BadDataError
+from training.data.signflow_clips import Clips
+from training.data.splits import Indices
+from training.evaluate import Report
+from training.evaluate import evaluate as report
 from training.signflow_fit import RECORDED, SAME_SIGNERS, Recipe, fit, probabilities
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what SignFlow's evaluation asks for to a command line."""
+    parser.add_argument("--folds", type=int, default=4, help="folds of whole signers (default: %(default)s)")
+    parser.add_argument("--only", type=int, nargs="*", default=[], metavar="FOLD", help="do these folds only, from 0")
+    parser.add_argument("--size", default=RECORDED.size, choices=SIZES, help="network size (default: %(default)s)")
+
+
+def evaluate(arguments: argparse.Namespace, console: Console) -> None:
+    """Cross-validate every labelled set there is, and print a table of them."""
+    results = []
+    for file in recorded.files(arguments.data):
+        try:
+            results.append(cross_validate(file, arguments.size, arguments.folds, console, arguments.only))
+        except BadDataError:
+            console.print(f"{file.name} has no labelled sequence; left out", highlight=False)
+    console.print(markdown(results), highlight=False, markup=False)
 
 
 @dataclass(frozen=True)
@@ -77,8 +101,8 @@ def cross_validate(file: Path, size: str, folds: int, console: Console, only: Se
             continue
         model, fitted = fit(clips.select(train), None, recipe_for(clips.select(train), size))
         answers = probabilities(model, clips.select(test).sequences)
-        network = evaluate(answers, clips.labels[test], clips.signs)
-        baseline = evaluate(_forest(clips, train, test), clips.labels[test], clips.signs)
+        network = report(answers, clips.labels[test], clips.signs)
+        baseline = report(_forest(clips, train, test), clips.labels[test], clips.signs)
         done.append(Fold(len(test), network, baseline))
         console.print(
             f"{file.stem} fold {number + 1}/{folds}: {len(test)} clips, {len(fitted.history)} epochs, accuracy "

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from models.signflow.network import SignFlow, configure, count_parameters
 from models.signflow.sequences import Frames, pad
 from training import evaluate, loop, progress, tracking
-from training.augment import Augmentation, augment
-from training.data.clips import Clips, Indices
+from training.data.signflow_clips import Clips
+from training.data.splits import Indices
+from training.signflow_augment import Augmentation, augment
 
 
 @dataclass(frozen=True)

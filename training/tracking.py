@@ -34,6 +34,7 @@ class Run:
 
     client: Any
     id: str
+    experiment: str
 
     def epoch(self, epoch: Epoch) -> None:
         """Log an epoch's numbers."""
@@ -54,6 +55,20 @@ class Run:
     def text(self, text: str, name: str) -> None:
         """Log a text file."""
         self.client.log_text(self.id, text, name)
+
+    def child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Log a run below this one that is over already, such as a trial of a search."""
+        from mlflow.entities import Metric, Param
+        from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+        started = self.client.create_run(self.experiment, run_name=name, tags={MLFLOW_PARENT_RUN_ID: self.id}).info
+        now = started.start_time
+        self.client.log_batch(
+            started.run_id,
+            metrics=[Metric(key, float(value), now, 0) for key, value in metrics.items()],
+            params=[Param(key, str(value)) for key, value in params.items()],
+        )
+        self.client.set_terminated(started.run_id)
 
 
 @contextmanager
@@ -82,7 +97,7 @@ def run(family: str, home: Path, params: Mapping[str, Any], tags: Mapping[str, s
         experiment = client.get_experiment_by_name(family)
         identifier = experiment.experiment_id if experiment else client.create_experiment(family, artifacts)
         started = client.create_run(identifier, tags=dict(tags))
-        opened = Run(client, started.info.run_id)
+        opened = Run(client, started.info.run_id, identifier)
         for name, value in params.items():
             client.log_param(opened.id, name, value)
         status = "FAILED"

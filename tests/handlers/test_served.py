@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from handlers.wire import JSON, NPY
 from scripts.benchmark_throughput import drive
 from tests.archives.rewrite import members_of, rewritten
+from tests.families.signflow import bad_requests, frames_of, npy
 from tests.serving import Server, running
-from tests.signflow import bad_requests, frames_of, npy
 
 BAD = bad_requests()
 

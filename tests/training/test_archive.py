@@ -16,7 +16,7 @@ from training.signflow_release import release
 
 BUILD = """
 from pathlib import Path
-from tests.conftest import made_up
+from tests.families.signflow import made_up
 from training.archive import build
 from training.signflow_release import release
 print(build(release(made_up(), "1.0"), Path("store")).sha256)

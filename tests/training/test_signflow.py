@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from models.signflow.sequences import pad
 from training import tracking
 from training.data.quality import BadDataError
-from training.data.synthetic import Synthesis, generate
+from training.data.signflow_synthetic import Synthesis, generate
 from training.signflow import Trained, TrainOptions, train
 from training.signflow_fit import Recipe
 
@@ -41,7 +41,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(home) -> Trained:
-    return train(options(home))
+    return train(options(home))["signflow"]
 
 
 def test_what_is_trained_is_ready_to_serve(trained):
@@ -85,7 +85,7 @@ def test_the_run_is_in_mlflow_with_pictures_metrics_per_epoch_and_provenance(tra
 
 
 def test_equal_seeds_train_equal_models(trained, tmp_path):
-    again = train(options(tmp_path))
+    again = train(options(tmp_path))["signflow"]
     for name, tensor in again.model.state_dict().items():
         assert torch.equal(tensor, trained.model.state_dict()[name]), name
     assert again.metrics == trained.metrics
@@ -102,7 +102,7 @@ def test_recorded_data_is_trained_on_and_its_faults_are_skipped_or_refused(tmp_p
     names = np.array(clips.signs)[clips.labels]
     np.savez(tmp_path / "clips.npz", X=frames, len=clips.lengths, y=names, source=clips.signers)
     recorded = options(tmp_path / "state", epochs=1, data=str(tmp_path / "clips.npz"))
-    found = train(recorded)
+    found = train(recorded)["signflow"]
     assert set(found.labels) == set(clips.signs)
     assert sum(int(found.params[f"clips_{part}"]) for part in ("training", "validation", "test")) == len(clips) - 1
     with pytest.raises(BadDataError, match=r"clips.npz\[0\]"):

@@ -1,7 +1,7 @@
 import numpy as np
 from rich.console import Console
 
-from training.data.synthetic import Synthesis, generate
+from training.data.signflow_synthetic import Synthesis, generate
 from training.signflow_crossval import cross_validate, markdown, recipe_for
 from training.signflow_fit import SAME_SIGNERS
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-
-from training.data.clips import Clips
+import numpy.typing as npt
 
 _BLOCK = 1 << 20
 
@@ -80,11 +80,31 @@ def of_files(files: Iterable[Path], root: Path) -> Manifest:
     return Manifest(root.name, tuple(sorted(entries, key=lambda entry: entry.path)))
 
 
-def of_clips(clips: Clips, name: str) -> Manifest:
-    """Hash clips that never were a file: signs, signers, labels, lengths and landmarks."""
-    head = json.dumps({"signs": clips.signs, "signers": clips.signers.tolist()}).encode()
-    arrays = (clips.labels.astype("<i8"), clips.lengths.astype("<i8"), *(s.astype("<f4") for s in clips.sequences))
-    return Manifest(name, (_entry(name, (head, *(np.ascontiguousarray(array).tobytes() for array in arrays))),))
+def of_arrays(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> Manifest:
+    """Hash data that never was a file: each array's name, type, shape and values.
+
+    Parameters
+    ----------
+    arrays
+        Numbers, strings or times; no Python objects.
+    name
+        Of the data.
+
+    Raises
+    ------
+    TypeError
+        If an array holds Python objects: their bytes are addresses.
+    """
+    return Manifest(name, (_entry(name, _described(arrays)),))
+
+
+def _described(arrays: Mapping[str, npt.NDArray[Any]]) -> Iterator[bytes]:
+    for name in sorted(arrays):
+        array = arrays[name]
+        if array.dtype.hasobject:
+            raise TypeError(f"{name}: expected numbers, strings or times, got Python objects; convert them with astype")
+        yield json.dumps([name, array.dtype.str, list(array.shape)]).encode()
+        yield np.ascontiguousarray(array).tobytes()
 
 
 def _entry(path: str, blocks: Iterable[bytes]) -> Entry:

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
-
-from models.signflow.landmarks import WIDTH
+from typing import Literal
 
 OnBad = Literal["skip", "refuse"]
 
@@ -26,10 +21,9 @@ class Fault:
     file
         Name of the file.
     index
-        Which sequence of the file, from 0; None where the whole file is meant.
+        Which sequence or row of the file, from 0; None where the whole file is meant.
     kind
-        A short name: "unreadable file", "missing array", "wrong width", "truncated", "empty sequence",
-        "nothing seen", "unknown label".
+        A short name, such as "unreadable file", "truncated" or "unknown label".
     detail
         What was expected and what came.
     """
@@ -51,17 +45,6 @@ class BadDataError(ValueError):
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__(f"{report(faults)}\nmend the data, or pass --on-bad skip to train on the rest")
-
-
-def sequence_fault(file: str, index: int, frames: npt.NDArray[Any]) -> Fault | None:
-    """Return what is wrong with one sequence of shape [T, width], or None."""
-    if frames.shape[1:] != (WIDTH,):
-        return Fault(file, index, "wrong width", f"expected {WIDTH} values per frame, got shape {list(frames.shape)}")
-    if len(frames) == 0:
-        return Fault(file, index, "empty sequence", "expected at least one frame, got none")
-    if not (np.isfinite(frames) & (frames != 0)).any():
-        return Fault(file, index, "nothing seen", "expected some landmarks, got only NaN or zeros")
-    return None
 
 
 def report(faults: Sequence[Fault]) -> str:

@@ -6,7 +6,7 @@ from torch_geometric.nn import DenseGCNConv
 from models.signflow.landmarks import EDGES, LEFT_HAND, LEFT_SHOULDER, MIRROR, RIGHT_HAND, RIGHT_SHOULDER
 from models.signflow.network import SIZES, GraphConvolution, SignFlow, anatomical_adjacency, configure, count_parameters
 from models.signflow.sequences import pad
-from training.data.synthetic import Synthesis, generate
+from training.data.signflow_synthetic import Synthesis, generate
 from training.export import export_module
 
 LENGTHS = (1, 2, 30, 64, 65, 130, 500)

@@ -3,8 +3,8 @@ import json
 
 import numpy as np
 
-from training.data.clips import Clips
-from training.data.manifest import of_clips, of_files
+from training.data.manifest import of_arrays, of_files
+from training.data.signflow_clips import Clips
 
 
 def test_a_manifest_is_the_same_wherever_the_files_lie(tmp_path):
@@ -52,5 +52,5 @@ def test_clips_in_memory_have_a_manifest_too():
     def made(value):
         return Clips((np.full((2, 225), value, np.float32),), np.array([0]), ("a",), np.array(["s"]))
 
-    assert of_clips(made(1), "x").sha256 == of_clips(made(1), "x").sha256
-    assert of_clips(made(1), "x").sha256 != of_clips(made(2), "x").sha256
+    assert of_arrays(made(1).arrays(), "x").sha256 == of_arrays(made(1).arrays(), "x").sha256
+    assert of_arrays(made(1).arrays(), "x").sha256 != of_arrays(made(2).arrays(), "x").sha256

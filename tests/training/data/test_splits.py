@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.splits import folds, holdout
+from training.data.splits import by_time, folds, holdout
 
 SIGNERS = st.lists(st.sampled_from("abcdefg"), min_size=4, max_size=60).filter(lambda who: len(set(who)) > 2)
 
@@ -39,5 +39,27 @@ def test_more_folds_than_signers_are_refused():
 
 
 def test_one_signer_cannot_be_split():
-    with pytest.raises(ValueError, match="at least two signers"):
+    with pytest.raises(ValueError, match="at least two groups"):
         holdout(np.array(["a", "a"]), 0.5)
+
+
+def test_by_time_trains_on_the_past_and_leaves_an_embargo():
+    times = np.datetime64("2024-01-01") + np.random.default_rng(0).permutation(np.repeat(np.arange(300), 3))
+    parts = by_time(times, 4, np.timedelta64(7, "D"))
+    assert len(parts) == 4
+    for train, test in parts:
+        assert times[train].max() < times[test].min() - np.timedelta64(7, "D")
+        assert len(test) >= 150
+    tested = np.concatenate([test for _, test in parts])
+    assert len(np.unique(tested)) == len(tested)
+
+
+def test_by_time_never_divides_an_instant():
+    times = np.repeat(np.arange(5), [40, 1, 1, 1, 40])
+    for train, test in by_time(times, 2):
+        assert not set(times[train]) & set(times[test])
+
+
+def test_an_embargo_that_leaves_nothing_is_refused():
+    with pytest.raises(ValueError, match="0 rows to train on"):
+        by_time(np.arange(10), 2, 100)

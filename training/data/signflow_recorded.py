@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from models.signflow.landmarks import WIDTH
 from models.signflow.sequences import Frames
-from training.data.clips import Clips
-from training.data.quality import BadDataError, Fault, OnBad, sequence_fault
+from training.data.quality import BadDataError, Fault, OnBad
+from training.data.signflow_clips import Clips
 
 SIGNER_FIELDS: Final = ("source", "group", "seqid")
 """Fields that can tell signers apart, the broadest first."""
@@ -127,7 +127,7 @@ def _read_file(file: Path, rows: _Rows, known: Collection[str] | None, signer: s
         elif stop > len(frames):
             fault = Fault(name, index, "truncated", f"expected frames up to {stop}, the file ends at {len(frames)}")
         else:
-            fault = sequence_fault(name, index, frames[start:stop])
+            fault = _fault(name, index, frames[start:stop])
         if fault is not None:
             rows.faults.append(fault)
             continue
@@ -165,3 +165,14 @@ def _takes(signs: npt.NDArray[np.str_], ids: npt.NDArray[np.str_]) -> npt.NDArra
         number = 0 if now[0] != last[0] else number + (now != last)
         takes[i], last = f"take-{number}", now
     return takes
+
+
+def _fault(file: str, index: int, frames: npt.NDArray[Any]) -> Fault | None:
+    """Return what is wrong with one sequence of shape [T, width], or None."""
+    if frames.shape[1:] != (WIDTH,):
+        return Fault(file, index, "wrong width", f"expected {WIDTH} values per frame, got shape {list(frames.shape)}")
+    if len(frames) == 0:
+        return Fault(file, index, "empty sequence", "expected at least one frame, got none")
+    if not (np.isfinite(frames) & (frames != 0)).any():
+        return Fault(file, index, "nothing seen", "expected some landmarks, got only NaN or zeros")
+    return None

@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.signflow.sequences import Frames
-
-Indices = npt.NDArray[np.int64]
-Names = npt.NDArray[np.str_]
+from training.data.splits import Indices, Names
 
 
 @dataclass(frozen=True)
@@ -50,3 +48,10 @@ class Clips:
         chosen = np.asarray(indices, dtype=np.int64)
         sequences = tuple(self.sequences[i] for i in chosen)
         return Clips(sequences, self.labels[chosen], self.signs, self.signers[chosen])
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all of it as plain arrays, the landmarks of every sequence one after the other."""
+        landmarks = np.concatenate([frames.astype("<f4") for frames in self.sequences])
+        signs = np.array(self.signs)
+        named = {"landmarks": landmarks, "signs": signs, "signers": self.signers}
+        return {**named, "labels": self.labels, "lengths": self.lengths}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from training.data.quality import BadDataError
-from training.data.recorded import read
+from training.data.signflow_recorded import read
 
 
 def arrays(count=6, frames=5, **changed):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from models.signflow.landmarks import LEFT_HAND, RIGHT_HAND
 from models.signflow.sequences import pad
-from training.augment import NONE, Augmentation, augment
-from training.data.synthetic import Synthesis, generate
+from training.data.signflow_synthetic import Synthesis, generate
+from training.signflow_augment import NONE, Augmentation, augment
 
 
 @pytest.fixture(scope="module")

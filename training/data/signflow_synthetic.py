@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.signflow.landmarks import LEFT_HAND, MIRROR, POSE, RIGHT_HAND, WIDTH
-from training.data import anatomy
-from training.data.clips import Clips
+from training.data import signflow_anatomy as anatomy
+from training.data.signflow_clips import Clips
 
 Array = npt.NDArray[Any]
 

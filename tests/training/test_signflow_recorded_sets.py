@@ -1,4 +1,4 @@
-"""The recorded sets themselves, where they are at hand: ``MARINA_RECORDED_DATA`` names their folder."""
+"""The recorded sets themselves, where they are at hand: in ``MARINA_RECORDED_DATA``, a folder per family."""
 
 import os
 from pathlib import Path
@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from training.data import recorded, splits
+from training.data import signflow_recorded as recorded
+from training.data import splits
 from training.signflow_crossval import cross_validate, markdown
 
-FOLDER = os.environ.get("MARINA_RECORDED_DATA", "")
+FOLDER = Path(os.environ.get("MARINA_RECORDED_DATA", "/nowhere")) / "signflow"
 pytestmark = pytest.mark.skipif(
-    not FOLDER, reason="no recorded data: set MARINA_RECORDED_DATA to the folder of its .npz files"
+    not FOLDER.is_dir(), reason="no recorded data: set MARINA_RECORDED_DATA to a folder with signflow/*.npz"
 )
 
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.skipif(
     ],
 )
 def test_each_set_is_read_whole_and_split_by_what_tells_signers_apart(name, clips, signs, signers):
-    found, faults = recorded.read(Path(FOLDER) / f"{name}.npz")
+    found, faults = recorded.read(FOLDER / f"{name}.npz")
     assert len(found) == clips
     assert len(found.signs) == signs
     assert len(set(found.signers)) == signers
@@ -36,6 +37,6 @@ def test_each_set_is_read_whole_and_split_by_what_tells_signers_apart(name, clip
 
 @pytest.mark.slow
 def test_one_fold_of_unseen_signers_beats_the_plain_baseline():
-    result = cross_validate(Path(FOLDER) / "wlasl50.npz", "small", 4, Console(quiet=True), only=[1])
+    result = cross_validate(FOLDER / "wlasl50.npz", "small", 4, Console(quiet=True), only=[1])
     assert result.mean("network", "accuracy") > 0.44 > result.mean("baseline", "accuracy")
     assert "wlasl50" in markdown([result])
