@@ -47,8 +47,8 @@ def test_some_merchants_sell_in_several_categories_and_many_are_met_once(frame):
 
 
 def test_only_the_banks_asked_for_write_labels():
-    alone = generate(Synthesis(users=4, months=2, banks=("mutuelle",)))
-    cards = alone["label"][alone["label"].str.contains("PAIEMENT")]
+    alone = generate(Synthesis(users=4, months=3, banks=("mutuelle",)))
+    cards = alone["label"][alone["label"].str.startswith("PAIEMENT")]
     assert len(cards) > 20 and cards.str.match(r"PAIEMENT CB \d{4} ").all()
 
 
