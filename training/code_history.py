@@ -17,10 +17,10 @@ from typing import Final
 import numpy as np
 from lizard_languages import get_reader_for
 from rich.console import Console
-from rich.progress import Progress
 
 from models.code_health.arrays import History, Ints
 from training.code_git import PLAIN_DIFF, GitError, ask, stream, text
+from training.code_progress import each
 
 GONE: Final = ""
 """The blob of a file that is not there."""
@@ -145,11 +145,8 @@ def read_history(folder: Path, revision: str = "HEAD", console: Console | None =
     tip = ask(folder, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").strip()
     total = int(ask(folder, "rev-list", "--count", tip))
     commits: dict[str, Commit] = {}
-    with Progress(console=console or Console(quiet=True), transient=True) as progress:
-        task = progress.add_task("reading history", total=total)
-        for commit in _log(folder, tip):
-            commits[commit.hash] = commit
-            progress.advance(task)
+    for commit in each(console or Console(quiet=True), "reading history", _log(folder, tip), total):
+        commits[commit.hash] = commit
     order, main, group = _arrival(commits, tip)
     merges = stream(
         folder, "log", "--merges", "-c", "--raw", "--no-abbrev", *PLAIN_DIFF, "--format=%x01%H", "-z", tip, end=b"\0"

@@ -15,7 +15,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from models.code_health.arrays import Code, Floats, Ints
 from models.code_health.measures import duplicated
@@ -23,6 +22,7 @@ from training.code_blobs import MEASURES, RUN, Cache, Measured, language, measur
 from training.code_git import Blobs, ask
 from training.code_history import GONE, Repository, is_source
 from training.code_links import links
+from training.code_progress import each
 
 DAY_S: Final = 86_400
 SURVEY_DAYS: Final = 30
@@ -89,21 +89,17 @@ class Surveyor:
         self._known |= self._cache.known(new)
         measuring = [key for key in new if key not in self._known]
         hashing = list(dict.fromkeys(blob for blob, _ in path_of if blob not in self._runs)) if with_runs else []
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         fresh: dict[tuple[str, str], Measured] = {}
-        with (
-            Progress(*columns, console=self._console, transient=True) as progress,
-            Blobs(self._repository.folder) as blobs,
-        ):
+        with Blobs(self._repository.folder) as blobs:
             try:
-                for key in progress.track(measuring, description="measuring code"):
+                for key in each(self._console, "measuring code", measuring, len(measuring)):
                     fresh[key] = self._known[key] = measure(path_of[key], blobs.read(key[0]))
                     if len(fresh) >= _SAVE_EVERY:
                         self._cache.remember(fresh)
                         fresh = {}
             finally:
                 self._cache.remember(fresh)  # an interrupted run goes on from here
-            for blob in progress.track(hashing, description="looking for duplicates"):
+            for blob in each(self._console, "looking for duplicates", hashing, len(hashing)):
                 self._runs[blob] = runs(blobs.read(blob))
 
     def code_of(self, survey: Survey) -> Code:
