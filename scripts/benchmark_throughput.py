@@ -17,7 +17,6 @@ Examples
 """
 
 import argparse
-import asyncio
 import hashlib
 import io
 import json
@@ -27,14 +26,10 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
-import psutil
 import yaml
 from numpy.typing import NDArray
 
@@ -44,6 +39,7 @@ from archives.store import newest, pack, stored, unpack
 from handlers.engine import OnnxEngine
 from handlers.wire import JSON, NPY
 from rollout import trial
+from rollout.load import Result, cpu_seconds, request, served
 from rollout.machine import describe_machine
 from rollout.torchserve import usable_cores
 from settings import Settings
@@ -59,90 +55,6 @@ SWEEP = (  # workers, batch size, delay in ms (0: send when idle)
     (2, 32, 2),
     (2, 32, 10),
 )
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one run measured; latencies in milliseconds."""
-
-    name: str
-    per_second: float
-    p50: float
-    p95: float
-    p99: float
-    errors: int
-
-    @staticmethod
-    def of(name: str, latencies_s: Sequence[float], seconds: float, rows: int = 1, errors: int = 0) -> "Result":
-        p50, p95, p99 = np.percentile(np.asarray(latencies_s) * 1e3, [50, 95, 99])
-        return Result(name, len(latencies_s) * rows / seconds, p50, p95, p99, errors)
-
-
-class Connection(asyncio.Protocol):
-    """One keep-alive connection that always has exactly one request in flight."""
-
-    def __init__(self, requests: Sequence[bytes], latencies: list[float], deadline: float) -> None:
-        self.requests = requests
-        self.latencies = latencies
-        self.deadline = deadline
-        self.errors = 0
-        self.done = asyncio.get_running_loop().create_future()
-        self._at = 0
-        self._buffer = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._send()
-
-    def _send(self) -> None:
-        self._started = time.perf_counter()
-        self._transport.write(self.requests[self._at % len(self.requests)])
-        self._at += 1
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        head, found, body = self._buffer.partition(b"\r\n\r\n")
-        if not found:
-            return
-        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-        if len(body) < length:
-            return
-        now = time.perf_counter()
-        self.latencies.append(now - self._started)
-        self.errors += not head.startswith(b"HTTP/1.1 200")
-        self._buffer = b""
-        if now < self.deadline:
-            self._send()
-        else:
-            self._transport.close()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if not self.done.done():
-            self.done.set_result(None)
-
-
-async def drive(
-    url: str, requests: Sequence[bytes], connections: int, seconds: float
-) -> tuple[list[float], int, float]:
-    """Keep connections busy; return latencies in seconds, the number of errors, and the time it took."""
-    parts = urlsplit(url)
-    host, port = parts.hostname or "127.0.0.1", parts.port or 80
-    latencies: list[float] = []
-    start = time.perf_counter()
-    loop = asyncio.get_running_loop()
-    made = [
-        await loop.create_connection(lambda: Connection(requests, latencies, start + seconds), host, port)
-        for _ in range(connections)
-    ]
-    await asyncio.gather(*(protocol.done for _, protocol in made))
-    return latencies, sum(protocol.errors for _, protocol in made), time.perf_counter() - start
-
-
-def served(name: str, url: str, requests: Sequence[bytes], connections: int, seconds: float) -> Result:
-    """Measure a running server; raises `OSError` where there is none."""
-    latencies, errors, took = asyncio.run(drive(url, requests, connections, seconds))
-    return Result.of(name, latencies, took, errors=errors)
 
 
 def in_process(
@@ -192,10 +104,7 @@ def requests_for(model: str, kind: str, frames: int, token: str | None = None) -
     requests = []
     for seed in range(8):
         body = body_of(kind, sequence(frames, seed))
-        head = f"POST /predictions/{model} HTTP/1.1\r\nHost: marina\r\nContent-Length: {len(body)}\r\n"
-        head += f"Content-Type: {NPY if kind == 'npy' else JSON}\r\n"
-        head += f"Authorization: Bearer {token}\r\n" if token else ""
-        requests.append(head.encode() + b"\r\n" + body)
+        requests.append(request(f"/predictions/{model}", body, NPY if kind == "npy" else JSON, token))
     return requests
 
 
@@ -262,17 +171,6 @@ def measure(options: argparse.Namespace, archive: Path) -> list[Result]:
             name = f"empty handler, {{}}, {connections} connection(s)"
             results += loaded("empty", name, server.url, None, options, server)
     return results
-
-
-def cpu_seconds(server: trial.Server, model: str) -> dict[str, float]:
-    """Return the processor time each part of a server has taken so far, in seconds."""
-    pids = server.pids
-    parts = {
-        "nginx": [child.pid for child in psutil.Process(pids["nginx"]).children()],
-        "Java": [pids["java"]],
-        "workers": server.worker_pids(model),
-    }
-    return {name: sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in part) for name, part in parts.items()}
 
 
 def loaded(

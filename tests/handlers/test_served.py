@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handlers.wire import JSON, NPY
-from scripts.benchmark_throughput import drive
+from rollout.load import drive
 from tests.archives.rewrite import members_of, rewritten
 from tests.families.signflow import bad_requests, frames_of, npy
 from tests.serving import Server, running

@@ -1,0 +1,122 @@
+"""A load: keep-alive connections that each have exactly one request in flight, and what they saw.
+
+For tests and benchmarks. The client is one asyncio process that parses no more of an answer than its status and length,
+so that it takes little of the cores it shares with the server.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import numpy as np
+import psutil
+
+from rollout.trial import Server
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one run measured; latencies in milliseconds."""
+
+    name: str
+    per_second: float
+    p50: float
+    p95: float
+    p99: float
+    errors: int
+
+    @staticmethod
+    def of(name: str, latencies_s: Sequence[float], seconds: float, rows: int = 1, errors: int = 0) -> "Result":
+        """Sum up what was seen in some seconds, of so many rows a request."""
+        p50, p95, p99 = np.percentile(np.asarray(latencies_s) * 1e3, [50, 95, 99])
+        return Result(name, len(latencies_s) * rows / seconds, p50, p95, p99, errors)
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection that always has exactly one request in flight."""
+
+    def __init__(self, requests: Sequence[bytes], latencies: list[float], deadline: float) -> None:
+        self.requests = requests
+        self.latencies = latencies
+        self.deadline = deadline
+        self.errors = 0
+        self.done = asyncio.get_running_loop().create_future()
+        self._at = 0
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the first request."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._send()
+
+    def _send(self) -> None:
+        self._started = time.perf_counter()
+        self._transport.write(self.requests[self._at % len(self.requests)])
+        self._at += 1
+
+    def data_received(self, data: bytes) -> None:
+        """Note an answer that is whole, and send the next request."""
+        self._buffer += data
+        head, found, body = self._buffer.partition(b"\r\n\r\n")
+        if not found:
+            return
+        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+        if len(body) < length:
+            return
+        now = time.perf_counter()
+        self.latencies.append(now - self._started)
+        self.errors += not head.startswith(b"HTTP/1.1 200")
+        self._buffer = b""
+        if now < self.deadline:
+            self._send()
+        else:
+            self._transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Be done."""
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+async def drive(
+    url: str, requests: Sequence[bytes], connections: int, seconds: float
+) -> tuple[list[float], int, float]:
+    """Keep connections busy; return latencies in seconds, the number of errors, and the time it took."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "127.0.0.1", parts.port or 80
+    latencies: list[float] = []
+    start = time.perf_counter()
+    loop = asyncio.get_running_loop()
+    made = [
+        await loop.create_connection(lambda: Connection(requests, latencies, start + seconds), host, port)
+        for _ in range(connections)
+    ]
+    await asyncio.gather(*(protocol.done for _, protocol in made))
+    return latencies, sum(protocol.errors for _, protocol in made), time.perf_counter() - start
+
+
+def served(name: str, url: str, requests: Sequence[bytes], connections: int, seconds: float) -> Result:
+    """Measure a running server; raises `OSError` where there is none."""
+    latencies, errors, took = asyncio.run(drive(url, requests, connections, seconds))
+    return Result.of(name, latencies, took, errors=errors)
+
+
+def cpu_seconds(server: Server, model: str) -> dict[str, float]:
+    """Return the processor time each part of a server has taken so far, in seconds."""
+    pids = server.pids
+    parts = {
+        "nginx": [child.pid for child in psutil.Process(pids["nginx"]).children()],
+        "Java": [pids["java"]],
+        "workers": server.worker_pids(model),
+    }
+    return {name: sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in part) for name, part in parts.items()}
+
+
+def request(path: str, body: bytes, content_type: str = "application/json", token: str | None = None) -> bytes:
+    """Return one HTTP request, ready to be sent."""
+    head = f"POST {path} HTTP/1.1\r\nHost: marina\r\nContent-Length: {len(body)}\r\nContent-Type: {content_type}\r\n"
+    head += f"Authorization: Bearer {token}\r\n" if token else ""
+    return head.encode() + b"\r\n" + body

@@ -1,0 +1,152 @@
+"""Measure every tabular model of the store, served: one at a time, under load, and a hundred rows a request.
+
+    python scripts/benchmark_models.py                                        # the newest archive of each model
+    python scripts/benchmark_models.py --archive archives/store/code_risk-1.0.mar --stock
+
+Requests are each archive's own example, as JSON through the gateway. ``--stock`` also measures the same archives on
+TorchServe alone, as it comes, without a gateway, with batches of 1 and with batches of 64 that wait 2 ms. Prints a
+table, what each part of the server spends, and the memory of it all (PSS: what is shared is counted once).
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import httpx
+import psutil
+
+from archives.contract import ArchiveError
+from archives.store import newest, stored
+from rollout import trial
+from rollout.load import Result, cpu_seconds, request, served
+from rollout.machine import describe_machine
+from rollout.sample import example
+from rollout.torchserve import find_java
+from scripts.benchmark_throughput import with_settings
+from settings import Settings
+
+ROWS = 100
+
+
+def bodies(archive: Path) -> tuple[bytes, bytes]:
+    """Return an archive's example as a request body, and one of a hundred such rows."""
+    body = example(archive)
+    if body is None:
+        raise ArchiveError(f"{archive.name} carries no example to send")
+    row = {name: value for name, value in json.loads(body).items() if name not in ("top_k", "session", "instances")}
+    return body, json.dumps({"instances": [row] * ROWS}).encode()
+
+
+def measure(archive: Path, url: str, seconds: float, warm_up: float, connections: int) -> list[Result]:
+    """Return what one model does alone, under load, and with many rows a request (as rows per second)."""
+    path = f"/predictions/{stored(archive).model}"
+    one, many = (request(path, body) for body in bodies(archive))
+    served("warm-up", url, [one], connections, warm_up)
+    loaded = served("loaded", url, [one], connections, seconds)
+    alone = served("alone", url, [one], 1, seconds / 2)
+    served("warm-up", url, [many], 8, 2)
+    wide = served("rows", url, [many], 8, seconds / 2)
+    return [alone, loaded, Result("rows", wide.per_second * ROWS, wide.p50, wide.p95, wide.p99, wide.errors)]
+
+
+@contextlib.contextmanager
+def stock(archives: Sequence[Path]) -> Iterator[str]:
+    """Run TorchServe as it comes, on TCP, until the block ends; yields its address."""
+    ports = trial.free_ports(3)
+    with tempfile.TemporaryDirectory(prefix="marina-stock-") as folder:
+        place = Path(folder)
+        (place / "store").mkdir()
+        for archive in archives:
+            (place / "store" / archive.name).write_bytes(archive.read_bytes())
+        names = ("inference", "management", "metrics")
+        lines = [f"{name}_address=http://127.0.0.1:{port}" for name, port in zip(names, ports, strict=True)]
+        lines += [f"model_store={place / 'store'}", "load_models=all", "disable_token_authorization=true"]
+        (place / "config.properties").write_text("\n".join([*lines, "enable_envvars_config=false"]) + "\n")
+        java = find_java(Settings())
+        command = [sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--disable-token-auth"]
+        command += ["--ts-config", str(place / "config.properties"), "--model-store", str(place / "store")]
+        env = {**os.environ, "PATH": f"{java.parent}:{os.environ['PATH']}", "TEMP": folder, "TMPDIR": folder}
+        env |= {"JAVA_HOME": str(java.parent.parent), "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            command, cwd=place, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            url, management = (f"http://127.0.0.1:{port}" for port in ports[:2])
+            end = time.monotonic() + trial.START_S
+            while time.monotonic() < end and not all(_ready(management, stored(one).model) for one in archives):
+                time.sleep(0.5)
+            yield url
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)
+
+
+def _ready(management: str, model: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError, KeyError, ValueError, IndexError):
+        described = httpx.get(f"{management}/models/{model}", timeout=5).json()
+        return all(worker["status"] == "READY" for worker in described[0]["workers"])
+    return False
+
+
+def memory_mib(pid: int) -> float:
+    """Return the memory of a process and all below it in MiB, what several share counted once."""
+    top = psutil.Process(pid)
+    return float(sum(one.memory_full_info().pss for one in [top, *top.children(recursive=True)])) / 2**20
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--archive", type=Path, action="append", metavar="FILE", help="measure this one (repeatable)")
+    parser.add_argument("--connections", type=int, default=64, help="connections kept busy (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=8, help="length of each measurement (default: %(default)s)")
+    parser.add_argument("--warm-up", type=float, default=8, help="seconds of load before it (default: %(default)s)")
+    parser.add_argument("--stock", action="store_true", help="also measure TorchServe alone, as it comes")
+    options = parser.parse_args()
+    settings = Settings()
+    archives = options.archive or [one.path for one in newest(settings.archive_store) if one.model != "signflow"]
+    if not archives:
+        print(f"There is no tabular archive in {settings.archive_store}: build one (make archive FAMILY=...).")
+        return 1
+    print(f"JSON, {options.connections} connections under load, on {describe_machine()}", flush=True)
+    print(f"{'':34} {'p50 ms at 1':>12} {'requests/s':>11} {'p95 ms':>8} {'rows/s':>10} {'errors':>7}")
+
+    def show(name: str, results: Sequence[Result]) -> None:
+        alone, loaded, rows = results
+        errors = sum(one.errors for one in results)
+        numbers = f"{alone.p50:12.2f} {loaded.per_second:11.0f} {loaded.p95:8.1f} {rows.per_second:10.0f} {errors:7d}"
+        print(f"{name:34} {numbers}", flush=True)
+
+    def take(url: str, archive: Path) -> list[Result]:
+        return measure(archive, url, options.seconds, options.warm_up, options.connections)
+
+    with trial.running(archives) as server:
+        for archive in archives:
+            model = stored(archive).model
+            before = cpu_seconds(server, model)
+            results = take(server.url, archive)
+            spent = cpu_seconds(server, model)
+            show(f"marina, {model}", results)
+            worker = psutil.Process(server.worker_pids(model)[0]).memory_full_info().pss / 2**20
+            share = ", ".join(f"{part} {spent[part] - before[part]:.1f} s" for part in spent)
+            print(f"{'':34} CPU: {share}; a worker's memory {worker:.0f} MiB", flush=True)
+        print(f"memory of the whole server: {memory_mib(server.process.pid):.0f} MiB", flush=True)
+    for batch, delay in ((1, 0), (64, 2)) if options.stock else ():
+        with tempfile.TemporaryDirectory(prefix="marina-varied-") as folder:
+            changes = {"batchSize": batch, "maxBatchDelay": delay or 100}
+            varied = [with_settings(archive, Path(folder), **changes) for archive in archives]
+            with stock(varied) as url:
+                for archive in varied:
+                    show(f"stock, batch {batch}, {stored(archive).model}", take(url, archive))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
