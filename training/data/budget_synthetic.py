@@ -22,7 +22,7 @@ from training.data.budget_households import HABITS, Flow, Household, Months, hou
 from training.data.budget_statements import STYLES, render
 
 CATEGORIES: Final = (
-    "abonnements", "alimentation", "animaux", "assurances", "beaute", "carburant", "enfants", "energie", "epargne",
+    "abonnements", "alimentation", "animaux", "assurances", "beaute", "carburant", "energie", "enfants", "epargne",
     "frais_bancaires", "habillement", "high_tech", "impots", "logement", "loisirs", "maison", "remboursements",
     "restaurants", "retraits", "revenus", "sante", "telecom", "transport", "virements", "voyages",
 )  # fmt: skip

@@ -14,7 +14,7 @@ def frame() -> pd.DataFrame:
 
 
 def test_a_row_is_a_transaction(frame):
-    assert tuple(frame.columns) == COLUMNS
+    assert tuple(frame.columns) == COLUMNS and list(CATEGORIES) == sorted(CATEGORIES)
     assert frame["date"].dtype == "datetime64[ns]" and frame["amount"].dtype == np.float64
     assert frame.equals(frame.sort_values(["user", "date"], kind="stable"))
     assert frame["label"].str.len().min() > 0 and np.isfinite(frame["amount"]).all() and (frame["amount"] != 0).all()
