@@ -1,0 +1,119 @@
+"""Windows of hourly prices: what is enough of one, how gaps are bridged, and the returns everything is computed from.
+
+A window is the last 168 hourly closes of several assets, [168, assets]: Bitcoin first, Ether second, then the others in
+any order. All functions take many windows at once, [windows, 168, assets], and treat each as if it were alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+LOOKBACK_H: Final = 168
+"""Hourly closes in a window: one week."""
+
+LARGE: Final = ("BTC", "ETH")
+"""The large caps every window must hold, in the order of its first columns."""
+
+LEAST_ASSETS: Final = 3
+MOST_MISSING: Final = 12
+"""Closes one asset may lack in a window; the last one must be there."""
+
+Floats = npt.NDArray[np.float64]
+Windows = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Returns:
+    """The hourly log returns of windows, each asset on its own scale.
+
+    Attributes
+    ----------
+    scaled
+        float64 [windows, 167, assets]: returns over the root mean square of that asset's returns in the window. An
+        asset whose price never moved has zeros.
+    scale
+        float64 [windows, assets]: those root mean squares.
+    """
+
+    scaled: Floats
+    scale: Floats
+
+
+def usable(windows: Windows) -> npt.NDArray[np.bool_]:
+    """Return which windows have their last closes and lack at most `MOST_MISSING` of any asset's others.
+
+    Parameters
+    ----------
+    windows
+        float [windows, 168, assets]; NaN is a missing close.
+    """
+    missing = np.isnan(windows)
+    enough: npt.NDArray[np.bool_] = ~missing[:, -1].any(axis=1) & (missing.sum(axis=1) <= MOST_MISSING).all(axis=1)
+    return enough
+
+
+def returns_of(windows: Windows) -> Returns:
+    """Bridge gaps and take scaled log returns.
+
+    A missing close is the one before it: the hours of a gap have no return, and the first hour after it has all of
+    them. Where a window begins with a gap, nothing is known to have moved before the first close.
+
+    Parameters
+    ----------
+    windows
+        float [windows, 168, assets] of positive closes; NaN is a missing one.
+    """
+    hourly = np.diff(np.log(bridged(windows)), axis=1)
+    scale = np.sqrt((hourly**2).mean(axis=1))
+    return Returns(hourly / np.where(scale > 0, scale, 1.0)[:, None, :], scale)
+
+
+def bridged(windows: Windows) -> Floats:
+    """Return windows without gaps: each missing close is the last one before it, or the first one there is.
+
+    Parameters
+    ----------
+    windows
+        float [windows, hours, assets]; NaN is missing.
+    """
+    seen = ~np.isnan(windows)
+    closes: Floats = windows.astype(np.float64)
+    if seen.all():
+        return closes
+    hours = np.arange(windows.shape[1])[None, :, None]
+    last = np.maximum.accumulate(np.where(seen, hours, -1), axis=1)
+    source = np.where(last >= 0, last, seen.argmax(axis=1)[:, None, :])
+    return np.take_along_axis(closes, source, axis=1)
+
+
+def comovement(scaled: Floats) -> Floats:
+    """Return how much assets move together over some hours: 1 all as one, 0 each on its own.
+
+    The mean covariance of two different assets over the mean variance of one: a mean of pairwise correlations weighted
+    by how much the assets moved, about a mean return of zero. Unlike a mean of sample correlations it is defined, and
+    comparable, for any number of assets and any number of hours from one on.
+
+    Parameters
+    ----------
+    scaled
+        float64 [..., hours, assets].
+
+    Returns
+    -------
+    ndarray
+        float64 [...], from ``-1 / (assets - 1)`` to 1; NaN where nothing moved.
+    """
+    together = (scaled.sum(axis=-1) ** 2).sum(axis=-1)
+    alone = (scaled**2).sum(axis=(-1, -2))
+    return ratio(together - alone, (scaled.shape[-1] - 1) * alone)
+
+
+def ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """Divide; NaN where the denominator is zero."""
+    missing = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
+    quotient: Floats = np.divide(numerator, denominator, out=missing, where=denominator != 0)
+    return quotient

@@ -1,0 +1,72 @@
+"""A history of hourly prices with what was known beside them, hour by hour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.market.features import CONTEXT, windows_of
+from models.market.targets import LONGEST_H
+from models.market.windows import LARGE, LEAST_ASSETS, LOOKBACK_H, usable
+
+
+@dataclass(frozen=True)
+class History:
+    """Hours without a break, oldest first.
+
+    Attributes
+    ----------
+    times
+        datetime64[h] [hours], UTC: when each close was known, which is the end of its candle.
+    assets
+        Their names, Bitcoin and Ether first.
+    prices
+        float64 [hours, assets]; NaN where there was no candle.
+    context
+        float64 [hours, 4] in the order of `features.CONTEXT`: what was known at each time; NaN where nothing was.
+    """
+
+    times: npt.NDArray[np.datetime64]
+    assets: tuple[str, ...]
+    prices: npt.NDArray[np.float64]
+    context: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.assets[: len(LARGE)] != LARGE or len(self.assets) < LEAST_ASSETS:
+            raise ValueError(f"expected {', '.join(LARGE)} and at least one more asset, got {', '.join(self.assets)}")
+        if self.context.shape != (len(self.times), len(CONTEXT)) or self.prices.shape[0] != len(self.times):
+            raise ValueError(f"expected {len(self.times)} hours of prices and context, got {self.prices.shape}")
+        if (np.diff(self.times) != np.timedelta64(1, "h")).any():
+            raise ValueError("expected one row an hour without a break; put NaN where there was no candle")
+
+    def __len__(self) -> int:
+        """Return the number of hours."""
+        return len(self.times)
+
+    def until(self, hours: int) -> History:
+        """Return the first so many hours."""
+        return replace(self, times=self.times[:hours], prices=self.prices[:hours], context=self.context[:hours])
+
+    def hours(self, stride: int = 1) -> npt.NDArray[np.int64]:
+        """Return the positions that can be learned from: a usable week up to them, and 48 h after them.
+
+        Parameters
+        ----------
+        stride
+            Take one in so many hours: neighbours share nearly all of their windows and tell little news.
+        """
+        at = np.arange(LOOKBACK_H - 1, len(self) - LONGEST_H, stride, dtype=np.int64)
+        kept = [ends[usable(windows)] for ends, windows in windows_of(self.prices, at)]
+        return np.concatenate(kept) if kept else at
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return everything by name, for a manifest."""
+        return {
+            "times": self.times.astype("datetime64[h]").astype(np.int64),
+            "assets": np.array(self.assets),
+            "prices": self.prices,
+            "context": self.context,
+        }
