@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+FAMILY ?= signflow
 GROUPS := --group serve --group train --group ops --group dev
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -29,11 +30,14 @@ nginx: ## Find nginx, or install it where that is allowed
 	@scripts/install_nginx.sh
 
 serve: install nginx ## Train and build where needed, then serve on 127.0.0.1:8080 until Ctrl-C
-	@ls archives/store/*.mar >/dev/null 2>&1 || $(BIN)/python scripts/train.py signflow --size small
+	@$(BIN)/python scripts/train.py missing
 	@exec $(BIN)/python scripts/serve.py --sample
 
-train: install ## Train the small sign-language model on generated data
-	@$(BIN)/python scripts/train.py signflow --size small
+train: install ## Train and evaluate a family's models on generated data (FAMILY=budget)
+	@$(BIN)/python scripts/train.py $(FAMILY) --no-archive
+
+archive: install ## Train a family's models and build their archives (FAMILY=budget)
+	@$(BIN)/python scripts/train.py $(FAMILY)
 
 test: install nginx ## Run every test this machine can run, against real servers
 	@$(BIN)/python -m pytest
@@ -44,8 +48,9 @@ lint: install ## ruff, mypy --strict, import arrows
 format: install ## Format the code and sort its imports
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-benchmark: install nginx ## Measure the newest archive, served, against the in-process limit
+benchmark: install nginx ## Measure SignFlow against its in-process limit, and every other model of the store
 	@$(BIN)/python scripts/benchmark_throughput.py --mode batch --batch-size 32
+	@$(BIN)/python scripts/benchmark_models.py
 
 load: install ## Locust against a running server; writes load-report.html
 	@$(BIN)/locust --locustfile tests/load/locustfile.py --headless --users 16 --spawn-rate 16 --run-time 30s --html load-report.html --host http://127.0.0.1:8080

@@ -3,6 +3,7 @@
     python scripts/train.py signflow --size small
     python scripts/train.py signflow --size base --data recordings/common_signs.npz
     python scripts/train.py catalog --help
+    python scripts/train.py missing           # every family of which the store lacks a model, with its defaults
 
 A family is found by its name: `training/FAMILY.py` says what its options are and how its models are trained,
 `training/FAMILY_release.py` what an archive is made of.
@@ -19,20 +20,23 @@ from settings import Settings
 from training.data.quality import BadDataError
 
 ROOT = Path(__file__).resolve().parent.parent
+MISSING = "missing"
 
 
 def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
     settings = Settings()
     families = sorted(path.name.removesuffix("_release.py") for path in ROOT.glob("training/*_release.py"))
     parser = argparse.ArgumentParser(
         prog="train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="family", required=True, metavar="FAMILY")
-    for family in families:
+    for family in [*families, MISSING]:
         command = commands.add_parser(
             family, help=f"train {family}", epilog=f"example: python scripts/train.py {family} --no-archive"
         )
-        importlib.import_module(f"training.{family}").add_arguments(command)
+        if family in argv and family != MISSING:  # one family's libraries are slow enough to import
+            importlib.import_module(f"training.{family}").add_arguments(command)
         command.add_argument("--version", help="version of the archives (default: one above each one's newest)")
         command.add_argument(
             "--store", type=Path, default=settings.archive_store, help="folder of archives (default: %(default)s)"
@@ -40,9 +44,20 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("--no-archive", action="store_true", help="train and evaluate only")
     arguments = parser.parse_args(argv)
     console = Console(soft_wrap=True)
+    if arguments.family != MISSING:
+        return train(arguments, settings.state_dir, console)
+    for family in families:
+        if lacking := lacks(arguments.store, family):
+            console.rule(f"{family}: no archive of {', '.join(lacking)}")
+            if failed := main([family, *argv[1:]]):
+                return failed
+    return 0
+
+
+def train(arguments: argparse.Namespace, home: Path, console: Console) -> int:
     module = importlib.import_module(f"training.{arguments.family}")
     try:
-        trained = module.train(module.from_arguments(arguments, settings.state_dir), console)
+        trained = module.train(module.from_arguments(arguments, home), console)
     except (BadDataError, FileNotFoundError) as error:
         console.print(str(error), style="red", highlight=False)
         return 1
@@ -60,6 +75,12 @@ def main(argv: list[str] | None = None) -> int:
             highlight=False,
         )
     return 0
+
+
+def lacks(store: Path, family: str) -> list[str]:
+    """Return the family's models of which a store holds no archive."""
+    models = importlib.import_module(f"training.{family}").MODELS
+    return [model for model in models if not any(store.glob(f"{model}-*.mar"))]
 
 
 def next_version(store: Path, model: str) -> str:

@@ -28,6 +28,7 @@ from training.data.signflow_clips import Clips
 from training.provenance import git_commit
 from training.signflow_fit import RECORDED, Recipe, fit, probabilities
 
+MODELS = ("signflow",)
 SYNTHETIC = "synthetic"
 MOST_REFERENCES = 512
 
