@@ -27,7 +27,7 @@ import numpy.typing as npt
 from models.market.alerts import HORIZONS_H, QUESTIONS
 from models.market.features import windows_of
 from models.market.state import State, state_of
-from models.market.windows import Floats, Returns, Windows, bridged, ratio, returns_of
+from models.market.windows import Floats, Returns, Windows, bridged, comovement, ratio, returns_of
 
 LONGEST_H = max(HORIZONS_H)
 DAY_H = 24
@@ -43,6 +43,9 @@ class Outcomes:
         bool [N, 16], in the order of `alerts.LABELS`.
     already
         bool [N, 16]: whether the state the alert is about held at the hour itself; never for regime changes.
+    persisted
+        bool [N, 16]: what somebody would say who expects tomorrow to be as today: that the state holds already; of
+        regime changes, that the regime has changed over the last hours, as many as the horizon has.
     reading, peak
         float64 [N, 16]: the alert's reading at the hour, and the largest that followed within the horizon (for regime
         changes, `State.unrest` now and the change of ln volatility over the horizon, on the same scale).
@@ -52,6 +55,7 @@ class Outcomes:
 
     happened: npt.NDArray[np.bool_]
     already: npt.NDArray[np.bool_]
+    persisted: npt.NDArray[np.bool_]
     reading: Floats
     peak: Floats
     regime: npt.NDArray[np.int64]
@@ -80,7 +84,7 @@ def outcomes(prices: Windows, at: npt.NDArray[np.int64]) -> Outcomes:
     return Outcomes(
         *(
             np.concatenate([getattr(part, name) for part in parts])
-            for name in ("happened", "already", "reading", "peak", "regime")
+            for name in ("happened", "already", "persisted", "reading", "peak", "regime")
         )
     )
 
@@ -99,7 +103,7 @@ def _outcomes(windows: Windows, prices: Windows, ends: npt.NDArray[np.int64]) ->
     }
     shape = (len(ends), len(QUESTIONS))
     reading, peak = np.empty(shape), np.empty(shape)
-    happened, already = np.zeros(shape, bool), np.zeros(shape, bool)
+    happened, already, persisted = (np.zeros(shape, bool) for _ in range(3))
     for column, (alert, horizon) in enumerate(QUESTIONS):
         if alert in readings:
             before, following = readings[alert]
@@ -113,7 +117,10 @@ def _outcomes(windows: Windows, prices: Windows, ends: npt.NDArray[np.int64]) ->
             change = np.maximum(then.volatility, 1e-3) / np.maximum(now.volatility, 1e-3)
             peak[:, column] = State(change, then.together, then.usual).unrest
             happened[:, column] = then.regime != now.regime
-    return Outcomes(happened, already, reading, peak, now.regime)
+            day = returns.scaled[:, -DAY_H - horizon : -horizon]
+            earlier = State(np.sqrt((day**2).mean(axis=(1, 2))), comovement(day), now.usual)
+            persisted[:, column] = earlier.regime != now.regime
+    return Outcomes(happened, already, persisted | already, reading, peak, now.regime)
 
 
 def _states(hourly: Floats, returns: Returns, now: State) -> State:

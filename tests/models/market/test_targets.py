@@ -91,6 +91,17 @@ def test_events_within_a_horizon_are_within_every_longer_one(prices):
     assert (nested[:, :, :-1] <= nested[:, :, 1:]).all()
 
 
+def test_persistence_expects_what_holds_or_has_just_changed(prices):
+    found = outcomes(prices, AT)
+    for column, (alert, horizon) in enumerate(QUESTIONS):
+        if alert != "REGIME_CHANGE_PENDING":
+            np.testing.assert_array_equal(found.persisted[:, column], found.already[:, column])
+            continue
+        rows = np.flatnonzero(found.persisted[:, column])
+        assert 0 < len(rows) < len(AT), horizon
+        assert not found.already[:, column].any()
+
+
 def test_a_burst_is_seen_coming_by_the_horizons_that_reach_it():
     prices = walk(600)
     moves = np.diff(np.log(prices), axis=0, prepend=np.log(prices[:1]))
