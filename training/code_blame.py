@@ -15,7 +15,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 from typing import Final
 
 import numpy as np
@@ -34,7 +33,9 @@ MOST_FILES: Final = 20
 Origins = npt.NDArray[np.int32]
 Version = tuple[str, str]  # path and blob
 
+_COMPARED: Final = ("-U0", "-w", *PLAIN_DIFF)
 _UNKNOWN: Final = -1
+_WROTE: Final = -2  # by the merge itself
 _HUNK: Final = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _SAYS_NOTHING: Final = re.compile(rb"^-\s*($|#(?!\s*(?:include|define|if|el|end|undef|pragma)\b)|//|/\*|\*|--|<!--)")
 _NOTHING: Final = np.zeros(0, dtype=np.int32)
@@ -143,6 +144,7 @@ class _Versions:
 
     def __init__(self, repository: Repository, merged: dict[int, list[_Merged]]) -> None:
         self.blobs = Blobs(repository.folder)
+        self._folder = repository.folder
         self._origins: dict[Version, Origins] = {}
         self._uses = Counter((change.old_path, change.before) for change in repository.changes)
         self._uses.update((one.path, blob) for some in merged.values() for one in some for blob in one.parents)
@@ -160,56 +162,64 @@ class _Versions:
         if self._uses[version] == 0:
             self._origins.pop(version, None)
         if origins is None:
-            lines = len(_lines(self.blobs.read(version[1])))
-            origins = np.full(lines, _UNKNOWN, dtype=np.int32)
+            origins = np.full(_count(self.blobs.read(version[1])), _UNKNOWN, dtype=np.int32)
         return origins
 
     def merge(self, merged: _Merged, commit: int) -> None:
         """Take each line of a merge from the first parent that has it; the rest the merge wrote."""
-        result = _lines(self.blobs.read(merged.result))
-        origins = np.full(len(result), commit, dtype=np.int32)
-        open_ = np.ones(len(result), dtype=np.bool_)
-        for blob in merged.parents:
-            if blob == GONE:
-                continue
-            old, lines = self.take((merged.path, blob)), _lines(self.blobs.read(blob))
-            for a, b, size in SequenceMatcher(None, lines, result, autojunk=False).get_matching_blocks():
-                span = slice(b, b + size)
-                origins[span] = np.where(open_[span], old[a : a + size], origins[span])
-                open_[span] = False
+        if not self._uses[merged.path, merged.result]:
+            return
+        origins = np.full(_count(self.blobs.read(merged.result)), commit, dtype=np.int32)
+        missing = np.ones(len(origins), dtype=np.bool_)
+        for blob in (blob for blob in merged.parents if blob != GONE):
+            compared = stream(self._folder, "diff", *_COMPARED, blob, merged.result, end=b"\n")
+            cuts = [hunk for _, hunk in _told(compared) if hunk is not None]
+            theirs = _replayed(self.take((merged.path, blob)), cuts, _WROTE)
+            found = missing & (theirs != _WROTE)
+            origins[found], missing[found] = theirs[found], False
         self.put((merged.path, merged.result), origins)
 
 
-def _lines(content: bytes) -> list[bytes]:
-    """Lines without any blanks, as `-w` compares them."""
-    return [b"".join(line.split()) for line in content.removesuffix(b"\n").split(b"\n")] if content else []
+def _count(content: bytes) -> int:
+    """How many lines there are."""
+    return content.count(b"\n") + (not content.endswith(b"\n")) if content else 0
 
 
 def _hunks(repository: Repository) -> defaultdict[int, dict[tuple[str, str], list[_Hunk]]]:
     """Read the hunks of every commit that is no merge, by the blobs before and after."""
     place = {name.encode(): number for number, name in enumerate(repository.hashes)}
     tip = repository.hashes[int(repository.main[-1])]
-    shown = ("-p", "-U0", "-w", "--full-index", "--no-merges", *PLAIN_DIFF, "--format=%x01%H")
+    shown = ("-p", *_COMPARED, "--full-index", "--no-merges", "--format=%x01%H")
     found: defaultdict[int, dict[tuple[str, str], list[_Hunk]]] = defaultdict(dict)
     commit = 0
     hunks: list[_Hunk] = []
-    left = 0  # lines of the present hunk still to come
-    for line in stream(repository.folder, "log", *shown, tip, end=b"\n"):
-        if left > 0:
-            if line.startswith(b"-"):
-                hunks[-1].telling.append(not _SAYS_NOTHING.match(line))
-            left -= not line.startswith(b"\\")  # "\ No newline at end of file" is no line
+    for line, hunk in _told(stream(repository.folder, "log", *shown, tip, end=b"\n")):
+        if hunk is not None:
+            hunks.append(hunk)
         elif line.startswith(b"\x01"):
             commit = place[line[1:]]
         elif line.startswith(b"index "):
             before, _, after = line.split(b" ")[1].partition(b"..")
-            hunks = found[commit].setdefault((_blob(before), _blob(after)), [])
-            hunks.clear()  # two files with the same blobs have the same hunks
-        elif match := _HUNK.match(line):
-            start, removed, _, added = (int(one) if one is not None else 1 for one in match.groups())
-            hunks.append(_Hunk(start - 1 if removed else start, removed, added))
-            left = removed + added
+            hunks = found[commit][_blob(before), _blob(after)] = []  # files with the same blobs have the same hunks
     return found
+
+
+def _told(lines: Iterator[bytes]) -> Iterator[tuple[bytes, _Hunk | None]]:
+    """Yield the lines of a diff that head something, and the hunks with their lines taken in."""
+    for line in lines:
+        match = _HUNK.match(line)
+        if match is None:
+            yield line, None
+            continue
+        start, removed, _, added = (int(one) if one is not None else 1 for one in match.groups())
+        hunk = _Hunk(start - 1 if removed else start, removed, added)
+        left = removed + added
+        while left > 0:
+            changed = next(lines)
+            if changed.startswith(b"-"):
+                hunk.telling.append(not _SAYS_NOTHING.match(changed))
+            left -= not changed.startswith(b"\\")  # "\ No newline at end of file" is no line
+        yield line, hunk
 
 
 def _blob(name: bytes) -> str:

@@ -105,7 +105,7 @@ def measure(path: str, content: bytes) -> Measured:
     told = None
     if len(content) <= LARGEST_BYTES:
         with suppress(Exception):  # lizard's readers raise anything on broken source: it stays unknown
-            told = lizard.analyze_file.analyze_source_code(path, source)
+            told = lizard.analyze_file.analyze_source_code(f"name.{language(path)}", source)
     by_lizard = [math.nan] * 6
     if told is not None:
         paths = [one.cyclomatic_complexity for one in told.function_list]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -107,7 +108,12 @@ class Repository:
 
 def is_source(path: str) -> bool:
     """Whether a path is source code in a language that lizard reads, and not somebody else's."""
-    return get_reader_for(path) is not None and not _OTHERS_CODE.search(path)
+    return _is_read(PurePosixPath(path).suffix) and not _OTHERS_CODE.search(path)
+
+
+@cache
+def _is_read(ending: str) -> bool:
+    return get_reader_for(f"name{ending}") is not None
 
 
 def repairs(message: str) -> bool:
