@@ -1,0 +1,239 @@
+"""How a transaction differs from what its user does otherwise: twins, merchant profiles, bursts, rhythm.
+
+Nothing later than a transaction is looked at, save that a burst counts its whole day, and that what is usual for the
+user is a median over all rows. Amounts enter as logarithms against the user's and the merchant's own, so that no
+feature has a currency. 50 rows against 450 take 2 ms, one row against 500 takes 0.6 ms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.budget.anomaly_ledger import SAME, Bools, Compared, Ints, Ledger, compared, new_words
+from models.budget.robust import Floats, median
+
+WINDOW_DAYS: Final = 10
+"""Days within which an equal payment may be a duplicate."""
+
+NEAR: Final = 0.02
+"""Relative difference from which two amounts are no longer taken for one."""
+
+BURST_DAYS: Final = 2
+"""Days, the transaction's own among them, over which a burst is counted."""
+
+REPETITION: Final = (
+    "twin",
+    "twin_similarity",
+    "twin_days",
+    "twin_difference",
+    "repeat_habit",
+    "days_since_merchant",
+    "gap_vs_usual",
+    "day_shift",
+    "burst",
+    "burst_merchant",
+)
+"""Features of when and how often."""
+
+PROFILE: Final = (
+    "amount_vs_merchant",
+    "merchant_spread",
+    "amount_vs_highest",
+    "amount_vs_user",
+    "amount_rank",
+    "merchant_new",
+    "merchant_count",
+    "merchant_similarity",
+    "new_words",
+    "weekend",
+    "incoming",
+    "history_rows",
+    "history_days",
+)
+"""Features of who and how much."""
+
+FEATURES: Final = REPETITION + PROFILE
+"""Names in the order of the columns; docs/families/budget.md defines them one by one."""
+
+PARTS: Final = ("repetition", "profile", "strangeness")
+"""What a score is made of: the features of each group, and how rare they are together."""
+
+_NEVER = np.log1p(400.0)  # days since a merchant never seen
+_PRIOR_SPREAD, _PRIOR_ROWS = 0.35, 3.0  # of log amounts at a merchant, before anything is known of it
+_FAR = 12.0
+
+Columns = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the features of P judged rows rest on, for the reasons of an answer.
+
+    Attributes
+    ----------
+    twin
+        int64 [P], the earlier row that a row may duplicate; -1 where there is none.
+    visits
+        int64 [P], earlier rows of the merchant.
+    usual
+        float64 [P], median of their amounts' sizes in euros; NaN where there are none.
+    burst, burst_merchant
+        int64 [P], rows of the same direction within `BURST_DAYS`, the row among them: all, and of the merchant.
+    per_day
+        float64 [P], such rows on an average day.
+    """
+
+    twin: Ints
+    visits: Ints
+    usual: Floats
+    burst: Ints
+    burst_merchant: Ints
+    per_day: Floats
+
+
+def features(ledger: Ledger) -> tuple[NDArray[np.float32], Evidence]:
+    """Compare every judged row with what came before it.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        N rows, P of them judged; costs time and memory in P x N.
+
+    Returns
+    -------
+    rows : ndarray of float32, shape (P, 23)
+        Always finite.
+    evidence : Evidence
+    """
+    to = compared(ledger)
+    twin, twins = _twins(ledger, to)
+    usual, amounts = _amounts(ledger, to)
+    (burst, burst_merchant, per_day), bursts = _bursts(ledger, to)
+    columns = {**twins, **amounts, **_rhythm(ledger, to), **bursts, **_merchants(ledger, to)}
+    rows = np.stack([columns[name] for name in FEATURES], axis=1)
+    evidence = Evidence(twin, to.visits, usual, burst, burst_merchant, per_day)
+    return np.clip(rows, -_FAR, _FAR).astype(np.float32), evidence
+
+
+def _twins(ledger: Ledger, to: Compared) -> tuple[Ints, Columns]:
+    """Find each judged row's likeliest original: near in amount, in time, and in its key."""
+    amounts, own = ledger.amounts[None, :], ledger.amounts[ledger.judged, None]
+    off = np.abs(own - amounts) / np.maximum(np.maximum(np.abs(own), np.abs(amounts)), 0.01)
+    score = np.where(to.before & (to.gap <= WINDOW_DAYS) & (to.alike >= 0.6), np.maximum(0.0, 1 - off / NEAR), 0.0)
+    score *= to.alike**2 * 0.9 ** np.clip(to.gap, 0, WINDOW_DAYS)
+    # among equals the latest row is the original that a bank's page would show beside it
+    best = score.shape[1] - 1 - score[:, ::-1].argmax(axis=1)
+    at = np.arange(len(best))
+    found = score[at, best] > 0
+    equal = to.known & (np.abs(ledger.amounts[to.columns] - own) < 0.005)
+    quick = np.diff(_days(ledger, to), axis=1) <= WINDOW_DAYS
+    habit = (quick & equal[:, 1:] & equal[:, :-1]).sum(axis=1)  # how often the like has happened here before
+    return np.where(found, best, -1), {
+        "twin": score[at, best],
+        "twin_similarity": np.where(found, to.alike[at, best], 0.0),
+        "twin_days": np.where(found, to.gap[at, best], WINDOW_DAYS + 1),
+        "twin_difference": np.where(found, off[at, best], NEAR),
+        "repeat_habit": habit / (to.visits + 1.0),
+    }
+
+
+def _amounts(ledger: Ledger, to: Compared) -> tuple[Floats, Columns]:
+    """Hold the amount against the merchant's earlier ones and against the user's."""
+    sizes = np.log(np.maximum(np.abs(ledger.amounts), 0.01))
+    own, seen = sizes[ledger.judged], to.visits > 0
+    past = np.where(to.known, sizes[to.columns], np.nan)
+    middle = median(past)
+    spread = np.where(to.visits > 1, 1.4826 * median(np.abs(past - middle[:, None])), _PRIOR_SPREAD)
+    # a profile of few visits is mistrusted: its spread is drawn towards the one of merchants in general
+    weight = to.visits / (to.visits + _PRIOR_ROWS)
+    spread = np.sqrt(weight * np.maximum(spread, 0.02) ** 2 + (1 - weight) * _PRIOR_SPREAD**2)
+    highest = np.where(to.known, past, -np.inf).max(axis=1)
+    towards = (ledger.amounts[ledger.judged] > 0).astype(np.int64)
+    user_middle, user_spread = _user(sizes, ledger.amounts > 0)
+    larger = to.before & (sizes[None, :] >= own[:, None])
+    return np.exp(middle), {
+        "amount_vs_merchant": np.where(seen, (own - np.nan_to_num(middle)) / spread, 0.0),
+        "merchant_spread": spread,
+        "amount_vs_highest": np.where(seen, own - np.where(seen, highest, 0.0), 0.0),
+        "amount_vs_user": (own - user_middle[towards]) / user_spread[towards],
+        "amount_rank": larger.sum(axis=1) / np.maximum(to.before.sum(axis=1), 1),
+        "incoming": towards,
+    }
+
+
+def _rhythm(ledger: Ledger, to: Compared) -> Columns:
+    """Hold the day against the merchant's earlier ones: the gap against the usual gap, the day of the month too."""
+    past = _days(ledger, to)
+    at = np.arange(len(past))
+    last = np.where(to.visits > 0, past[at, np.maximum(to.visits - 1, 0)], np.nan)
+    since = ledger.days[ledger.judged] - last
+    gaps = np.diff(past, axis=1)
+    usual = median(gaps) if gaps.shape[1] else np.full(len(past), np.nan)
+    settled = to.visits >= 3
+    apart = np.abs(_day_of_month(past) - _day_of_month(ledger.days[ledger.judged])[:, None])
+    apart = np.where(to.known, np.minimum(apart, 31 - apart), np.nan)
+    return {
+        "days_since_merchant": np.where(to.visits > 0, np.log1p(np.nan_to_num(since)), _NEVER),
+        "gap_vs_usual": np.where(settled, np.log1p(np.nan_to_num(since)) - np.log1p(np.nan_to_num(usual)), 0.0),
+        "day_shift": np.where(settled, np.nan_to_num(median(apart)), 0.0),
+        "weekend": (ledger.days[ledger.judged] + 3) % 7 >= 5,  # 1970-01-01 was a Thursday
+    }
+
+
+def _bursts(ledger: Ledger, to: Compared) -> tuple[tuple[Ints, Ints, Floats], Columns]:
+    """Count what happens within `BURST_DAYS`, and how unlikely so much is at the user's and the merchant's rates."""
+    span = np.maximum(ledger.days[ledger.judged] - ledger.days[0], 1)
+    near: Bools = to.way & (to.gap >= 0) & (to.gap < BURST_DAYS)
+    burst, at_merchant = near.sum(axis=1), (near & (to.alike >= SAME)).sum(axis=1)
+    older = to.gap >= BURST_DAYS
+    # one a day, and one merchant's in ten days, until the user is known
+    per_day = ((to.before & older).sum(axis=1) + 3.0) / (span + 3.0)
+    merchant_per_day = ((to.merchant & older).sum(axis=1) + 0.3) / (span + 3.0)
+    return (burst, at_merchant, per_day), {
+        "burst": _surprise(burst, per_day * BURST_DAYS),
+        "burst_merchant": _surprise(at_merchant, merchant_per_day * BURST_DAYS),
+        "history_rows": np.log1p(ledger.judged),
+        "history_days": np.log1p(span),
+    }
+
+
+def _merchants(ledger: Ledger, to: Compared) -> Columns:
+    return {
+        "merchant_new": to.visits == 0,
+        "merchant_count": np.log1p(to.visits),
+        "merchant_similarity": np.where(to.before, to.alike, 0.0).max(axis=1),
+        "new_words": new_words(ledger.keys, ledger.judged),
+    }
+
+
+def _days(ledger: Ledger, to: Compared) -> Floats:
+    """Return the days of the merchant's earlier rows, float64 [P, K], NaN where there is none."""
+    return np.where(to.known, ledger.days[to.columns], np.nan)
+
+
+def _day_of_month(days: NDArray[Any]) -> NDArray[np.int64]:
+    dates = np.nan_to_num(days).astype("datetime64[D]")
+    numbers: NDArray[np.int64] = (dates - dates.astype("datetime64[M]")).astype(np.int64)
+    return numbers
+
+
+def _user(sizes: Floats, incoming: Bools) -> tuple[Floats, Floats]:
+    """Return median and robust spread of the logarithmic amounts, of what is spent and of what comes in."""
+    middles, spreads = np.zeros(2), np.ones(2)
+    for way in (0, 1):
+        some = sizes[incoming == bool(way)]
+        if len(some):
+            middles[way] = np.median(some)
+            spreads[way] = max(0.3, 1.4826 * float(np.median(np.abs(some - middles[way]))))
+    return middles, spreads
+
+
+def _surprise(count: Ints, expected: Floats) -> Floats:
+    """Return how unlikely so many are, by the exponent of Chernoff's bound for a Poisson variable; 0 for few."""
+    more = np.maximum(count, 1)
+    exponent = more * np.log(more / expected) - more + expected
+    return np.where(count > expected, exponent, 0.0)

@@ -1,0 +1,43 @@
+"""Means and medians of rows with gaps: what numpy's own do, without warnings about rows of nothing but gaps."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def mean(rows: Floats) -> Floats:
+    """Return each row's mean, NaN left out; NaN for a row of nothing else.
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (N, K)
+    """
+    known = ~np.isnan(rows)
+    count = known.sum(axis=1)
+    total = np.where(known, rows, 0.0).sum(axis=1)
+    means: Floats = np.divide(total, count, where=count > 0, out=np.full(len(rows), np.nan))
+    return means
+
+
+def variance(rows: Floats) -> Floats:
+    """Return each row's variance about its mean, NaN left out; NaN for a row of nothing else."""
+    return mean((rows - mean(rows)[:, None]) ** 2)
+
+
+def median(rows: Floats) -> Floats:
+    """Return each row's median, NaN left out; NaN for a row of nothing else.
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (N, K)
+        K at least 1.
+    """
+    count = (~np.isnan(rows)).sum(axis=1)
+    ordered = np.sort(rows, axis=1)  # NaN goes last
+    at = np.arange(len(rows))
+    low, high = ordered[at, np.maximum(count - 1, 0) // 2], ordered[at, np.minimum(count // 2, rows.shape[1] - 1)]
+    middle: Floats = (low + high) / 2
+    return middle

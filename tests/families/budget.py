@@ -1,0 +1,112 @@
+"""Good and bad budget requests, and a tiny training of every model, for the tests that send some."""
+
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.requests import Bad, sent
+from training import budget_anomaly
+from training.archive import Release
+
+MODELS: tuple[str, ...] = ("budget_anomaly",)
+
+
+@cache
+def releases() -> dict[str, Release]:
+    """Train every model on a few generated households."""
+    with tempfile.TemporaryDirectory(prefix="marina-budget-") as home:
+        anomaly = budget_anomaly.train(budget_anomaly.Options(home=Path(home), users=8, months=5))
+        return {"budget_anomaly": budget_anomaly.release(anomaly, "1.0")}
+
+
+def good(model: str) -> list[dict[str, Any]]:
+    """Return requests that a model answers."""
+    return {"budget_anomaly": _good_anomaly}[model]()
+
+
+def bad(model: str) -> dict[str, Bad]:
+    """Return requests that a model refuses, by what is wrong with them."""
+    return {"budget_anomaly": _bad_anomaly}[model]()
+
+
+def payment(
+    label: str = "CARTE 12/03 CARREFOUR CITY PARIS", amount: float = -42.5, day: str = "2026-03-13"
+) -> dict[str, Any]:
+    """Return one transaction as it is sent."""
+    return {"label": label, "amount": amount, "date": day}
+
+
+def history() -> list[dict[str, Any]]:
+    """Return two months of one user."""
+    return [
+        payment(f"CARTE {day:02d}/0{month} {shop}", -amount - day / 10, f"2026-0{month}-{day:02d}")
+        for month in (1, 2)
+        for day, shop, amount in (
+            (2, "CARREFOUR CITY PARIS", 41),
+            (5, "SNCF CONNECT", 60),
+            (9, "CARREFOUR CITY PARIS", 38),
+            (12, "BOULANGERIE PAUL", 6),
+            (16, "CARREFOUR CITY PARIS", 44),
+            (19, "BOULANGERIE PAUL", 7),
+            (23, "CARREFOUR CITY PARIS", 40),
+        )
+    ]
+
+
+def _good_anomaly() -> list[dict[str, Any]]:
+    twice = [
+        payment("CARTE 02/03 FNAC PARIS", -89.9, "2026-03-03"),
+        payment("CARTE 02/03 FNAC 75PARIS", -89.9, "2026-03-04"),
+    ]
+    return [
+        {"transactions": twice, "history": history()},
+        {"transactions": [payment()]},
+        {"transactions": [payment("CARTE 10/03 CRYPTEX MARKET", -900, "2026-03-11"), *twice], "history": history()[:3]},
+        {"transactions": history(), "history": [], "thresholds": {"suspicious": 0.01, "anomalous": 0.5}},
+        {"transactions": [payment(label="é" * 200, amount=0, day="2199-12-31")], "thresholds": {"anomalous": 1}},
+    ]
+
+
+def _bad_anomaly() -> dict[str, Bad]:
+    def asked(**changed: Any) -> Bad:
+        return sent(
+            {"transactions": [payment(), {**payment(), **changed}]}, field="transactions[1]." + next(iter(changed))
+        )
+
+    return {
+        "no transactions": sent({"history": history()}, field="transactions"),
+        "transactions empty": sent({"transactions": []}, field="transactions"),
+        "transactions null": sent({"transactions": None}, field="transactions"),
+        "transactions an object": sent({"transactions": payment()}, field="transactions"),
+        "101 transactions": sent({"transactions": [payment()] * 101}, field="transactions"),
+        "501 rows of history": sent({"transactions": [payment()], "history": [payment()] * 501}, field="history"),
+        "history a string": sent({"transactions": [payment()], "history": "none"}, field="history"),
+        "a transaction a list": sent({"transactions": [payment(), ["label", -3]]}, field="transactions[1]"),
+        "a transaction null": sent({"transactions": [payment()], "history": [None]}, field="history[0]"),
+        "no label": sent({"transactions": [{"amount": -1, "date": "2026-01-01"}]}, field="transactions[0].label"),
+        "no amount": sent({"transactions": [{"label": "X", "date": "2026-01-01"}]}, field="transactions[0].amount"),
+        "no date": sent({"transactions": [{"label": "X", "amount": -1}]}, field="transactions[0].date"),
+        "an unknown field of a transaction": asked(colour="red"),
+        "a label empty": asked(label=""),
+        "a label a number": asked(label=3),
+        "a label of 201 characters": asked(label="x" * 201),
+        "an amount a string": asked(amount="-3"),
+        "an amount true": asked(amount=True),
+        "an amount null": asked(amount=None),
+        "an amount of 1e30": asked(amount=1e30),
+        "a date a number": asked(date=20260313),
+        "a date of another form": asked(date="13/03/2026"),
+        "a date that does not exist": asked(date="2026-02-30"),
+        "a date with a time": asked(date="2026-03-13T10:00"),
+        "a date of year 0": asked(date="0000-01-01"),
+        "thresholds a number": sent({"transactions": [payment()], "thresholds": 0.5}, field="thresholds"),
+        "an unknown threshold": sent({"transactions": [payment()], "thresholds": {"odd": 0.5}}, field="thresholds.odd"),
+        "a threshold above 1": sent(
+            {"transactions": [payment()], "thresholds": {"suspicious": 1.5}}, field="thresholds.suspicious"
+        ),
+        "thresholds the wrong way round": sent(
+            {"transactions": [payment()], "thresholds": {"suspicious": 0.9, "anomalous": 0.1}},
+            field="thresholds.anomalous",
+        ),
+    }  # fmt: skip

@@ -1,0 +1,98 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archives.store import unpack
+from handlers.budget_anomaly import BudgetAnomalyHandler
+from handlers.wire import JSON
+from tests.families.budget import history, payment, releases
+from tests.handlers.context import Context
+from training.archive import build
+
+
+@pytest.fixture(scope="module")
+def handler(tmp_path_factory: pytest.TempPathFactory) -> BudgetAnomalyHandler:
+    folder = tmp_path_factory.mktemp("anomaly")
+    unpack(build(releases()["budget_anomaly"], folder).path, folder / "unpacked")
+    loaded = BudgetAnomalyHandler()
+    loaded.initialize(Context(folder / "unpacked"))
+    loaded.folder = folder / "unpacked"
+    return loaded
+
+
+def ask(handler: Any, body: dict[str, Any], path: str = "predictions") -> Any:
+    folder: Path = handler.folder
+    context = Context(folder, [{"Content-Type": JSON, "explain": str(path == "explanations")}])
+    [answer] = handler.handle([{"body": json.dumps(body).encode()}], context)
+    assert context.statuses == [200], answer
+    return json.loads(answer)[path]
+
+
+TWICE = [payment("CARTE 02/03 FNAC PARIS", -89.9, "2026-03-03"), payment("CARTE 03/03 FNAC PARIS", -89.9, "2026-03-04")]
+
+
+def test_a_duplicate_is_reported_with_the_transaction_that_it_repeats(handler: BudgetAnomalyHandler) -> None:
+    answer = ask(handler, {"transactions": TWICE, "history": history()})
+    first, second = answer["transactions"]
+    assert second["verdict"] != "normal" and second["score"] > first["score"]
+    original = next(one for one in second["reasons"] if one["kind"] == "duplicate")["original"]
+    assert original == {"in": "transactions", "index": 0, **TWICE[0]}
+    assert answer["reported"] == sum(one["verdict"] != "normal" for one in answer["transactions"])
+
+
+def test_an_original_in_the_history_is_named_by_its_place_there(handler: BudgetAnomalyHandler) -> None:
+    answer = ask(handler, {"transactions": TWICE[1:], "history": [TWICE[0], *history()]})
+    reason = answer["transactions"][0]["reasons"][0]
+    assert (reason["kind"], reason["original"]["in"], reason["original"]["index"]) == ("duplicate", "history", 0)
+
+
+def test_a_reported_transaction_says_what_its_score_were_without_each_part(handler: BudgetAnomalyHandler) -> None:
+    [_, second] = ask(handler, {"transactions": TWICE, "history": history()})["transactions"]
+    assert set(second["score_without"]) == {"repetition", "profile", "strangeness"}
+    assert second["score_without"]["repetition"] < second["score"] - 0.1
+
+
+def test_the_order_of_the_request_is_kept_whatever_the_days(handler: BudgetAnomalyHandler) -> None:
+    forward = ask(handler, {"transactions": TWICE, "history": history()})["transactions"]
+    backward = ask(handler, {"transactions": TWICE[::-1], "history": history()})["transactions"]
+    assert [one["score"] for one in backward] == [one["score"] for one in forward[::-1]]
+
+
+def test_thresholds_of_the_request_decide(handler: BudgetAnomalyHandler) -> None:
+    body = {"transactions": TWICE, "history": history()}
+    score = ask(handler, body)["transactions"][1]["score"]
+    for asked, verdict in (({"suspicious": 0, "anomalous": 1}, "suspicious"), ({"anomalous": score}, "anomalous"),
+                           ({"suspicious": 1, "anomalous": 1}, "normal")):  # fmt: skip
+        answer = ask(handler, {**body, "thresholds": asked})
+        assert answer["transactions"][1]["verdict"] == verdict
+        assert answer["transactions"][1]["score"] == score
+    assert ask(handler, {**body, "thresholds": {"suspicious": 0.9}})["thresholds"]["anomalous"] >= 0.9
+
+
+def test_a_normal_transaction_comes_without_reasons(handler: BudgetAnomalyHandler) -> None:
+    body = {"transactions": [payment(day="2026-03-05")], "history": history(), "thresholds": {"suspicious": 1}}
+    assert ask(handler, body)["transactions"][0]["reasons"] == []
+
+
+def test_every_feature_gets_its_share_in_an_explanation(handler: BudgetAnomalyHandler) -> None:
+    explained = ask(handler, {"transactions": TWICE, "history": history()}, "explanations")
+    assert [set(one["attributions"]) for one in explained["transactions"]] == [set(handler.contract.features)] * 2
+    most = max(explained["transactions"][1]["attributions"].items(), key=lambda one: one[1])
+    assert most[0] in (
+        "twin",
+        "twin_similarity",
+        "twin_days",
+        "twin_difference",
+        "burst_merchant",
+        "days_since_merchant",
+    )
+
+
+def test_a_user_of_the_most_rows_is_answered(handler: BudgetAnomalyHandler) -> None:
+    days = np.datetime_as_string(np.datetime64("2025-01-01") + np.arange(500) // 2).tolist()
+    many = [payment(f"CARTE SHOP {k % 37} {k}", -5 - k % 11, day) for k, day in enumerate(days)]
+    answer = ask(handler, {"transactions": [payment(day="2026-01-01")] * 100, "history": many})
+    assert len(answer["transactions"]) == 100
