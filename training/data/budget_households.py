@@ -53,7 +53,10 @@ WEEKS: Final = {
 
 @dataclass(frozen=True)
 class Household:
-    """Who spends: level and structure of a budget. `growth` is a year's, as a share; `city` a position in `CITIES`."""
+    """Who spends: level and structure of a budget.
+
+    `growth` is a year's, as a share; `city` a position in `CITIES`; `world` says which shops and brands there are.
+    """
 
     income: float
     children: int
@@ -63,6 +66,7 @@ class Household:
     city: int
     growth: float
     telling: float
+    world: int
     habits: dict[str, float]
 
 
@@ -101,7 +105,7 @@ def months_from(start: str, count: int) -> Months:
     return Months(days[:-1], lengths, months[:-1].astype(np.int64) % 12)
 
 
-def household(rng: np.random.Generator, telling: float) -> Household:
+def household(rng: np.random.Generator, telling: float, world: int) -> Household:
     """Draw a household."""
     children = int(rng.choice(4, p=[0.55, 0.18, 0.19, 0.08]))
     habits = {category: float(np.exp(rng.normal(0, 0.45))) for category in HABITS}
@@ -119,14 +123,15 @@ def household(rng: np.random.Generator, telling: float) -> Household:
         city=min(int(rng.zipf(1.4)) - 1, int(rng.integers(len(CITIES)))),
         growth=float(rng.normal(0.035, 0.03)),
         telling=telling,
+        world=world,
         habits=habits,
     )
 
 
 @cache
-def town(category: str, city: int, telling: float) -> tuple[Merchant, ...]:
-    """Return the local shops of a category in a city: the same ones for everyone who lives there."""
-    rng = np.random.default_rng([20_27, city, sorted(TELLING).index(category)])
+def town(category: str, city: int, telling: float, world: int) -> tuple[Merchant, ...]:
+    """Return the local shops of a category in a city: in one world the same ones for everyone who lives there."""
+    rng = np.random.default_rng([20_27, world, city, sorted(TELLING).index(category)])
     return tuple(local(rng, category, 14, telling))
 
 
@@ -173,7 +178,11 @@ def _shops(
     rng: np.random.Generator, who: Household, category: str, chain_share: float, favourites: int, total: int
 ) -> tuple[list[Merchant], Array]:
     """Choose where each payment goes: mostly to a few favourites, sometimes to a shop met once."""
-    national, unheard, here = chains()[category], brands(category), town(category, who.city, who.telling)
+    national, unheard, here = (
+        chains()[category],
+        brands(category, who.world),
+        town(category, who.city, who.telling, who.world),
+    )
 
     def some(chained: bool) -> Merchant:
         of = (unheard if rng.random() < UNHEARD else national) if chained else here

@@ -161,9 +161,9 @@ SILENT: Final = _list(
 
 
 @cache
-def brands(category: str, count: int = 9) -> tuple[Merchant, ...]:
-    """Return invented brands of a category: the same ones for everybody, everywhere."""
-    rng = np.random.default_rng([20_28, sorted(TELLING).index(category)])
+def brands(category: str, world: int, count: int = 9) -> tuple[Merchant, ...]:
+    """Return invented brands of a category: in one world the same ones for everybody, everywhere."""
+    rng = np.random.default_rng([20_28, world, sorted(TELLING).index(category)])
     level = _level(category)
     invented = []
     for _ in range(count):

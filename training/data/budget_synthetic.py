@@ -61,6 +61,8 @@ class Synthesis:
         Share of the local shops whose name hints at what they sell.
     banks
         Which of `training.data.budget_statements.STYLES` are in use, by name; all if empty.
+    world
+        Another one has other local shops and other brands that no rule knows; the chains are the same.
     """
 
     users: int = 50
@@ -71,6 +73,7 @@ class Synthesis:
     typos: float = 0.03
     telling: float = 0.55
     banks: tuple[str, ...] = ()
+    world: int = 0
 
 
 def generate(options: Synthesis = Synthesis()) -> pd.DataFrame:
@@ -97,7 +100,7 @@ def generate(options: Synthesis = Synthesis()) -> pd.DataFrame:
 
 def _account(options: Synthesis, number: int, when: Months) -> pd.DataFrame:
     rng = np.random.default_rng([options.seed, number])
-    who = household(rng, options.telling)
+    who = household(rng, options.telling, options.world)
     flows = _flows(rng, who, when)
     sizes = [len(flow.days) for flow in flows]
     table: dict[str, Any] = {
