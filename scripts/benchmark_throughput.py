@@ -40,7 +40,7 @@ from handlers.engine import OnnxEngine
 from handlers.wire import JSON, NPY
 from rollout import trial
 from rollout.load import Result, cpu_seconds, request, served
-from rollout.machine import describe_machine
+from rollout.host import describe_machine
 from rollout.torchserve import usable_cores
 from settings import Settings
 

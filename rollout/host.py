@@ -1,4 +1,4 @@
-"""The machine a measurement was made on, in one line."""
+"""The host a measurement was made on, in one line."""
 
 import platform
 from pathlib import Path

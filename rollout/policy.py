@@ -1,0 +1,89 @@
+"""The policy: limits, promises and steps of a rollout, read from an annotated YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+DEFAULT = Path(__file__).with_name("policy.yaml")
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class PolicyError(ValueError):
+    """A policy cannot be used; the message names the entry and what was expected."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Gate(_Strict):
+    """One gate's bounds: see policy.yaml."""
+
+    limit: Share
+    accept: Share
+    required: bool = True
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Gate:
+        if self.accept <= self.limit:
+            raise ValueError(f"accept ({self.accept}) must be above limit ({self.limit}), or no canary could pass both")
+        return self
+
+
+class LatencyGate(Gate):
+    """The latency gate also says how much longer than stable's p95 is slow."""
+
+    margin_ms: float = Field(gt=0)
+
+
+class Gates(_Strict):
+    """The three gates."""
+
+    errors: Gate
+    latency: LatencyGate
+    accuracy: Gate
+
+
+class Step(_Strict):
+    """A share of the traffic, and how long it is held at least, in seconds."""
+
+    share: float = Field(gt=0, le=1)
+    at_least_s: float = Field(ge=0)
+
+
+class Policy(_Strict):
+    """Everything the judge and the machine go by."""
+
+    false_alarm_rate: Share
+    false_promotion_rate: Share
+    gates: Gates
+    steps: tuple[Step, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _grows(self) -> Policy:
+        shares = [step.share for step in self.steps]
+        if shares != sorted(set(shares)) or shares[-1] != 1:
+            raise ValueError(f"steps: shares must grow and end at 1.0, got {shares}")
+        return self
+
+
+def read_policy(path: Path = DEFAULT) -> Policy:
+    """Read a policy.
+
+    Raises
+    ------
+    PolicyError
+        If the file cannot be read, or an entry is missing, unknown or out of bounds.
+    """
+    try:
+        return Policy.model_validate(yaml.safe_load(path.read_text()))
+    except (OSError, yaml.YAMLError) as error:
+        raise PolicyError(f"{path}: {error}") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise PolicyError(f"{path}: {faults}. {DEFAULT.name} shows a whole policy with comments.") from error

@@ -1,0 +1,173 @@
+"""The judge keeps its promises, and says what it goes by."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rollout.evidence import Arm, Evidence, Pairs
+from rollout.gates.bets import above, below, between, mean_above
+from rollout.judge import GATES, decide
+from rollout.policy import PolicyError, read_policy
+
+POLICY = read_policy()
+DECIDES = math.log(len(GATES) / POLICY.false_alarm_rate)
+ROLLOUTS = 2000
+REQUESTS = 3000
+LOOKS = np.arange(15, REQUESTS + 1, 15)  # requests of the canary at which the judge is asked
+ALPHA = POLICY.false_alarm_rate / len(GATES)
+
+
+def streams(rate: float, length: int, seed: int, rollouts: int = ROLLOUTS) -> np.ndarray:
+    """Return how many successes each of many streams has had at each look, [rollouts, looks]."""
+    rng = np.random.default_rng(seed)
+    every = length // len(LOOKS)
+    return np.cumsum(rng.binomial(every, rate, (rollouts, len(LOOKS))), axis=1)
+
+
+def upper_bound(share: float, count: int) -> float:
+    """Return the 95 % upper bound of a rate (Wilson, one-sided)."""
+    z = 1.645
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    return centre + z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+
+
+def alarms(won: np.ndarray) -> float:
+    return float((won.max(axis=1) >= DECIDES).mean())
+
+
+def test_the_errors_gate_keeps_its_false_alarm_rate_at_the_worst_allowed_case() -> None:
+    rate = alarms(above(streams(0.01, REQUESTS, 1), LOOKS, 0.01))
+    assert upper_bound(rate, ROLLOUTS) < ALPHA
+
+
+def test_the_errors_gate_forgives_what_stable_does_too() -> None:
+    canary, stable = streams(0.03, REQUESTS, 2, 500)[:, ::4], streams(0.03, 19 * REQUESTS, 3, 500)[:, ::4]
+    looks = LOOKS[::4]
+    won = np.minimum(above(canary, looks, 0.01), between(stable, 19 * looks, canary, looks, 0.0))
+    assert upper_bound(alarms(won), 500) < ALPHA
+
+
+def test_the_latency_gate_keeps_its_false_alarm_rate_at_the_worst_allowed_case() -> None:
+    rate = alarms(above(streams(0.05, REQUESTS, 4), LOOKS, 0.05))
+    assert upper_bound(rate, ROLLOUTS) < ALPHA
+
+
+@pytest.mark.parametrize("share", [1, 19])
+def test_the_accuracy_gate_keeps_its_false_alarm_rate_at_the_worst_allowed_case(share: int) -> None:
+    canary, stable = streams(0.88, REQUESTS, 5)[:, ::8], streams(0.90, share * REQUESTS, 6)[:, ::8]
+    rate = alarms(between(canary, LOOKS[::8], stable, share * LOOKS[::8], 0.02))
+    assert upper_bound(rate, ROLLOUTS) < ALPHA
+
+
+def test_the_paired_accuracy_gate_keeps_its_false_alarm_rate_at_the_worst_allowed_case() -> None:
+    rng = np.random.default_rng(7)
+    parts = np.cumsum(rng.multinomial(15, [0.05, 0.92, 0.03], (ROLLOUTS, len(LOOKS))), axis=1)
+    rate = alarms(mean_above(parts[..., 0], parts[..., 1], parts[..., 2], 0.02))
+    assert upper_bound(rate, ROLLOUTS) < ALPHA
+
+
+def test_no_canary_that_is_worse_than_accepted_is_promoted_too_often() -> None:
+    rate = float((below(streams(0.02, REQUESTS, 8), LOOKS, 0.02).max(axis=1) >= DECIDES).mean())
+    assert upper_bound(rate, ROLLOUTS) < ALPHA
+
+
+@pytest.mark.parametrize(("rate", "most"), [(0.05, 250), (0.03, 600)])
+def test_errors_are_caught_soon(rate: float, most: int) -> None:
+    hit = above(streams(rate, REQUESTS, 9, 300), LOOKS, 0.01) >= DECIDES
+    assert hit.any(axis=1).mean() > 0.99
+    assert np.median(LOOKS[hit.argmax(axis=1)]) <= most
+
+
+def test_pairs_need_far_fewer_labels_than_separate_requests() -> None:
+    rng = np.random.default_rng(10)
+    labels = 40 * LOOKS
+    parts = np.cumsum(rng.multinomial(600, [0.06, 0.93, 0.01], (60, len(LOOKS))), axis=1)
+    canary, stable = streams(0.85, 40 * REQUESTS, 11, 60), streams(0.90, 40 * REQUESTS, 12, 60)
+    paired = mean_above(parts[..., 0], parts[..., 1], parts[..., 2], 0.02) >= DECIDES
+    apart = between(canary, labels, stable, labels, 0.02) >= DECIDES
+    assert paired.any(axis=1).all() and apart.any(axis=1).all()
+    assert np.median(labels[paired.argmax(axis=1)]) <= 0.4 * np.median(labels[apart.argmax(axis=1)])
+
+
+HEALTHY = Evidence(Arm(19_000, 80, 19_000, 900), Arm(1_000, 6, 1_000, 30))
+
+
+def test_no_traffic_is_neither_good_nor_bad() -> None:
+    verdict = decide(Evidence(), POLICY)
+    assert verdict.outcome == "keep watching" and all(one.needs is None for one in verdict.findings)
+
+
+def test_a_healthy_canary_is_promoted_and_the_reason_names_what_was_seen() -> None:
+    verdict = decide(HEALTHY, POLICY)
+    assert verdict.outcome == "promote"
+    assert "canary 6 of 1000" in verdict.reason
+
+
+def test_each_gate_rolls_back_by_itself_and_says_so() -> None:
+    ill = {
+        "errors": replace(HEALTHY, canary=Arm(1_000, 50, 1_000, 30)),
+        "latency": replace(HEALTHY, canary=Arm(1_000, 6, 1_000, 150)),
+        "accuracy": replace(HEALTHY, pairs=Pairs(120, 1_800, 20)),
+    }
+    for gate, evidence in ill.items():
+        verdict = decide(evidence, POLICY)
+        assert verdict.outcome == "roll back"
+        assert [one.gate for one in verdict.findings if one.outcome == "harm"] == [gate]
+        assert "60 : 1 decides" in verdict.reason
+
+
+def test_a_stable_version_that_is_ill_itself_is_no_reason_to_roll_back() -> None:
+    assert decide(Evidence(Arm(19_000, 2_000), Arm(1_000, 60, 1_000, 30)), POLICY).outcome == "promote"
+
+
+def test_all_traffic_on_the_canary_still_rolls_back_on_its_own_errors() -> None:
+    assert decide(Evidence(canary=Arm(1_000, 50, 1_000, 30)), POLICY).outcome == "roll back"
+
+
+def test_what_is_still_needed_is_about_right() -> None:
+    early = Evidence(Arm(1_900, 8, 1_900, 90), Arm(100, 5, 100, 3))
+    needs = next(one.needs for one in decide(early, POLICY).findings if one.gate == "errors")
+    assert needs is not None
+    more = 1 + needs / 100
+    later = Evidence(Arm(round(1_900 * more), round(8 * more)), Arm(round(100 * more), round(5 * more)))
+    assert decide(later, POLICY).outcome == "roll back"
+
+
+counts = st.integers(0, 2_000)
+
+
+@settings(deadline=None, max_examples=30)
+@given(counts, counts, counts, counts)
+def test_evidence_adds_up_in_any_order_and_survives_json(a: int, b: int, c: int, d: int) -> None:
+    first, second = Evidence(Arm(a + b, a), Arm(c + d, c)), Evidence(Arm(d, 0, d, 0, d, d), Arm(), Pairs(a, b, c))
+    assert first + second == second + first
+    assert Evidence.from_dict((first + second).to_dict()) == first + second
+    assert decide(first + second, POLICY) == decide(Evidence.from_dict((second + first).to_dict()), POLICY)
+
+
+def test_counts_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match="errors"):
+        Arm(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("accept: 0.02", "accept: 0.005"), "gates.errors"),
+        (("share: 0.50", "share: 0.01"), "steps"),
+        (("share: 1.00", "share: 0.90"), "steps"),
+        (("margin_ms: 50", "margin: 50"), "margin"),
+        (("false_alarm_rate: 0.05", "false_alarm_rate: 0"), "false_alarm_rate"),
+    ],
+)
+def test_a_policy_that_cannot_be_used_is_refused_by_entry(change: tuple[str, str], named: str, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "rollout" / "policy.yaml").read_text()
+    assert change[0] in text
+    (tmp_path / "policy.yaml").write_text(text.replace(*change))
+    with pytest.raises(PolicyError, match=named):
+        read_policy(tmp_path / "policy.yaml")
