@@ -9,6 +9,7 @@ Per batch this costs one pass over the requests to decode them, one forward pass
 vectorised pass over the outputs; nothing is logged.
 """
 
+import contextlib
 import logging
 import os
 import time
@@ -107,6 +108,10 @@ class Handler(ABC, Generic[Item]):
     def rows(self, item: Item) -> int:
         """Return how many rows of the outputs are an item's; at least one."""
         return 1
+
+    def unanswered(self, item: Item, top_k: int) -> Any | None:
+        """Return what can be said of an item for which the graph has no answer; None is nothing, and our fault."""
+        return None
 
     def opened(self, folder: Path) -> None:
         """Read what else a family keeps in the unpacked archive; called once, when the graph is proven."""
@@ -276,7 +281,7 @@ class Handler(ABC, Generic[Item]):
                 _exit(error)
             if len(group) == 1:
                 logger.exception("a request failed in the forward pass; it is answered as our fault")
-                rows[group[0]] = InternalError()
+                rows[group[0]] = self._without(items[group[0]], top_k[group[0]])
                 return
             middle = len(group) // 2
             self._forward(items, top_k, group[:middle], rows)
@@ -286,9 +291,17 @@ class Handler(ABC, Generic[Item]):
         if not finite.all():
             starts = np.cumsum([0, *(self.rows(item) for item in mine[:-1])])
             for row, whole in enumerate(np.logical_and.reduceat(finite, starts)):
-                phrased[row] = phrased[row] if whole else InternalError()
+                if not whole:
+                    phrased[row] = self._without(mine[row], top_k[group[row]])
         for index, answer in zip(group, phrased, strict=True):
             rows[index] = answer
+
+    def _without(self, item: Item, top_k: int) -> Any:
+        """Return what a family says without its graph, or the error that it has nothing to say."""
+        answer = None
+        with contextlib.suppress(Exception):  # a fallback that fails is none
+            answer = self.unanswered(item, top_k)
+        return InternalError() if answer is None else answer
 
     def _explained(self, call: Call[Item], answer: dict[str, Any]) -> dict[str, Any] | RequestError:
         try:
