@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -32,7 +33,7 @@ THRESHOLDS: Final = {
 """The same by name, as a contract states them."""
 
 
-def severities(probabilities: npt.NDArray[Any], thresholds: dict[str, float] | None = None) -> npt.NDArray[np.int64]:
+def severities(probabilities: npt.NDArray[Any], thresholds: Mapping[str, float] | None = None) -> npt.NDArray[np.int64]:
     """Return how severe each answer is, as positions in `SEVERITIES`.
 
     Parameters

@@ -61,6 +61,11 @@ class State:
         return (self.volatility - 1) / (VOLATILITY_SPIKE - 1)
 
     @property
+    def readings(self) -> Floats:
+        """Readings of all alerts, [..., 4] in the order of `alerts.ALERTS`; of regime changes, `unrest`."""
+        return np.stack([self.spike, self.unrest, self.breakdown, self.burst], axis=-1)
+
+    @property
     def regime(self) -> npt.NDArray[np.int64]:
         """Position in `REGIMES`."""
         turbulent = np.where(self.together >= self.usual, REGIMES.index("stressed"), REGIMES.index("dispersed"))
