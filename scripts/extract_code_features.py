@@ -50,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--labels", action="store_true", help="add what became of each row, read from later history")
     parser.add_argument("--revision", default="HEAD", help="tip of the main line (default: %(default)s)")
     parser.add_argument("--project", help="name of the project in the table (default: the repository's folder)")
+    parser.add_argument("--jobs", type=int, help="processes that measure code (default: one per core)")
     parser.add_argument("--cache", type=Path, help="SQLite file of measures (default: in the state folder)")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help=".parquet, .csv or .csv.gz (default: print the project)"
@@ -85,7 +86,7 @@ def extract(arguments: argparse.Namespace, console: Console) -> pd.DataFrame:
     found = repairs(repository, console) if arguments.labels else None
     tables = []
     with Cache(arguments.cache or Settings().state_dir / "code_measures.sqlite") as cache:
-        extractor = Extractor(repository, cache, console)
+        extractor = Extractor(repository, cache, arguments.jobs, console)
         described = [extractor.files(moments)] if {"file", "project"} & set(arguments.kinds) else []
         described += [extractor.commits(last)] if "commit" in arguments.kinds else []
         for rows in described:

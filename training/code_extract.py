@@ -23,6 +23,7 @@ from models.code_health.measures import rows
 from training.code_blobs import Cache
 from training.code_history import Repository
 from training.code_survey import Surveyor
+from training.code_workers import cores
 
 Kind = Literal["file", "commit", "project"]
 
@@ -69,13 +70,17 @@ class Extractor:
         Its history.
     cache
         Measures of blobs.
+    jobs
+        Processes that measure code; one per core without it.
     console
         Where progress is shown; none is shown without one.
     """
 
-    def __init__(self, repository: Repository, cache: Cache, console: Console | None = None) -> None:
+    def __init__(
+        self, repository: Repository, cache: Cache, jobs: int | None = None, console: Console | None = None
+    ) -> None:
         self._repository = repository
-        self._surveyor = Surveyor(repository, cache, console or Console(quiet=True))
+        self._surveyor = Surveyor(repository, cache, jobs or cores(), console or Console(quiet=True))
 
     def files(self, moments_s: Iterable[int]) -> Extracted:
         """Describe every source file, and the project, at each of some moments.

@@ -18,11 +18,12 @@ from rich.console import Console
 
 from models.code_health.arrays import Code, Floats, Ints
 from models.code_health.measures import duplicated
-from training.code_blobs import MEASURES, RUN, Cache, Measured, language, measure, runs
+from training.code_blobs import MEASURES, RUN, Cache, Measured, language, runs
 from training.code_git import Blobs, ask
 from training.code_history import GONE, Repository, is_source
 from training.code_links import links
 from training.code_progress import each
+from training.code_workers import measured
 
 DAY_S: Final = 86_400
 SURVEY_DAYS: Final = 30
@@ -48,13 +49,16 @@ class Surveyor:
         Its history.
     cache
         Measures of blobs.
+    jobs
+        Processes that measure.
     console
         Where progress is shown.
     """
 
-    def __init__(self, repository: Repository, cache: Cache, console: Console) -> None:
+    def __init__(self, repository: Repository, cache: Cache, jobs: int, console: Console) -> None:
         self._repository = repository
         self._cache = cache
+        self._jobs = jobs
         self._console = console
         self._known: dict[tuple[str, str], Measured] = {}
         self._runs: dict[str, tuple[int, npt.NDArray[np.uint64]]] = {}
@@ -84,31 +88,32 @@ class Surveyor:
 
     def _measure(self, wanted: list[tuple[str, str]], with_runs: bool) -> None:
         """Measure blobs [(blob, path)] that neither this object nor the cache knows."""
-        path_of = {(blob, language(path)): path for blob, path in wanted if blob != GONE}
-        new = [key for key in path_of if key not in self._known]
+        keys = dict.fromkeys((blob, language(path)) for blob, path in wanted if blob != GONE)
+        new = [key for key in keys if key not in self._known]
         self._known |= self._cache.known(new)
         measuring = [key for key in new if key not in self._known]
-        hashing = list(dict.fromkeys(blob for blob, _ in path_of if blob not in self._runs)) if with_runs else []
+        hashing = list(dict.fromkeys(blob for blob, _ in keys if blob not in self._runs)) if with_runs else []
         fresh: dict[tuple[str, str], Measured] = {}
+        answers = measured(self._repository.folder, measuring, self._jobs)
+        try:
+            for key, answer in each(self._console, "measuring code", answers, len(measuring)):
+                fresh[key] = self._known[key] = answer
+                if len(fresh) >= _SAVE_EVERY:
+                    self._cache.remember(fresh)
+                    fresh = {}
+        finally:
+            self._cache.remember(fresh)  # an interrupted run goes on from here
         with Blobs(self._repository.folder) as blobs:
-            try:
-                for key in each(self._console, "measuring code", measuring, len(measuring)):
-                    fresh[key] = self._known[key] = measure(path_of[key], blobs.read(key[0]))
-                    if len(fresh) >= _SAVE_EVERY:
-                        self._cache.remember(fresh)
-                        fresh = {}
-            finally:
-                self._cache.remember(fresh)  # an interrupted run goes on from here
             for blob in each(self._console, "looking for duplicates", hashing, len(hashing)):
                 self._runs[blob] = runs(blobs.read(blob))
 
     def code_of(self, survey: Survey) -> Code:
         """Return the code of the F files of a survey."""
-        measured = [self._known[blob, language(path)] for blob, path in zip(survey.blobs, survey.paths, strict=True)]
+        code = [self._known[blob, language(path)] for blob, path in zip(survey.blobs, survey.paths, strict=True)]
         its_runs = [self._runs[blob] for blob in survey.blobs]
-        linked = links(survey.paths, [one.imports for one in measured])
+        linked = links(survey.paths, [one.imports for one in code])
         return _code(
-            measured,
+            code,
             survey.paths,
             fan_in=linked.fan_in,
             tested=linked.tested,
@@ -129,9 +134,7 @@ class Surveyor:
         history, some = self._repository.history, self._repository.changes[:changes]
         self._measure([(change.after, change.path) for change in some], with_runs=False)
         gone = Measured((np.nan,) * len(MEASURES), ())
-        measured = [
-            gone if change.after == GONE else self._known[change.after, language(change.path)] for change in some
-        ]
+        left = [gone if change.after == GONE else self._known[change.after, language(change.path)] for change in some]
         moments = history.time_s[own]
         grid = range(0, 0)
         if len(moments):  # dates that do not depend on what comes later
@@ -150,21 +153,21 @@ class Surveyor:
             number = known.get(change.old_path)
             if code is not None and number is not None and change.after != GONE:
                 whole[:, place] = [one[number] for one in (code.fan_in, code.tested, code.code_lines, code.duplicated)]
-        return _code(measured, [change.path for change in some], *whole)
+        return _code(left, [change.path for change in some], *whole)
 
 
 def _code(
-    measured: list[Measured],
+    each_file: list[Measured],
     paths: list[str],
     fan_in: Floats,
     tested: Floats,
     code_lines: Floats,
     duplicated: Floats,
 ) -> Code:
-    values = np.array([one.values for one in measured], dtype=np.float64).reshape(-1, len(MEASURES)).T
+    values = np.array([one.values for one in each_file], dtype=np.float64).reshape(-1, len(MEASURES)).T
     folders: dict[str, int] = {}
     gone = np.isnan(values[0])
-    fan_out = np.array([len(one.imports) for one in measured], dtype=np.float64)
+    fan_out = np.array([len(one.imports) for one in each_file], dtype=np.float64)
     return Code(
         **dict(zip(MEASURES, values, strict=True)),
         fan_out=np.where(gone, np.nan, fan_out),

@@ -6,9 +6,10 @@ import pytest
 
 from models.code_health.features import NAMES
 from tests.training.tiny_repository import Tiny, module, seconds
-from training import code_survey
+from training import code_workers
 from training.code_blobs import Cache
 from training.code_extract import Extracted, Extractor
+from training.code_git import GitError
 from training.code_history import read_history
 
 CORE = module("import os", "", "", "def f(a):", "    if a:", "        return os.sep", "    return a")
@@ -151,29 +152,43 @@ def test_what_the_cache_knows_is_not_measured_again(tiny, tmp_path, monkeypatch)
     def measured_again(path, content):
         raise AssertionError(path)
 
-    monkeypatch.setattr(code_survey, "measure", measured_again)
+    monkeypatch.setattr(code_workers, "measure", measured_again)
     second = extractor(tiny, tmp_path / "cache.sqlite").files([seconds(45)])
     np.testing.assert_array_equal(second.features, first.features)
     tiny.commit(50, {"pkg/fresh.py": "x = 1\n"})
-    with pytest.raises(AssertionError, match=r"pkg/fresh\.py"):
+    with pytest.raises(AssertionError, match=r"name\.py"):
         extractor(tiny, tmp_path / "cache.sqlite").files([seconds(55)])
 
 
 def test_an_interrupted_run_keeps_what_it_measured(tiny, tmp_path, monkeypatch):
-    whole, calls = code_survey.measure, []
+    whole, calls, most = code_workers.measure, [], 2
 
     def interrupted(path, content):
-        if len(calls) == 2:
+        if len(calls) == most:
             raise KeyboardInterrupt
-        calls.append(path)
+        calls.append(content)
         return whole(path, content)
 
-    monkeypatch.setattr(code_survey, "measure", interrupted)
+    monkeypatch.setattr(code_workers, "measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
         extractor(tiny, tmp_path / "cache.sqlite").files([seconds(25)])
-    monkeypatch.setattr(code_survey, "measure", lambda path, content: calls.append(path) or whole(path, content))
+    most = 100
     extractor(tiny, tmp_path / "cache.sqlite").files([seconds(25)])
     assert len(calls) == len(set(calls)) == 4
+
+
+def test_several_processes_measure_what_one_does(tiny, monkeypatch):
+    monkeypatch.setattr(code_workers, "FEW", 1)
+    repository = read_history(tiny.folder)
+    one, three = (Extractor(repository, Cache(None), jobs).files([seconds(25)]).features for jobs in (1, 3))
+    np.testing.assert_array_equal(three, one)
+
+
+def test_a_missing_blob_is_told_by_the_processes_that_look_for_it(tiny, monkeypatch, capfd):
+    monkeypatch.setattr(code_workers, "FEW", 1)
+    with pytest.raises(GitError, match="stopped early"):
+        list(code_workers.measured(tiny.folder, [("1" * 40, "py"), ("2" * 40, "py")], 2))
+    assert "is missing" in capfd.readouterr().err
 
 
 def test_a_moment_before_the_first_commit_is_refused(tiny):
