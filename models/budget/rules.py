@@ -152,6 +152,13 @@ class RuleSet:
         holds &= self._months[ranks, months.astype(np.int64)[rows] % 12]
         return Firings(rows[holds], ranks[holds])
 
+    def matched(self, rule: Rule, text: str) -> list[str]:
+        """Return which of a rule's keywords, and whether its pattern, a text has."""
+        return [
+            *(keyword for keyword in rule.keywords if re.search(_as_pattern(keyword), text)),
+            *([rule.regex] if rule.regex and re.search(rule.regex, text) else []),
+        ]
+
     def _matching(self, text: str, operation: int) -> list[int]:
         """Return the ranks of the rules whose words a text has, or that ask for none, in order."""
         key = (text, operation)
@@ -175,6 +182,10 @@ class RuleSet:
             self._known.clear()
         ranks = self._known[key] = sorted(found)
         return ranks
+
+
+def _as_pattern(keyword: str) -> str:
+    return rf"(?<![A-Z0-9]){re.escape(keyword.rstrip('*'))}" + ("" if keyword.endswith("*") else r"(?![A-Z0-9])")
 
 
 _NAMES: Final = tuple(field.name for field in fields(Rule))

@@ -1,0 +1,84 @@
+"""Who answers: a rule that is sure, else the model where it is sure, else the likelier of the two, marked as unsure.
+
+Arrays in, arrays out; the same decision in training, where its thresholds are chosen, and in serving.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+SOURCES: Final = ("rule", "model", "fallback")
+RULE, MODEL, FALLBACK = range(len(SOURCES))
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Of N transactions: position of the label int64 [N], how likely it is float64 [N], and who said so int64 [N]."""
+
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    sources: NDArray[np.int64]
+
+    @property
+    def sure(self) -> NDArray[np.bool_]:
+        """Whether a rule or the model was sure."""
+        sure: NDArray[np.bool_] = self.sources != FALLBACK
+        return sure
+
+
+def decide(
+    said: NDArray[np.int64],
+    confidence: NDArray[np.float64],
+    probabilities: NDArray[Any],
+    sure_rule: float,
+    sure_model: float,
+) -> Decisions:
+    """Decide for every transaction.
+
+    Parameters
+    ----------
+    said : ndarray of int64, shape (N,)
+        Label of the best rule, -1 where none fired.
+    confidence : ndarray of float64, shape (N,)
+        That rule's; not read where none fired.
+    probabilities : ndarray of float, shape (N, C)
+        The model's.
+    sure_rule, sure_model
+        From where on a rule's confidence, and the model's highest probability, are enough.
+    """
+    likeliest = probabilities.argmax(axis=1).astype(np.int64)
+    highest = np.take_along_axis(probabilities, likeliest[:, None], axis=1)[:, 0].astype(np.float64)
+    trusted = np.where(said >= 0, confidence, -1.0)
+    by_rule = trusted >= sure_rule
+    by_model = ~by_rule & (highest >= sure_model)
+    rule_answers = by_rule | (~by_model & (trusted > highest))
+    return Decisions(
+        labels=np.where(rule_answers, said, likeliest),
+        probabilities=np.where(rule_answers, trusted, highest),
+        sources=np.where(by_rule, RULE, np.where(by_model, MODEL, FALLBACK)).astype(np.int64),
+    )
+
+
+def threshold_for(
+    coverage: float, trusted: NDArray[np.float64], highest: NDArray[np.float64], sure_rule: float
+) -> float:
+    """Return the highest `sure_model` with which a share of the transactions is answered for sure.
+
+    Parameters
+    ----------
+    coverage
+        The wanted share, from 0 to 1.
+    trusted
+        Confidence of the best rule, -1 where none fired, [N].
+    highest
+        The model's highest probability, [N].
+    sure_rule
+        As in `decide`.
+    """
+    left = np.sort(highest[trusted < sure_rule])
+    wanted = int(np.ceil(coverage * len(highest))) - (len(highest) - len(left))
+    if wanted <= 0:
+        return 1.0
+    return float(left[max(0, len(left) - wanted)])
