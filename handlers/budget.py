@@ -1,0 +1,198 @@
+"""Budget categorizer: a transaction in, its category out, and who says so: a rule, the model, or neither for sure."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archives.contract import read_json
+from handlers import fields as take
+from handlers.base import Handler, Outputs, top_labels
+from handlers.budget_transactions import LARGEST_AMOUNT, LONGEST_LABEL, transactions
+from handlers.errors import InvalidError
+from models.budget.categories import Scaling, bag
+from models.budget.hybrid import FALLBACK, RULE, SOURCES, decide
+from models.budget.labels import OPERATIONS, Parsed, parsed
+from models.budget.merchants import Merchants, Profile
+from models.budget.rules import Rule, as_mapping, read_rules
+
+LONGEST_NAME = 64
+"""Characters of an account's or user's name."""
+
+MOST_WORDS = 24
+"""Words of a label that an explanation hides one by one."""
+
+ANSWERED_ALREADY = 2.0
+"""Above any probability: of what only rules may answer, the model is never sure."""
+
+
+class Transaction(NamedTuple):
+    """One transaction: the label's kind and cleaned text, EUR (negative when spent), days since 1970-01-01."""
+
+    operation: int
+    text: str
+    amount: float
+    day: int
+
+
+class BudgetCategorizerHandler(Handler[Transaction]):
+    """Answers `{"label": …, "amount": …, "date": …}`; `account` and `user` are allowed, and decide nothing."""
+
+    fields = frozenset({"label", "amount", "date", "account", "user"})
+    default_top_k = 3
+    max_instances = 4096
+
+    def opened(self, folder: Path) -> None:
+        """Read the rules, the known merchants and the thresholds."""
+        self._know(read_json(folder / "family.json"))
+        self.prepare([Transaction(0, "", 0.0, 0)])  # the first pass builds the table that folds letters: 40 ms
+
+    def _know(self, family: dict[str, Any]) -> None:
+        self._rules = read_rules(family["rules"])
+        self._merchants = Merchants(Profile.read(one) for one in family["merchants"])
+        self._scaling = Scaling.read(family["scaling"])
+        labels = {label: position for position, label in enumerate(self.contract.labels)}
+        # One more of each at the end: what a rank of -1, no rule, finds.
+        self._said = np.array([*(labels[rule.category] for rule in self._rules.rules), -1])
+        self._confidence = np.array([*(rule.confidence for rule in self._rules.rules), -1.0])
+        self._sure_rule = float(self.contract.thresholds["rule"])
+        self._sure_model = ANSWERED_ALREADY if family["mode"] == "rules" else float(self.contract.thresholds["model"])
+
+    # ---- a request in -------------------------------------------------------------------------------------------
+
+    def decode(self, fields: dict[str, Any]) -> Transaction:
+        """Validate ``label``, ``amount`` and ``date``."""
+        label = take.text(fields, "label", LONGEST_LABEL)
+        amount = take.number(fields, "amount", -LARGEST_AMOUNT, LARGEST_AMOUNT)
+        day = int(take.date(fields, "date").astype(np.int64))
+        for name in ("account", "user"):
+            take.text(fields, name, LONGEST_NAME, None)
+        one = parsed([label])
+        return Transaction(int(one.operations[0]), one.texts[0], amount, day)
+
+    def decode_instances(self, instances: Sequence[dict[str, Any]]) -> list[Transaction]:
+        """Validate many at once."""
+        for index, instance in enumerate(instances):
+            if len(instance) > 3:  # the common case has just the three
+                try:
+                    for name in ("account", "user"):
+                        take.text(instance, name, LONGEST_NAME, None)
+                except InvalidError as error:
+                    raise error.inside(f"instances[{index}]") from None
+        asked = [
+            {name: instance[name] for name in ("label", "amount", "date") if name in instance} for instance in instances
+        ]
+        sent = transactions({"instances": asked}, "instances", self.max_instances, least=1)
+        labels = parsed(sent.labels)
+        return list(
+            map(
+                Transaction,
+                labels.operations.tolist(),
+                labels.texts,
+                sent.amounts.tolist(),
+                sent.days.tolist(),
+            )
+        )
+
+    def prepare(self, items: Sequence[Transaction]) -> dict[str, NDArray[Any]]:
+        """Make the bags: ``indices`` int64 [B, K], ``weights`` float32 [B, K]."""
+        labels, amounts, days = _columns(items)
+        indices, weights = bag(labels, amounts, days, self._scaling)
+        return {"indices": indices, "weights": weights}
+
+    # ---- an answer out ------------------------------------------------------------------------------------------
+
+    def phrase(self, outputs: Outputs, items: Sequence[Transaction], top_k: Sequence[int]) -> list[Any]:
+        """Return each transaction's category, who says so and why, and the model's likeliest categories."""
+        probabilities = outputs["probabilities"]
+        answers = self._answers(probabilities, items)
+        for answer, top in zip(answers, top_labels(probabilities, self.contract.labels, top_k), strict=True):
+            answer["top"] = top
+        return answers
+
+    def unanswered(self, item: Transaction, top_k: int) -> Any:
+        """Answer without the model, as rules can: what is said when the graph gives nothing."""
+        count = len(self.contract.labels)
+        [answer] = self._answers(np.full((1, count), 1 / count), [item])
+        return {**answer, "top": []}
+
+    def _answers(self, probabilities: NDArray[Any], items: Sequence[Transaction]) -> list[dict[str, Any]]:
+        labels, amounts, days = _columns(items)
+        best = self._rules.fire(labels, amounts, days.astype("datetime64[D]")).best(len(items))
+        decided = decide(self._said[best], self._confidence[best], probabilities, self._sure_rule, self._sure_model)
+        names, rules = self.contract.labels, self._rules.rules
+        rows = zip(
+            items,
+            best.tolist(),
+            decided.labels.tolist(),
+            decided.probabilities.tolist(),
+            decided.sources.tolist(),
+            strict=True,
+        )
+        answers = []
+        for item, rank, label, probability, source in rows:
+            merchant = self._merchants.find(item.text)
+            answers.append(
+                {
+                    "label": names[label],
+                    "probability": probability,
+                    "source": SOURCES[source],
+                    "why": self._why(source, probability, rules[rank] if rank >= 0 else None),
+                    "rule": rules[rank].name if rank >= 0 else None,
+                    "operation": OPERATIONS[item.operation],
+                    "merchant": merchant.name if merchant else None,
+                }
+            )
+        return answers
+
+    def _why(self, source: int, probability: float, rule: Rule | None) -> str:
+        """Say in one line why this source answered."""
+        if source == RULE and rule is not None:
+            return f"rule {rule.name} fires, confidence {rule.confidence}"
+        heard = f"rule {rule.name} is not sure ({rule.confidence})" if rule else "no rule fires"
+        if source != FALLBACK:
+            return f"{heard}; the model gives {probability:.2f}, {self._sure_model:.2f} is enough"
+        if self._sure_model == ANSWERED_ALREADY:
+            return f"{heard}; the model is not asked"
+        return f"{heard}; the model stays below {self._sure_model:.2f}"
+
+    def explain(self, item: Transaction) -> dict[str, Any]:
+        """Attribute an answer: a rule by its conditions, the model by occlusion (Zeiler & Fergus, 2014).
+
+        Each word of the label, the kind of booking, the amount and the day are left out in turn; an attribution is the
+        probability that the model's likeliest category loses. Costs one forward pass of as many rows, and one more.
+        """
+        words = item.text.split()[:MOST_WORDS]
+        rest = item.text.split()[MOST_WORDS:]
+        texts = [item.text, *(" ".join([*words[:at], *words[at + 1 :], *rest]) for at in range(len(words)))]
+        facts = ("operation", "amount", "date")
+        rows = len(texts) + len(facts)
+        hidden = {name: np.arange(rows) == len(texts) + at for at, name in enumerate(facts)}
+        indices, weights = bag(
+            Parsed(np.full(rows, item.operation), [*texts, *[item.text] * len(facts)]),
+            np.full(rows, item.amount),
+            np.full(rows, item.day),
+            self._scaling,
+            hidden,
+        )
+        probabilities = self.engine.run({"indices": indices, "weights": weights})["probabilities"].astype(np.float64)
+        winner = int(probabilities[0].argmax())
+        lost = (probabilities[0, winner] - probabilities[1:, winner]).tolist()
+        explanation: dict[str, Any] = {
+            "method": "occlusion of the model's answer",
+            "label": self.contract.labels[winner],
+            "words": [{"word": word, "attribution": value} for word, value in zip(words, lost, strict=False)],
+            "attributions": dict(zip(facts, lost[len(words) :], strict=True)),
+        }
+        [answer] = self._answers(probabilities[:1], [item])
+        if answer["rule"] is not None:
+            rule = next(rule for rule in self._rules.rules if rule.name == answer["rule"])
+            explanation["rule"] = {**as_mapping(rule), "matched": self._rules.matched(rule, item.text)}
+        return explanation
+
+
+def _columns(items: Sequence[Transaction]) -> tuple[Parsed, NDArray[np.float64], NDArray[np.int64]]:
+    operations, texts, amounts, days = zip(*items, strict=True)
+    return Parsed(np.array(operations, np.int64), list(texts)), np.array(amounts, np.float64), np.array(days, np.int64)
