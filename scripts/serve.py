@@ -61,7 +61,7 @@ def choose(settings: Settings, named: list[Path]) -> list[Declared]:
 
     found = newest(settings.archive_store)
     if not found:
-        raise DeclarationError(f"There is no archive in {settings.archive_store}: build one (make train).")
+        raise DeclarationError(f"There is no archive in {settings.archive_store}: build one (make archive).")
     return [read_archive(one.path) for one in found]
 
 

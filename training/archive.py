@@ -131,6 +131,30 @@ class Release:
     family_data: Mapping[str, Any] | None = None
 
 
+def served(pass_limit: int, workers: int = 1, batch: int = 32) -> dict[str, Any]:
+    """Return how TorchServe is to serve a model.
+
+    Parameters
+    ----------
+    pass_limit
+        How much goes into one forward pass, in what `Handler.size` counts.
+    workers
+        Processes: two where a forward pass takes a core for a millisecond or more, so that one answers while the
+        other is restarted; one where a row costs microseconds, since the gateway asks again.
+    batch
+        Most requests a worker is given at once.
+    """
+    return {
+        "minWorkers": workers,
+        "maxWorkers": workers,
+        "batchSize": batch,
+        "responseTimeout": 30,
+        "startupTimeout": 120,
+        "jobQueueSize": 256,
+        "handler": {"pass_limit": pass_limit},
+    }
+
+
 @dataclass(frozen=True)
 class Built:
     """A built archive: where it is, its SHA-256, and the gap its certificate states."""

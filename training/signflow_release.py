@@ -10,22 +10,12 @@ from archives.certificate import Arrays, Case
 from archives.contract import Contract, Tensor
 from models.signflow.landmarks import AXES, LANDMARKS, LEFT_HAND, RIGHT_HAND, WIDTH
 from models.signflow.sequences import MAX_FRAMES, Frames, pad
-from training.archive import Release
+from training.archive import Release, served
 from training.export import export_module
-from training.provenance import git_commit
+from training.provenance import provenance
 from training.signflow import Trained
 
 DYNAMIC = {"landmarks": {0: "batch", 1: "time"}, "lengths": {0: "batch"}}
-
-SERVING = {
-    "minWorkers": 2,  # one answers while the other is restarted; the machine's cores are shared between them
-    "maxWorkers": 2,
-    "batchSize": 32,
-    "responseTimeout": 30,
-    "startupTimeout": 120,
-    "jobQueueSize": 256,
-    "handler": {"pass_limit": 512},  # frames in one forward pass
-}
 
 
 def release(trained: Trained, version: str) -> Release:
@@ -68,14 +58,8 @@ def release(trained: Trained, version: str) -> Release:
         cases=cases,
         example={"frames": _example(trained.reference), "top_k": 3},
         reference=_reference(model, trained.reference, trained.reference_labels),
-        provenance={
-            "git_commit": git_commit(),
-            "data_manifest_sha256": trained.data_manifest_sha256,
-            "mlflow_run": trained.mlflow_run_id,
-            "parameters": trained.params,
-            "metrics": trained.metrics,
-        },
-        serving=SERVING,
+        provenance=provenance(trained),
+        serving=served(pass_limit=512, workers=2),  # frames
     )
 
 
