@@ -12,6 +12,7 @@ from settings import Settings
 
 EXAMPLE = "example.json"
 SHOWN_CHARACTERS = 120
+SHOWN_LINES = 20  # a longer answer is cut, so that eleven models fit a screen or two
 
 
 def example(archive: Path) -> bytes | None:
@@ -40,5 +41,8 @@ def ask(settings: Settings, ready: Iterable[Declared]) -> str:
                 shown.append(f"no answer: {error}")
                 continue
             shown.append(f"{answer.status_code}  X-Model-Version: {answer.headers.get('x-model-version')}")
-            shown.append(json.dumps(answer.json(), indent=2, ensure_ascii=False))
+            lines = json.dumps(answer.json(), indent=2, ensure_ascii=False).splitlines()
+            if len(lines) > SHOWN_LINES:
+                lines = [*lines[:SHOWN_LINES], f"  … {len(lines) - SHOWN_LINES} more lines"]
+            shown += lines
     return "\n".join(shown)
