@@ -23,8 +23,8 @@ class Report:
         Clips evaluated.
     accuracy, top5
         Shares of clips whose sign is the first, or among the first five.
-    macro_f1
-        Mean of `sign_f1` over the signs that occur.
+    macro_f1, weighted_f1
+        Mean of `sign_f1` over the signs that occur, each counting once, or as often as it occurs.
     calibration_error
         Expected calibration error, see `calibration_error`.
     sign_f1
@@ -37,6 +37,7 @@ class Report:
     accuracy: float
     top5: float
     macro_f1: float
+    weighted_f1: float
     calibration_error: float
     sign_f1: dict[str, float]
     confusion: npt.NDArray[np.int64]
@@ -44,7 +45,7 @@ class Report:
     @property
     def metrics(self) -> dict[str, float]:
         """The numbers by name."""
-        names = ("accuracy", "top5", "macro_f1", "calibration_error")
+        names = ("accuracy", "top5", "macro_f1", "weighted_f1", "calibration_error")
         return {name: float(getattr(self, name)) for name in names}
 
     def __str__(self) -> str:
@@ -91,6 +92,7 @@ def evaluate(probabilities: Probabilities, labels: Labels, signs: Sequence[str])
         accuracy=float((predicted == labels).mean()),
         top5=float((better < 5).mean()),
         macro_f1=float(f1.mean()),
+        weighted_f1=float(np.average(f1, weights=true[occurring])),
         calibration_error=calibration_error(probabilities, labels),
         sign_f1={signs[int(i)]: float(value) for i, value in zip(occurring, f1, strict=True)},
         confusion=confusion,
