@@ -38,8 +38,8 @@ def test_every_pair_beyond_the_similarity_is_found():
 
 
 def test_a_chain_of_near_duplicates_is_one_group():
-    text = words(40, 3).split()
-    chain = [" ".join(text[at : at + 30]) for at in (0, 5, 10)]
+    text = words(45, 3).split()
+    chain = [" ".join(text[at : at + 30]) for at in (0, 7, 14)]
     assert len(set(groups(chain).tolist())) == 1
     assert len(set(groups([chain[0], chain[2]]).tolist())) == 2
 
