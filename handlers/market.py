@@ -1,7 +1,8 @@
 """Market alerts: a week of hourly prices of several assets in, sixteen probabilities of what comes next out.
 
-From JSON to answer a request of 13 assets costs about a millisecond of one core, two thirds of it the walk through
-3,200 trees; features and phrases are computed for a whole batch at once.
+From bytes to bytes a request of 13 assets costs less than a millisecond of one core: 0.1 to decode it, 0.24 for the
+features, 0.1 to 0.2 for the walk through 3,200 trees, and the rest to phrase sixteen answers. All but the decoding is
+done for a whole batch at once.
 """
 
 import itertools

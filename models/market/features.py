@@ -12,14 +12,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from models.market.windows import LOOKBACK_H, Floats, Returns, Windows, comovement, ratio, returns_of
+from models.market.windows import LEAST_USUAL, LOOKBACK_H, Floats, Returns, Windows, comovement, ratio, returns_of
 
 DEFINITIONS: Final = {
-    "correlation_1h": "co-movement of 1 h returns in the last 24 h",
+    "correlation_12h": "co-movement of 1 h returns in the last 12 h",
+    "correlation_1d": "co-movement of 1 h returns in the last 24 h",
     "correlation_4h": "co-movement of overlapping 4 h returns in the last 72 h",
-    "correlation_1d": "co-movement of overlapping 24 h returns in the whole week",
     "correlation_volatility": "standard deviation of the co-movements of the last six days",
-    "correlation_trend": "co-movement of the last 12 h minus that of the last 24 h",
+    "correlation_trend": "how far the last 24 h have moved from the week's co-movement: share of the way to 1, or to 0",
     "systemic_concentration": "(largest eigenvalue of the week's correlation matrix - 1) / (assets - 1)",
     "btc_eth_correlation": "correlation of Bitcoin's and Ether's 1 h returns in the last 24 h",
     "large_alt_spread": "mean scaled return of the last 24 h, Bitcoin and Ether minus the others, / sqrt(24)",
@@ -76,11 +76,11 @@ def features(
     path = np.cumsum(z, axis=1)  # scaled log prices, but for a constant
     count, _, assets = z.shape
     table = np.full((count, len(NAMES)), np.nan)
-    table[:, 0] = day = comovement(z[:, -24:])
-    table[:, 1] = comovement((path[:, 4:] - path[:, :-4])[:, -72:])
-    table[:, 2] = comovement(path[:, 24:] - path[:, :-24])
+    table[:, 0] = comovement(z[:, -12:])
+    table[:, 1] = day = comovement(z[:, -24:])
+    table[:, 2] = comovement((path[:, 4:] - path[:, :-4])[:, -72:])
     table[:, 3] = comovement(z[:, -144:].reshape(count, 6, 24, assets)).std(axis=1)
-    table[:, 4] = comovement(z[:, -12:]) - day
+    table[:, 4] = _moved(day, comovement(z))
     table[:, 5] = (np.linalg.eigvalsh(correlations(z))[:, -1] - 1) / (assets - 1)
     large, ether = z[:, -24:, 0], z[:, -24:, 1]
     table[:, 6] = ratio((large * ether).sum(axis=1), np.sqrt((large**2).sum(axis=1) * (ether**2).sum(axis=1)))
@@ -156,6 +156,12 @@ def correlations(scaled: Floats) -> Floats:
     found: Floats = products / (size[:, :, None] * size[:, None, :])
     np.einsum("wii->wi", found)[:] = 1.0
     return found
+
+
+def _moved(now: Floats, usual: Floats) -> Floats:
+    """Return the share of the way from a usual co-movement to 1 that has been made, or to 0 as a negative number."""
+    room = np.where(now > usual, 1 - usual, usual)
+    return (now - usual) / np.maximum(room, LEAST_USUAL)
 
 
 def _ln_volatility(scaled: Floats) -> Floats:

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.market.windows import Floats, Returns, comovement
+from models.market.windows import LEAST_USUAL, Floats, Returns, comovement
 
 VOLATILITY_SPIKE: Final = 1.5
 """A volatility spike: 24 h at least this many times as volatile as the week before."""
@@ -32,9 +32,6 @@ TURBULENT: Final = 1.25
 
 REGIMES: Final = ("calm", "ordinary", "stressed", "dispersed")
 """Turbulent is ``stressed`` where assets move together as much as in the week or more, ``dispersed`` where less."""
-
-LEAST_USUAL: Final = 0.05
-"""What the week's co-movement counts as at least: assets that hardly know each other cannot break apart."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,9 @@ LEAST_ASSETS: Final = 3
 MOST_MISSING: Final = 12
 """Closes one asset may lack in a window; the last one must be there."""
 
+LEAST_USUAL: Final = 0.05
+"""What the week's co-movement counts as at least: assets that hardly know each other cannot break apart."""
+
 Floats = npt.NDArray[np.float64]
 Windows = npt.NDArray[np.floating[Any]]
 

@@ -82,7 +82,7 @@ def test_what_is_not_given_is_missing_and_the_rest_is_there(prices):
 
 def test_a_market_that_stands_still_has_no_correlations_and_raises_nothing():
     table = features(np.full((2, LOOKBACK_H, 3), 7.0))
-    assert np.isnan(table[:, NAMES.index("correlation_1h")]).all()
+    assert np.isnan(table[:, NAMES.index("correlation_1d")]).all()
     assert np.isfinite(table[:, NAMES.index("realised_volatility")]).all()
     assert not np.isinf(table).any()
     one_moves = np.full((1, LOOKBACK_H, 3), 7.0)

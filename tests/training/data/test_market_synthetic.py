@@ -29,7 +29,7 @@ def test_volatility_clusters_and_tails_are_heavy(history):
 
 
 def test_correlation_changes_over_time(history):
-    correlation = rolling(history.prices, history.hours(24))[:, NAMES.index("correlation_1h")]
+    correlation = rolling(history.prices, history.hours(24))[:, NAMES.index("correlation_1d")]
     assert np.quantile(correlation, 0.1) < 0.5 and np.quantile(correlation, 0.9) > 0.75
 
 
