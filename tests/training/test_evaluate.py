@@ -8,7 +8,8 @@ SIGNS = ("a", "b", "c", "d", "e", "f", "g")
 
 def test_a_perfect_and_sure_classifier_scores_one_and_is_calibrated():
     report = evaluate(np.eye(7), np.arange(7), SIGNS)
-    assert report.metrics == {"accuracy": 1.0, "top5": 1.0, "macro_f1": 1.0, "calibration_error": 0.0}
+    perfect = dict.fromkeys(("accuracy", "top5", "macro_f1", "weighted_f1"), 1.0)
+    assert report.metrics == {**perfect, "calibration_error": 0.0}
 
 
 def test_numbers_agree_with_a_count_by_hand():
@@ -17,6 +18,7 @@ def test_numbers_agree_with_a_count_by_hand():
     assert report.accuracy == 0.75
     assert report.sign_f1 == {"a": pytest.approx(0.8), "b": pytest.approx(2 / 3)}
     assert report.macro_f1 == pytest.approx((0.8 + 2 / 3) / 2)
+    assert report.weighted_f1 == pytest.approx((3 * 0.8 + 2 / 3) / 4)
     assert report.confusion[0].tolist() == [2, 1, 0, 0, 0, 0, 0]
 
 
