@@ -193,7 +193,7 @@ def _hunks(repository: Repository) -> defaultdict[int, dict[tuple[str, str], lis
     found: defaultdict[int, dict[tuple[str, str], list[_Hunk]]] = defaultdict(dict)
     commit = 0
     hunks: list[_Hunk] = []
-    for line, hunk in _told(stream(repository.folder, "log", *shown, tip, end=b"\n")):
+    for line, hunk in _told(stream(repository.folder, "log", *shown, tip, *repository.specs, end=b"\n")):
         if hunk is not None:
             hunks.append(hunk)
         elif line.startswith(b"\x01"):
@@ -230,10 +230,10 @@ def _merged(repository: Repository) -> defaultdict[int, list[_Merged]]:
     """List the source files of merges that differ from all parents."""
     place = {name: number for number, name in enumerate(repository.hashes)}
     tip = repository.hashes[int(repository.main[-1])]
-    shown = ("--merges", "-c", "--raw", "--no-abbrev", "-z", *PLAIN_DIFF, "--format=%x01%H")
+    shown = ("--merges", "-c", "--raw", "--no-abbrev", "--no-renames", "-z", "--format=%x01%H")
     found: defaultdict[int, list[_Merged]] = defaultdict(list)
     commit = 0
-    pieces = stream(repository.folder, "log", *shown, tip, end=b"\0")
+    pieces = stream(repository.folder, "log", *shown, tip, *repository.specs, end=b"\0")
     for raw in pieces:
         piece = text(raw).removeprefix("\n")
         if piece.startswith("\x01"):

@@ -76,7 +76,8 @@ def stream(repository: Path, *arguments: str, end: bytes) -> Iterator[bytes]:
             process.kill()
             raise
     if process.returncode:
-        raise GitError(f"git {arguments[0]} in {repository}: {text(complaint).strip()}")
+        hint = "; the clone is not whole: fetch what is missing" if b"unable to read" in complaint else ""
+        raise GitError(f"git {arguments[0]} in {repository}: {text(complaint).strip()}{hint}")
 
 
 def text(raw: bytes) -> str:

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from models.code_health.arrays import History, Ints
 from training.code_git import PLAIN_DIFF, GitError, ask, stream, text
+from training.code_messages import repairs
 from training.code_progress import each
 
 GONE: Final = ""
@@ -29,17 +30,6 @@ GONE: Final = ""
 _NO_BLOB: Final = re.compile("0+")
 _FILE_MODES: Final = frozenset({"100644", "100755", "000000"})  # no links, no submodules
 _OTHERS_CODE: Final = re.compile(r"(^|/)(node_modules|vendor|third[_-]party|bower_components)/|\.min\.\w+$")
-_REPAIR: Final = re.compile(r"\b(fix(e[sd]|ing)?|hot-?fix|repair(s|ed|ing)?)\b", re.I)
-_SURELY: Final = re.compile(r"\b(bugs?|bug-?fix(es)?|defects?|crash(es|ed|ing)?|regressions?)\b", re.I)
-_TAKES_BACK: Final = re.compile(r'^Revert "')
-_NO_DEFECT: Final = re.compile(
-    r"\b(typos?|spelling|grammar|wording|docs?|docstrings?|documentation|readme|changelogs?|news|comments?|link\w*|lint\w*|"
-    r"flake8|pep-?8|[EFW]\d{3}|pylint|ruff|mypy|typing|type hints?|format(ting)?|style|whitespaces?|indent(ation)?|ci|"
-    r"travis|tox|coverage|tests?|unittests?|warnings?|merge|conflicts?)\b",
-    re.I,
-)
-_ASIDE: Final = re.compile(r"https?://\S+|(?<=\S)\W+(fix(e[sd])?|close[sd]?|resolve[sd]?):? +(#|gh-)\d+", re.I)
-"""Links, and a ticket named after what was done, which may be a wish as well as a defect."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +66,6 @@ class Repository:
         A work tree or a git directory.
     hashes
         Of the C commits, in order of arrival.
-    parents
-        Of each commit, as places in that order.
     main
         int64, the commits of the main line.
     history
@@ -86,15 +74,17 @@ class Repository:
         The M changes.
     named
         (commit, path, file): from that commit on, the path means that file.
+    specs
+        Arguments that limit git to the source files there are.
     """
 
     folder: Path
     hashes: list[str]
-    parents: list[tuple[int, ...]]
     main: Ints
     history: History
     changes: list[Change]
     named: list[tuple[int, str, int]]
+    specs: tuple[str, ...]
 
     def arrived(self, moment_s: int) -> int:
         """How many commits had arrived at a moment, in seconds since 1970."""
@@ -108,25 +98,12 @@ class Repository:
 
 def is_source(path: str) -> bool:
     """Whether a path is source code in a language that lizard reads, and not somebody else's."""
-    return _is_read(PurePosixPath(path).suffix) and not _OTHERS_CODE.search(path)
+    return _is_read(PurePosixPath(path).suffix.lower()) and not _OTHERS_CODE.search(path)
 
 
 @cache
 def _is_read(ending: str) -> bool:
     return get_reader_for(f"name{ending}") is not None
-
-
-def repairs(message: str) -> bool:
-    """Whether a commit's message says that it repairs a defect.
-
-    Its first line says so, and not of documentation, style or tests; or it takes a commit back (after Mockus & Votta,
-    ICSM 2000).
-    """
-    said = message.strip().partition("\n")[0]
-    if _TAKES_BACK.search(said):
-        return True
-    said = _ASIDE.sub("", said)
-    return bool(_SURELY.search(said) or (_REPAIR.search(said) and not _NO_DEFECT.search(said)))
 
 
 def read_history(folder: Path, revision: str = "HEAD", console: Console | None = None) -> Repository:
@@ -150,55 +127,77 @@ def read_history(folder: Path, revision: str = "HEAD", console: Console | None =
         raise GitError(f"{folder} is a shallow clone, which tells no history: run `git fetch --unshallow` in it first")
     tip = ask(folder, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").strip()
     total = int(ask(folder, "rev-list", "--count", tip))
+    console = console or Console(quiet=True)
     commits: dict[str, Commit] = {}
-    for commit in each(console or Console(quiet=True), "reading history", _log(folder, tip), total):
+    endings: set[str] = set()
+    for commit, its_endings in each(console, "reading commits", _commits(folder, tip), total):
         commits[commit.hash] = commit
+        endings |= its_endings
+    specs = sources(endings)
+    for name, change in each(console, "reading changes", _changes(folder, tip, specs), total):
+        commits[name].changes.append(change)
     order, main, group = _arrival(commits, tip)
-    merges = stream(
-        folder, "log", "--merges", "-c", "--raw", "--no-abbrev", *PLAIN_DIFF, "--format=%x01%H", "-z", tip, end=b"\0"
-    )
-    return _numbered(folder, [commits[one] for one in order], main, group, _conflicted(merges))
+    return _numbered(folder, [commits[one] for one in order], main, group, _conflicted(folder, tip), specs)
 
 
-def _log(folder: Path, tip: str) -> Iterator[Commit]:
-    """Yield every commit reachable from the tip, parents first."""
-    form = "--format=%x01%H%x02%P%x02%ct%x02%aN%x02%B"
-    shown = ("--raw", "--numstat", "--no-abbrev", *PLAIN_DIFF, "--topo-order", "--reverse", "-z", form)
-    pieces = stream(folder, "log", *shown, tip, end=b"\0")
+def sources(endings: set[str]) -> tuple[str, ...]:
+    """Return arguments that limit git to source files with some endings: nothing else is even read."""
+    kept = sorted(ending for ending in endings if _is_read(ending))
+    return ("--full-history", "--", *(f":(icase)*{ending}" for ending in kept)) if kept else ("--", ":(exclude)*")
+
+
+def _commits(folder: Path, tip: str) -> Iterator[tuple[Commit, set[str]]]:
+    """Yield every commit reachable from the tip, with the endings of the files it changes."""
+    shown = ("--name-only", "--no-renames", "-z", "--format=%x01%H%x02%P%x02%ct%x02%aN%x02%B")
     commit: Commit | None = None
+    endings: set[str] = set()
+    for raw in stream(folder, "log", *shown, tip, end=b"\0"):
+        piece = text(raw).removeprefix("\n")
+        if not piece.startswith("\x01"):
+            endings.add(PurePosixPath(piece).suffix.lower())
+            continue
+        if commit is not None:
+            yield commit, endings
+        name, parents, time_s, author, message = piece[1:].split("\x02", 4)
+        commit, endings = Commit(name, tuple(parents.split()), int(time_s), author, message), set()
+    if commit is not None:
+        yield commit, endings
+
+
+def _changes(folder: Path, tip: str, specs: tuple[str, ...]) -> Iterator[tuple[str, Change]]:
+    """Yield the changed source files of every commit that is no merge, with its hash."""
+    shown = ("--raw", "--numstat", "--no-abbrev", *PLAIN_DIFF, "-z", "--format=%x01%H")
+    pieces = stream(folder, "log", *shown, tip, *specs, end=b"\0")
+    commit = ""
     blobs: dict[str, tuple[str, str]] = {}
     for raw in pieces:
         piece = text(raw).removeprefix("\n")
         if piece.startswith("\x01"):
-            if commit is not None:
-                yield commit
-            name, parents, time_s, author, message = piece[1:].split("\x02", 4)
-            commit, blobs = Commit(name, tuple(parents.split()), int(time_s), author, message), {}
-        elif piece.startswith(":") and commit is not None:
+            commit, blobs = piece[1:], {}
+        elif piece.startswith(":"):
             old_mode, mode, before, after, status = piece[1:].split(" ")
             path = text(next(pieces))
             path = text(next(pieces)) if status[0] in "RC" else path
             if {old_mode, mode} <= _FILE_MODES:
                 blobs[path] = _blob(before), _blob(after)
-        elif piece and commit is not None:
+        elif piece:
             added, deleted, path = piece.split("\t", 2)
             old_path = path or text(next(pieces))
             path = path or text(next(pieces))
             if path in blobs and is_source(path):
                 lines = (int(added), int(deleted)) if added != "-" else (0, 0)  # "-" is binary
-                commit.changes.append(Change(path, old_path, *blobs[path], *lines))
-    if commit is not None:
-        yield commit
+                yield commit, Change(path, old_path, *blobs[path], *lines)
 
 
 def _blob(name: str) -> str:
     return GONE if _NO_BLOB.fullmatch(name) else name
 
 
-def _conflicted(pieces: Iterator[bytes]) -> set[str]:
+def _conflicted(folder: Path, tip: str) -> set[str]:
     """Hashes of the merges with a file that differs from all parents."""
     found, commit = set(), ""
-    for raw in pieces:
+    shown = ("--merges", "-c", "--raw", "--no-renames", "-z", "--format=%x01%H")
+    for raw in stream(folder, "log", *shown, tip, end=b"\0"):
         piece = text(raw).removeprefix("\n")
         if piece.startswith("\x01"):
             commit = piece[1:]
@@ -242,11 +241,14 @@ def _arrival(commits: dict[str, Commit], tip: str) -> tuple[list[str], list[int]
 
 
 def _numbered(
-    folder: Path, commits: list[Commit], main: list[int], group: list[int], conflicted: set[str]
+    folder: Path,
+    commits: list[Commit],
+    main: list[int],
+    group: list[int],
+    conflicted: set[str],
+    specs: tuple[str, ...],
 ) -> Repository:
     """Turn commits in order of arrival into arrays."""
-    place = {commit.hash: number for number, commit in enumerate(commits)}
-    parents = [tuple(place[one] for one in commit.parents) for commit in commits]
     made_s = np.array([commit.time_s for commit in commits], dtype=np.int64)
     arrived_s = np.maximum.accumulate(made_s[main])[group]  # clocks go wrong; arrivals do not go back
     fork_s = arrived_s.copy()
@@ -282,7 +284,7 @@ def _numbered(
     )
     changes = [change for commit in commits for change in commit.changes]
     hashes = [commit.hash for commit in commits]
-    return Repository(folder, hashes, parents, np.array(main, dtype=np.int64), history, changes, files.named)
+    return Repository(folder, hashes, np.array(main, dtype=np.int64), history, changes, files.named, specs)
 
 
 def _area(path: str) -> str:

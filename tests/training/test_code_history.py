@@ -5,7 +5,7 @@ import pytest
 
 from tests.training.tiny_repository import Tiny, seconds
 from training.code_git import GitError
-from training.code_history import is_source, read_history, repairs
+from training.code_history import is_source, read_history
 
 
 @pytest.fixture
@@ -82,34 +82,6 @@ def test_only_source_files_count(tiny):
 @pytest.mark.parametrize("path", ["a.py", "src/B.java", "x/y.go", "lib.rs", "t.tsx"])
 def test_source_is_known_by_its_ending(path):
     assert is_source(path)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        *(
-            "Fix crash on empty input",
-            "fixed #441",
-            "Bugfix: leaking sockets",
-            'Revert "Add pooling"',
-            "fix: off by one",
-        ),
-        *("Repair the cache after a restart", "Crash in CI when the disk is full", "HOTFIX login"),
-    ],
-)
-def test_these_messages_say_that_a_defect_is_repaired(message):
-    assert repairs(message)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        *("Add feature", "Fix typo", "fix docs build", "Fix failing tests", "Fix flake8 warnings", "prefix all names"),
-        *("Support FTP. Fixes #12", "See https://bugs.example.org/bug/1", "Update\n\nfix later", "Debug logging", ""),
-    ],
-)
-def test_these_messages_do_not(message):
-    assert not repairs(message)
 
 
 def test_merges_repair_nothing_themselves(tiny):
