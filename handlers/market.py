@@ -21,7 +21,7 @@ from handlers.errors import InvalidError
 from handlers.fields import number
 from handlers.wire import describe
 from models.market.alerts import ALERTS, LABELS, QUESTIONS, SEVERITIES, severities
-from models.market.features import NAMES, features
+from models.market.features import NAMES, features, usual
 from models.market.state import REGIMES, involvement, state_of
 from models.market.windows import LARGE, LEAST_ASSETS, LOOKBACK_H, MOST_MISSING, returns_of
 
@@ -76,10 +76,7 @@ class MarketHandler(Handler[Market]):
     def opened(self, folder: Path) -> None:
         """Read the usual features, and how severe events were."""
         with np.load(folder / "reference.npz", allow_pickle=False) as reference:
-            rows = reference["features"]
-        known = np.isfinite(rows).any(axis=0)
-        self._usual = np.full(len(NAMES), np.nan, np.float32)  # what never was known is hidden by being missing
-        self._usual[known] = np.nanmedian(rows[:, known], axis=0)
+            self._usual = usual(reference["features"])  # what never was known is hidden by being missing
         self._peaks = np.array(read_json(folder / "family.json")["peaks"])  # (16, 2)
         self._alert_from = np.array([self.contract.thresholds[label] for label in LABELS])
 

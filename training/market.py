@@ -1,41 +1,32 @@
 """The market's recipe: from hourly prices to sixteen calibrated ensembles and everything their archive has to prove.
 
-options ─ load ─> history ─> features, outcomes ─ rolling-origin folds, purged ─> answers out of fold ─┬─> scores
-                                      └──────────────── fit on everything ───> ensembles ─ calibrate ─┴─> Trained
+options ─ load ─> history ─ tabulate ─> features, outcomes ─ search ─> settings ─ learn ─> Trained
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 
 from models.market.alerts import ALERTS, LABELS, QUESTIONS
-from models.market.features import NAMES
+from models.market.features import NAMES, usual
 from training import features_report, market_scores, progress, tracking
 from training.data import manifest, market_recorded, quality, splits
 from training.data.market_history import History
 from training.data.market_synthetic import Synthesis, generate
-from training.forest_graphs import Calibration
-from training.market_fit import (
-    AlertEnsembles,
-    best_thresholds,
-    calibrated,
-    mean_auc,
-    out_of_fold,
-)
-from training.market_table import Features, Floats, Table, expected_peaks, tabulate
+from training.market_fit import LEAST_ROWS, AlertEnsembles, mean_auc
+from training.market_learn import Learned, learn
+from training.market_table import Table, tabulate
 from training.provenance import git_commit
 from training.search import Candidate, search
 
 SYNTHETIC = "synthetic"
 MODEL = "market_alerts"
-MOST_REFERENCES = 512
 EXPLAINED_ROWS = 150
 
 
@@ -79,45 +70,22 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class Trained:
-    """Trained ensembles with what their certificate and provenance are made of.
+    """What was learned, and where from.
 
     Attributes
     ----------
-    ensembles, calibration
-        What answers.
-    thresholds
-        float64 [16]: from which probability on an alert is given.
-    peaks
-        float64 [16, 2]: the mean largest reading of an event is the first plus the second times the reading now.
-    reference, probabilities, happened
-        At most 512 hours: features float32 [N, 18], calibrated answers of ensembles that had not seen them float64
-        [N, 16], and what happened bool [N, 16].
-    window
-        The history's last week, with its assets and time: an example.
-    scores, metrics, params
-        Of the run; scores are out of fold.
+    learned
+        Ensembles, calibration, thresholds, and what their certificate is made of.
+    params
+        Of the run.
     data_manifest_sha256, mlflow_run_id
         Which data and which run.
     """
 
-    ensembles: AlertEnsembles
-    calibration: Calibration
-    thresholds: Floats
-    peaks: Floats
-    reference: Features
-    probabilities: Floats
-    happened: npt.NDArray[np.bool_]
-    window: History
-    scores: tuple[market_scores.Score, ...]
-    metrics: dict[str, float]
+    learned: Learned
     params: dict[str, str | int | float]
     data_manifest_sha256: str
     mlflow_run_id: str
-
-    def answers(self, features: Features) -> tuple[Floats, Floats]:
-        """Return calibrated probabilities and how far apart the two kinds of ensembles are, each [N, 16]."""
-        forests, boosted = self.ensembles.votes(features)
-        return self.calibration(self.ensembles.predict_proba(features)), np.abs(forests - boosted)
 
 
 def train(options: TrainOptions, console: Console | None = None) -> dict[str, Trained]:
@@ -135,6 +103,11 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, Tr
     console = console or Console(quiet=True)
     history, data = load(options, console)
     table = tabulate(history, options.stride)
+    if len(table.times) < LEAST_ROWS:
+        raise ValueError(
+            f"expected at least {LEAST_ROWS} hours to learn from, got {len(table.times)}: give a longer history, or "
+            "take more of its hours (--stride)"
+        )
     folds = splits.by_time(table.times, options.folds, market_scores.EMBARGO)
     params = _params(options, history, table)
     tags = {"git_commit": git_commit(), "data_manifest_sha256": data.sha256}
@@ -142,37 +115,14 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, Tr
         run.text(data.to_json(), "data/manifest.json")
         run.text(data.dvc_file(), f"data/{data.name}.dvc")
         ensembles = _searched(options, table, folds, run, console)
-        happened = table.outcomes.happened
         with progress.counted(console, "fitting", (options.folds + 1) * len(ALERTS)) as shown:
-            answers = out_of_fold(ensembles, table.features, happened, folds, shown)
-            ensembles.fit(table.features, happened, shown)
-        walked = market_scores.walk_forward(answers, happened, table.times)
-        found = market_scores.scores(walked, table.outcomes)
-        figures = market_scores.metrics(found)
-        console.print(market_scores.markdown(found), highlight=False, markup=False)
-        run.metrics(figures)
-        run.text(market_scores.markdown(found), "scores.md")
-        run.text(market_scores.slices(walked, table).markdown(), "slices.md")
-        _explain(run, ensembles, table)
-    calibration = calibrated(answers.probabilities, happened[answers.rows])
-    probabilities = calibration(answers.probabilities)
-    some = np.sort(np.random.default_rng(options.seed).permutation(len(answers.rows))[:MOST_REFERENCES])
-    trained = Trained(
-        ensembles=ensembles,
-        calibration=calibration,
-        thresholds=best_thresholds(probabilities, happened[answers.rows]),
-        peaks=expected_peaks(table.outcomes),
-        reference=table.features[answers.rows[some]],
-        probabilities=probabilities[some],
-        happened=happened[answers.rows[some]],
-        window=_last_week(history),
-        scores=tuple(found),
-        metrics=figures,
-        params=params,
-        data_manifest_sha256=data.sha256,
-        mlflow_run_id=run.id,
-    )
-    return {MODEL: trained}
+            learned = learn(history, table, ensembles, folds, options.seed, shown)
+        console.print(market_scores.markdown(learned.scores), highlight=False, markup=False)
+        run.metrics(market_scores.metrics(learned.scores))
+        run.text(market_scores.markdown(learned.scores), "scores.md")
+        run.text(learned.slices.markdown(), "slices.md")
+        _explain(run, learned.ensembles, table)
+    return {MODEL: Trained(learned, params, data.sha256, run.id)}
 
 
 def load(options: TrainOptions, console: Console) -> tuple[History, manifest.Manifest]:
@@ -230,20 +180,11 @@ def _searched(
 def _explain(run: tracking.Run, ensembles: AlertEnsembles, table: Table) -> None:
     """Log what the forests of the 24 h questions go by; a forest explains itself more cheaply than the whole vote."""
     rows = table.features[:: max(1, len(table.features) // EXPLAINED_ROWS)]
-    rows = np.nan_to_num(rows)  # shap has no notion of what is missing; what was never known is split by nowhere
+    # shap has no notion of what is missing
+    rows = np.where(np.isnan(rows), np.nan_to_num(usual(table.features)), rows)
     for question, (_, horizon) in enumerate(QUESTIONS):
         if horizon == 24:
             features_report.explain(run, ensembles.forests_[question], rows, NAMES, LABELS[question].lower())
-
-
-def _last_week(history: History) -> History:
-    end = int(history.hours()[-1]) + 1
-    return replace(
-        history,
-        times=history.times[end - 168 : end],
-        prices=history.prices[end - 168 : end],
-        context=history.context[end - 168 : end],
-    )
 
 
 def _params(options: TrainOptions, history: History, table: Table) -> dict[str, str | int | float]:

@@ -15,6 +15,8 @@ from training.archive import TABULAR_TOLERANCE, Decide, Release
 from training.data.market_history import History
 from training.graphs import finished
 from training.market import MODEL, Trained
+from training.market_learn import Learned
+from training.market_scores import metrics
 from training.provenance import git_commit
 
 LIMITS: Final = {"assets": 32, "hours": 2048}
@@ -40,6 +42,7 @@ def release(trained: Trained, version: str) -> Release:
     version : str
         Such as ``1.0``.
     """
+    learned = trained.learned
     contract = Contract(
         model=MODEL,
         version=version,
@@ -57,29 +60,29 @@ def release(trained: Trained, version: str) -> Release:
             Tensor("spread", "float32", ("batch", len(LABELS)), unit="how far apart forest and boosting are, 0 to 1"),
         ),
         labels=LABELS,
-        thresholds={**THRESHOLDS, **dict(zip(LABELS, trained.thresholds.tolist(), strict=True))},
+        thresholds={**THRESHOLDS, **dict(zip(LABELS, learned.thresholds.tolist(), strict=True))},
         features=NAMES,
         limits=LIMITS,
     )  # fmt: skip
     return Release(
         contract=contract,
         handler="handlers.market:MarketHandler",
-        onnx=finished(trained.ensembles.graph(trained.calibration)),
-        cases=tuple(_case(name, trained, rows) for name, rows in golden(trained.reference).items()),
-        example=example(trained.window),
-        reference=_reference(trained),
+        onnx=finished(learned.ensembles.graph(learned.calibration)),
+        cases=tuple(_case(name, learned, rows) for name, rows in golden(learned.reference).items()),
+        example=example(learned.week),
+        reference=_reference(learned),
         provenance={
             "git_commit": git_commit(),
             "data_manifest_sha256": trained.data_manifest_sha256,
             "mlflow_run": trained.mlflow_run_id,
             "parameters": trained.params,
-            "metrics": trained.metrics,
+            "metrics": metrics(learned.scores),
         },
         serving=SERVING,
         tolerance=TABULAR_TOLERANCE,
-        evaluation=(_case("held_out", trained, trained.reference),),
-        decide=decisions(trained.thresholds),
-        family_data={"peaks": trained.peaks.tolist()},
+        evaluation=(_case("held_out", learned, learned.reference),),
+        decide=decisions(learned.thresholds),
+        family_data={"peaks": learned.peaks.tolist()},
     )
 
 
@@ -123,13 +126,13 @@ def example(week: History) -> dict[str, Any]:
     return {"prices": prices, **known, "time": f"{week.times[-1].astype('datetime64[s]')}Z"}
 
 
-def _case(name: str, trained: Trained, rows: npt.NDArray[np.float32]) -> Case:
-    probabilities, spread = trained.answers(rows)
+def _case(name: str, learned: Learned, rows: npt.NDArray[np.float32]) -> Case:
+    probabilities, spread = learned.answers(rows)
     outputs = {"probabilities": probabilities.astype(np.float32), "spread": spread.astype(np.float32)}
     return Case(name, {"features": np.ascontiguousarray(rows)}, outputs)
 
 
-def _reference(trained: Trained) -> Arrays:
+def _reference(learned: Learned) -> Arrays:
     """Return what drift is measured on: hours the ensembles had not seen when they answered.
 
     Returns
@@ -139,9 +142,9 @@ def _reference(trained: Trained) -> Arrays:
         ``confidence`` float32 [N] of the most probable answer and which it is, ``predicted`` int64 [N].
     """
     return {
-        "features": trained.reference,
-        "probabilities": trained.probabilities.astype(np.float32),
-        "happened": trained.happened,
-        "confidence": trained.probabilities.max(axis=1).astype(np.float32),
-        "predicted": trained.probabilities.argmax(axis=1).astype(np.int64),
+        "features": learned.reference,
+        "probabilities": learned.probabilities.astype(np.float32),
+        "happened": learned.happened,
+        "confidence": learned.probabilities.max(axis=1).astype(np.float32),
+        "predicted": learned.probabilities.argmax(axis=1).astype(np.int64),
     }

@@ -124,7 +124,7 @@ def metrics(found: Sequence[Score]) -> dict[str, float]:
     """Return the figures by name, such as ``SPIKE_LIKELY_4h.f1``, and their means."""
     names = ("auc", "f1", "precision", "recall", "skill", "calibration_error", "news_auc")
     values = {f"{one.label.replace('@', '_')}.{name}": getattr(one, name) for one in found for name in names}
-    means = {name: float(np.nanmean([getattr(one, name) for one in found])) for name in names}
+    means = {name: _over(np.nanmean, [getattr(one, name) for one in found]) for name in names}
     return {key: value for key, value in (means | values).items() if np.isfinite(value)}
 
 

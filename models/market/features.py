@@ -137,6 +137,14 @@ def windows_of(prices: Windows, at: npt.NDArray[np.int64]) -> Iterator[tuple[npt
         yield ends, prices[ends[:, None] + np.arange(1 - LOOKBACK_H, 1)]
 
 
+def usual(table: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return each feature's median over rows, float32 [18]; NaN for what is missing in all of them."""
+    known = np.isfinite(table).any(axis=0)
+    medians = np.full(table.shape[1], np.nan, np.float32)
+    medians[known] = np.nanmedian(table[:, known], axis=0)
+    return medians
+
+
 def correlations(scaled: Floats) -> Floats:
     """Return the assets' correlations about a mean of zero.
 
