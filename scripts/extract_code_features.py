@@ -82,7 +82,8 @@ def extract(arguments: argparse.Namespace, console: Console) -> pd.DataFrame:
     times = repository.history.time_s
     last = int(times[-1]) if arguments.at is None else arguments.at
     moments = range(last, int(times[0]) - 1, -arguments.every * DAY_S) if arguments.every else [last]
-    name = arguments.project or arguments.repository.resolve().name.removesuffix(".git")
+    folder = arguments.repository.resolve()
+    name = arguments.project or (folder.parent if folder.name == ".git" else folder).name.removesuffix(".git")
     found = repairs(repository, console) if arguments.labels else None
     tables = []
     with Cache(arguments.cache or Settings().state_dir / "code_measures.sqlite") as cache:

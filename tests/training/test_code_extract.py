@@ -1,4 +1,5 @@
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +45,16 @@ def row(extracted: Extracted, subject: str, day: float | None = None) -> dict[st
     return dict(zip(NAMES, extracted.features[places[0]].tolist(), strict=True))
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    return build(tmp_path_factory.mktemp("built") / "project")
+
+
 @pytest.fixture
-def tiny(tmp_path: Path) -> Tiny:
-    return build(tmp_path / "project")
+def tiny(built: Tiny, tmp_path: Path) -> Tiny:
+    """A copy, to be changed."""
+    shutil.copytree(built.folder, tmp_path / "project", symlinks=True)
+    return Tiny(tmp_path / "project")
 
 
 def test_a_file_at_a_date_is_described_as_a_person_would(tiny):

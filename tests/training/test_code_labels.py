@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,3 +97,9 @@ def test_when_a_label_is_known_follows_from_its_horizon():
     assert {one.name: (int(known_s(moments, one)[0]) - seconds(0)) // 86_400 for one in TARGETS} == {
         **{"risk": 180, "bug": 30, "impact": 30}
     }
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_the_page_defines_every_label(target):
+    page = Path(__file__).parents[2] / "docs" / "families" / "code_health_features.md"
+    assert f"| `{target.name}` | {target.horizon_days} | {target.definition} |" in page.read_text().splitlines()

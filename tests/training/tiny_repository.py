@@ -9,12 +9,13 @@ START_S = 1_577_836_800  # 2020-01-01
 
 
 class Tiny:
-    """A repository in a new folder; days count from 2020-01-01."""
+    """A repository, new where there is no folder; days count from 2020-01-01."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True)
-        self.git("init", "-q", "-b", "main")
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            self.git("init", "-q", "-b", "main")
 
     def git(self, *arguments: str, day: float = 0.0, author: str = "Ada") -> str:
         when = f"{START_S + int(day * DAY_S)} +0000"

@@ -1,4 +1,5 @@
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,13 @@ def test_every_feature_says_what_it_is(feature):
     assert feature.definition
     assert feature.unit
     assert feature.scope in {"file", "project"}
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "families" / "code_health_features.md"
+
+
+@pytest.mark.parametrize("feature", FEATURES, ids=NAMES)
+def test_the_page_defines_every_feature_as_the_table_does(feature):
+    read_by = " ".join(model.removeprefix("code_")[0] for model in READS if feature.name in READS[model])
+    said = (f"`{feature.name}`", feature.unit, feature.scope, feature.definition, feature.source, read_by)
+    assert f"| {' | '.join(said)} |" in PAGE.read_text().splitlines()
