@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.requests import Bad, sent
-from training import budget_anomaly
+from training import budget_anomaly, budget_forecast
 from training.archive import Release
 
-MODELS: tuple[str, ...] = ("budget_anomaly",)
+MODELS: tuple[str, ...] = ("budget_anomaly", "budget_forecast")
 
 
 @cache
@@ -17,17 +17,21 @@ def releases() -> dict[str, Release]:
     """Train every model on a few generated households."""
     with tempfile.TemporaryDirectory(prefix="marina-budget-") as home:
         anomaly = budget_anomaly.train(budget_anomaly.Options(home=Path(home), users=8, months=5))
-        return {"budget_anomaly": budget_anomaly.release(anomaly, "1.0")}
+        forecast = budget_forecast.train(budget_forecast.Options(home=Path(home), users=5, months=21))
+        return {
+            "budget_anomaly": budget_anomaly.release(anomaly, "1.0"),
+            "budget_forecast": budget_forecast.release(forecast, "1.0"),
+        }
 
 
 def good(model: str) -> list[dict[str, Any]]:
     """Return requests that a model answers."""
-    return {"budget_anomaly": _good_anomaly}[model]()
+    return {"budget_anomaly": _good_anomaly, "budget_forecast": _good_forecast}[model]()
 
 
 def bad(model: str) -> dict[str, Bad]:
     """Return requests that a model refuses, by what is wrong with them."""
-    return {"budget_anomaly": _bad_anomaly}[model]()
+    return {"budget_anomaly": _bad_anomaly, "budget_forecast": _bad_forecast}[model]()
 
 
 def payment(
@@ -110,3 +114,72 @@ def _bad_anomaly() -> dict[str, Bad]:
             field="thresholds.anomalous",
         ),
     }  # fmt: skip
+
+
+def category(name: str = "alimentation", **changed: Any) -> dict[str, Any]:
+    """Return one category as it is sent: two years around 300 a month, 120 so far."""
+    months = [300 + 40 * ((7 * k) % 5 - 2) for k in range(24)]
+    by_now = [0.4 * month for month in months[-12:]]
+    return {"name": name, "months": months, "spent": 120.0, "by_now": by_now, **changed}
+
+
+def subscription(price: float, month: int, label: str = "PRLV SEPA NETFLIX") -> dict[str, Any]:
+    """Return one charge of a subscription."""
+    return {"category": "abonnements", "label": label, "amount": -price, "date": f"2026-{month:02d}-07"}
+
+
+def _good_forecast() -> list[dict[str, Any]]:
+    charges = [subscription(9.99 if month < 6 else 13.99, month) for month in range(1, 11)]
+    return [
+        {"month": "2026-11", "day": 12, "categories": [category(), category("logement", months=[800] * 24, spent=800)]},
+        {"month": "2026-02", "day": 0, "categories": [category(spent=0, by_now=None, months=[100.5] * 12)]},
+        {"month": "2024-02", "day": 29, "categories": [category("voyages", months=[0] * 60, spent=0, budget=50)]},
+        {
+            "month": "2026-11",
+            "day": 7,
+            "categories": [category("abonnements", budget=100, by_now=[None] * 11 + [12]), category("é" * 200)],
+            "transactions": charges,
+        },
+        {"month": "2026-11", "day": 30, "categories": [category(f"c{k}", months=[-20] * 13) for k in range(40)]},
+    ]
+
+
+def _bad_forecast() -> dict[str, Bad]:
+    def asked(field: str, **changed: Any) -> Bad:
+        return sent({"month": "2026-11", "day": 12, "categories": [category()], **changed}, field=field)
+
+    def of(field: str, **changed: Any) -> Bad:
+        return asked(f"categories[1].{field}", categories=[category(), category("loisirs", **changed)])
+
+    return {
+        "no month": sent({"day": 12, "categories": [category()]}, field="month"),
+        "a month that does not exist": asked("month", month="2026-13"),
+        "a month with a day": asked("month", month="2026-11-12"),
+        "a month in words": asked("month", month="mai 26"),
+        "a month a number": asked("month", month=202611),
+        "no day": sent({"month": "2026-11", "categories": [category()]}, field="day"),
+        "a 31st of November": asked("day", day=31),
+        "a day below zero": asked("day", day=-1),
+        "a day of 1.5": asked("day", day=1.5),
+        "no categories": sent({"month": "2026-11", "day": 12}, field="categories"),
+        "categories empty": asked("categories", categories=[]),
+        "categories an object": asked("categories", categories={"alimentation": category()}),
+        "41 categories": asked("categories", categories=[category(str(k)) for k in range(41)]),
+        "a category twice": asked("categories", categories=[category(), category()]),
+        "a category a list": asked("categories[1]", categories=[category(), []]),
+        "an unknown field of a category": of("colour", colour=1),
+        "no name": asked("categories[0].name", categories=[{"months": [1] * 12, "spent": 0}]),
+        "11 months": of("months", months=[1] * 11),
+        "61 months": of("months", months=[1] * 61),
+        "months a number": of("months", months=3),
+        "a month's total null": of("months[3]", months=[1, 2, 3, None] * 3),
+        "a month's total a string": of("months[0]", months=["1"] * 12),
+        "a month's total of 1e12": of("months[11]", months=[1] * 11 + [1e12]),
+        "spent null": of("spent", spent=None),
+        "spent true": of("spent", spent=True),
+        "more by now than months": of("by_now", by_now=[1] * 25),
+        "by now a string": of("by_now[0]", by_now=["x"]),
+        "a budget below zero": of("budget", budget=-1),
+        "a transaction without a category": asked("transactions[0].category", transactions=[payment()]),
+        "1001 transactions": asked("transactions", transactions=[subscription(5, 1)] * 1001),
+    }

@@ -1,0 +1,267 @@
+"""What a month's spending so far, and the months before it, say about its end: features without a currency.
+
+A row is one series (a category of one household) at the end of one day of one month. What is still to come is first
+guessed in six ways: a whole month as the last twelve, three or one were, less what has been spent; or what came after
+this day in the last twelve, three or one. Rent makes the former good, groceries the latter, and what changes for good
+is best told by few months. Each guess weighs as it would have been right in the months before, and the best one's error
+is the series' noise. The model then says how far off the guess is, in units of that noise: one answer serves rent and
+holidays, euros and pounds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.budget.robust import Floats, mean, median, variance
+
+Ints = NDArray[np.int64]
+
+MONTHS: Final = 24
+"""Months of history that are looked at: two of each month of the year."""
+
+YEAR: Final = 12
+"""Months of history that must be known, and months whose spending by the same day is looked at."""
+
+LOOKBACKS: Final = (12, 3, 1)
+"""Months that a guess is the mean of."""
+
+LEAST_NOISE: Final = 0.01
+"""Of a usual month: no series is so regular that it is not off by this much."""
+
+FEATURES: Final = (
+    "last_month",
+    "mean_3",
+    "median_12",
+    "low_12",
+    "high_12",
+    "trend_12",
+    "empty_months_12",
+    "months_since_spending",
+    "same_month_last_year",
+    "same_month_two_years_ago",
+    "same_month_of_others",
+    "month_sine",
+    "month_cosine",
+    "month_days",
+    "progress",
+    "days_left",
+    "spent",
+    "noise",
+    "noise_of_total",
+    "noise_of_rest",
+    "nothing_more",
+    "total_or_rest",
+    "spent_vs_usual",
+    "lately_or_always",
+    "spent_over_highest",
+    "total_last_month",
+    "total_last_3",
+    "total_median",
+    "total_last_year",
+    "total_of_others",
+    "rest_last_month",
+    "rest_last_3",
+    "rest_median",
+    "rest_last_year",
+)
+"""Names in the order of the columns; docs/families/budget.md defines them one by one."""
+
+_FAR = 50.0
+
+
+@dataclass(frozen=True)
+class Moment:
+    """N series, each at the end of a day of a month under way.
+
+    Attributes
+    ----------
+    history
+        float64 [N, 24], totals of the months before in euros, oldest first; NaN before a series begins, and never in
+        the last 12. Spending is positive; of income, too, what comes in.
+    spent
+        float64 [N], euros this month up to and with `day`.
+    day, days
+        int64 [N], day of the month (0: before it begins) and number of its days.
+    month
+        int64 [N], 1 to 12.
+    by_day
+        float64 [N, 12], euros up to the same day in each of the last 12 months, oldest first; NaN if not known.
+    season
+        float64 [N], what others pay in this month of the year for the like, in usual months; NaN if not known.
+    """
+
+    history: Floats
+    spent: Floats
+    day: Ints
+    days: Ints
+    month: Ints
+    by_day: Floats
+    season: Floats
+
+    def __len__(self) -> int:
+        return len(self.spent)
+
+    def select(self, rows: NDArray[Any] | slice) -> Moment:
+        """Return some of the series."""
+        return Moment(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a model's answer is measured from, and its features.
+
+    Attributes
+    ----------
+    rows
+        float32 [N, F]; NaN where what a feature needs is not known.
+    base
+        float64 [N], euros of the whole month by the first guess.
+    noise
+        float64 [N], euros that the guess is usually off by; above zero.
+    spent
+        float64 [N], euros of the month so far.
+    """
+
+    rows: NDArray[np.float32]
+    base: Floats
+    noise: Floats
+    spent: Floats
+
+    def euros(self, answers: NDArray[Any]) -> Floats:
+        """Return a model's answers [N, K] as euros of the whole month: never less than has been spent already."""
+        whole = self.base[:, None] + self.noise[:, None] * np.sinh(answers.astype(np.float64))
+        return np.maximum(whole, self.spent[:, None])
+
+    def answers(self, euros: Floats) -> Floats:
+        """Return euros of the whole month [N] as a model should have answered.
+
+        The inverse hyperbolic sine is the number itself near zero and a logarithm far off: a rent that doubles is a
+        hundred noises away. Percentiles are the same on either scale.
+        """
+        off: Floats = np.arcsinh((euros - self.base) / self.noise)
+        return off
+
+    def select(self, rows: NDArray[Any] | slice) -> Guess:
+        """Return some of the guesses."""
+        return Guess(self.rows[rows], self.base[rows], self.noise[rows], self.spent[rows])
+
+
+def scales(moment: Moment) -> Floats:
+    """Return the size of each series' usual month in euros, float64 [N], above zero.
+
+    The mean size of the last twelve; where they are empty, what has been spent this month; else 1.
+    """
+    usual = np.abs(moment.history[:, -YEAR:]).mean(axis=1)
+    started = np.where(np.abs(moment.spent) > 0.005, np.abs(moment.spent), 1.0)
+    scale: Floats = np.where(usual > 0.005, usual, started)
+    return scale
+
+
+def guess(moment: Moment) -> Guess:
+    """Guess each series' month and describe it; about 0.1 ms, and 1 µs a series.
+
+    Parameters
+    ----------
+    moment : Moment
+    """
+    scale = scales(moment)
+    past = moment.history / scale[:, None]
+    year, spent = past[:, -YEAR:], moment.spent / scale
+    progress = moment.day / moment.days
+    by_day = moment.by_day / scale[:, None]
+    # on a month's last day nothing more can come, however long the months before were
+    told = np.where((moment.day >= moment.days)[:, None], 0.0 * by_day, year - by_day)
+    # where it is not known how far a month had come, it takes its share of days
+    rest = np.where(np.isnan(told), year * (1 - progress)[:, None], told)
+    guesses, variances = _guesses(year, rest, spent)
+    best = variances.min(axis=1)
+    weights = best[:, None] ** 2 / variances**2
+    first = (weights * guesses).sum(axis=1) / weights.sum(axis=1)
+    noise = np.sqrt(best)
+    average, kinds = year.mean(axis=1), len(LOOKBACKS)
+
+    def off(value: Floats) -> Floats:
+        distance: Floats = (value - first) / noise
+        return distance
+
+    angle = 2 * np.pi * (moment.month - 1) / 12
+    columns = {
+        "last_month": year[:, -1],
+        "mean_3": year[:, -3:].mean(axis=1),
+        "median_12": np.median(year, axis=1),
+        "low_12": year.min(axis=1),
+        "high_12": year.max(axis=1),
+        "trend_12": (year - average[:, None]) @ _SLOPE,
+        "empty_months_12": (year == 0).mean(axis=1),
+        "months_since_spending": np.where((year != 0).any(axis=1), (year[:, ::-1] != 0).argmax(axis=1), YEAR),
+        "same_month_last_year": year[:, 0],
+        "same_month_two_years_ago": past[:, 0],
+        "same_month_of_others": moment.season,
+        "month_sine": np.sin(angle),
+        "month_cosine": np.cos(angle),
+        "month_days": moment.days,
+        "progress": progress,
+        "days_left": moment.days - moment.day,
+        "spent": spent,
+        "noise": noise,
+        "noise_of_total": np.sqrt(variances[:, :kinds].min(axis=1)),
+        "noise_of_rest": np.sqrt(variances[:, kinds:].min(axis=1)),
+        "nothing_more": off(np.zeros(len(moment))),
+        "total_or_rest": (guesses[:, 0] - guesses[:, kinds]) / noise,
+        "spent_vs_usual": (spent - mean(by_day)) / np.sqrt(variance(by_day) + LEAST_NOISE**2),
+        "lately_or_always": np.log(variances[:, 1] / variances[:, 0]),
+        "spent_over_highest": spent - _highest(by_day),
+        "total_last_month": off(year[:, -1] - spent),
+        "total_last_3": off(year[:, -3:].mean(axis=1) - spent),
+        "total_median": off(np.median(year, axis=1) - spent),
+        "total_last_year": off(year[:, 0] - spent),
+        "total_of_others": off(moment.season - spent),
+        "rest_last_month": off(told[:, -1]),
+        "rest_last_3": off(mean(told[:, -3:])),
+        "rest_median": off(median(told)),
+        "rest_last_year": off(told[:, 0]),
+    }
+    rows = np.stack([columns[name] for name in FEATURES], axis=1)
+    return Guess(
+        rows=np.clip(rows, -_FAR, _FAR).astype(np.float32),
+        base=(spent + first) * scale,
+        noise=noise * scale,
+        spent=moment.spent,
+    )
+
+
+def _guesses(year: Floats, rest: Floats, spent: Floats) -> tuple[Floats, Floats]:
+    """Return what is still to come by each guess, and the square that it is usually off by: float64 [N, 6] each."""
+    guesses, errors = [], []
+    for of, whole in ((year, True), (rest, False)):
+        for count in LOOKBACKS:
+            level = mean(of[:, -count:])
+            if whole:
+                # a month that is over its usual total already does not take anything back
+                level = np.where(level >= 0, np.maximum(level - spent, 0), np.minimum(level - spent, 0))
+            guesses.append(level)
+            errors.append(_missed(of, count) + LEAST_NOISE**2)
+    return np.stack(guesses, axis=1), np.stack(errors, axis=1)
+
+
+def _missed(rows: Floats, count: int) -> Floats:
+    """Return the mean square by which the mean of so many months missed the next one."""
+    if count == YEAR:
+        # there is no next one: a mean of twelve is off by a twelfth more of a month that is not among them
+        return variance(rows) * (YEAR / (YEAR - 1)) ** 2
+    levels = np.stack([rows[:, at - count : at].mean(axis=1) for at in range(count, YEAR)], axis=1)
+    return mean((rows[:, count:] - levels) ** 2)
+
+
+def _highest(rows: Floats) -> Floats:
+    known = ~np.isnan(rows)
+    highest: Floats = np.where(known.any(axis=1), np.where(known, rows, -np.inf).max(axis=1), np.nan)
+    return highest
+
+
+_SLOPE = np.arange(YEAR) - (YEAR - 1) / 2
+_SLOPE /= (_SLOPE**2).sum()  # least squares: change per month
