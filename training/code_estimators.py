@@ -54,6 +54,19 @@ class Tamed(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tamed(np.where(np.isnan(features), self.medians_, features) if self.fill else features)
 
 
+class Seen(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Sets features to 0 that were never there when fitting: histograms of nothing cannot be made."""
+
+    def fit(self, features: npt.NDArray[Any], target: Any = None) -> Self:
+        """See which features are there."""
+        self.seen_: npt.NDArray[np.bool_] = np.isfinite(features).any(axis=0)
+        return self
+
+    def transform(self, features: npt.NDArray[Any]) -> Rows:
+        """Return the same rows; no tree can ask for what is 0 everywhere."""
+        return np.where(self.seen_, features, 0).astype(np.float32)
+
+
 def risk(trial: Any) -> Any:
     """Return a soft vote of a random forest and xgboost (Breiman, 2001; Chen & Guestrin, 2016)."""
     from sklearn.ensemble import VotingClassifier
@@ -95,8 +108,9 @@ def forest(trial: Any) -> Any:
 def bugs(trial: Any) -> Any:
     """Return gradient boosting on histograms (Friedman, 2001; Ke et al., 2017)."""
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.pipeline import make_pipeline
 
-    return HistGradientBoostingClassifier(
+    boosting = HistGradientBoostingClassifier(
         max_iter=trial.suggest_int("rounds", 50, 250),
         learning_rate=trial.suggest_float("rate", 0.02, 0.2, log=True),
         max_leaf_nodes=trial.suggest_int("leaves", 4, 31, log=True),
@@ -106,6 +120,7 @@ def bugs(trial: Any) -> Any:
         early_stopping=False,
         random_state=0,
     )
+    return make_pipeline(Seen(), boosting)
 
 
 def classic_bugs(trial: Any) -> Any:
@@ -269,35 +284,46 @@ def council(
         float32 [N, features].
     target
         [N], 0 or 1.
+    """
+    answers = [one.answer(rows[:, its]) for one, its in zip(members, columns, strict=True)]
+    return Council(tuple(members), tuple(columns), *weighed(np.stack(answers, axis=1), target))
+
+
+def weighed(answers: Answers, target: Answers) -> tuple[Answers, Answers, Answers]:
+    """Learn each member's curve, and the weights of the vote with the least cross entropy.
+
+    Parameters
+    ----------
+    answers
+        float64 [N, members], to rows that no member was fitted to.
+    target
+        [N], 0 or 1.
 
     Returns
     -------
-    Council
-        Of the weights with the least cross entropy on these rows.
+    slope, intercept, weights
+        As in `Council`.
     """
     from scipy.optimize import minimize
 
-    unweighted = Council(
-        tuple(members), tuple(columns), np.ones(len(members)), np.zeros(len(members)), np.ones(len(members))
-    )
-    answers = unweighted.answers(rows)
     slope, intercept = np.array([platt(answer, target) for answer in answers.T]).T
     votes = sigmoid(answers * slope + intercept)
+    most = np.where(slope > 0, 1.0, 0.0)  # whose answers point the wrong way has no vote
+    most = most if most.any() else np.ones(len(slope))
 
     def cost(weights: Answers) -> float:
         mean = np.clip(votes @ weights, 1e-6, 1 - 1e-6)
         return float(-np.mean(target * np.log(mean) + (1 - target) * np.log(1 - mean)))
 
-    even = np.full(len(members), 1 / len(members))
     found = minimize(
         cost,
-        even,
-        bounds=[(0, 1)] * len(members),
+        most / most.sum(),
+        bounds=[(0, one) for one in most],
         constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
         method="SLSQP",
     )
     weights = np.clip(np.round(found.x, 4), 0, 1)
-    return Council(tuple(members), tuple(columns), slope, intercept, weights / weights.sum())
+    return slope, intercept, weights / weights.sum()
 
 
 def calibrated(model: str, estimator: Any, rows: Rows, target: Answers) -> Member:

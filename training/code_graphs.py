@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, compose, helper, numpy_helper
 
-from training.code_estimators import Council, Member, Tamed, tamed
+from training.code_estimators import Council, Member, Seen, Tamed, tamed
 from training.forest_graphs import Voter, vote
 from training.forests import LEAF, Trees, trees_of
 from training.graphs import FEATURES, OPSETS, Graph, chained, graph_of, picked, side_by_side
@@ -83,7 +83,7 @@ def voters(estimator: Any) -> list[Voter]:
     Parameters
     ----------
     estimator
-        A soft vote, a forest, boosting, an isolation forest, or one of them behind `Tamed` or an imputer of medians.
+        A soft vote, a forest, boosting, an isolation forest, or one behind `Tamed`, `Seen` or an imputer of medians.
     """
     if hasattr(estimator, "weights") and hasattr(estimator, "estimators_"):
         parts = zip(estimator.estimators_, estimator.weights, strict=True)
@@ -91,6 +91,8 @@ def voters(estimator: Any) -> list[Voter]:
     if hasattr(estimator, "steps"):
         first, final = estimator[0], estimator[-1]
         [inner] = voters(final)
+        if isinstance(first, Seen):  # no tree looks at what was never there
+            return [inner]
         trees = _untamed(inner.trees) if isinstance(first, Tamed) else _filled(inner.trees, first.statistics_)
         return [replace(inner, trees=trees)]
     if hasattr(estimator, "score_samples"):

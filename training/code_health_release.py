@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 from archives.certificate import Arrays, Case
 from archives.contract import Contract, Tensor
-from training.archive import TABULAR_TOLERANCE, Release
+from training.archive import TABULAR_TOLERANCE, Release, served
 from training.code_estimators import Council
 from training.code_graphs import council_graph, member_graph
 from training.code_health import Trained
 from training.code_health_fit import MEMBERS, TARGET
 from training.data.code_health_rows import HORIZON_DAYS
 from training.graphs import finished
-from training.provenance import git_commit
+from training.provenance import provenance
 
 TASKS: Final = {
     "code_risk": "classification",
@@ -48,16 +48,6 @@ HANDLERS: Final = {"code_impact": "CodeImpactHandler", "code_meta": "CodeMetaHan
 
 MUCH: Final = 0.5
 """The impact that is decided on when what serves is held against what was trained: 100 lines."""
-
-SERVING: Final = {
-    "minWorkers": 1,  # a row costs microseconds; the gateway asks again if the worker is being restarted
-    "maxWorkers": 1,
-    "batchSize": 32,
-    "responseTimeout": 30,
-    "startupTimeout": 120,
-    "jobQueueSize": 256,
-    "handler": {"pass_limit": 1024},  # rows in one forward pass
-}
 
 
 def release(trained: Trained, version: str) -> Release:
@@ -99,21 +89,16 @@ def release(trained: Trained, version: str) -> Release:
         cases=tuple(_cases(trained)),
         example={"features": _example(trained)},
         reference=_reference(trained),
-        provenance={
-            "git_commit": git_commit(),
-            "data_manifest_sha256": trained.data_manifest_sha256,
-            "mlflow_run": trained.mlflow_run_id,
-            "parameters": trained.params,
-            "metrics": trained.metrics,
-        },
-        serving=SERVING,
+        provenance=provenance(trained),
+        serving=served(pass_limit=1024),  # rows; one costs microseconds
         tolerance=TABULAR_TOLERANCE,
         evaluation=(_case("held_out", trained, trained.evaluation),),
         decide=decisions(trained.threshold if LABELS[name] else MUCH),
         family_data={
             "question": TARGET[name],
             "horizon_days": HORIZON_DAYS[TARGET[name]],
-            "members": dict(zip(MEMBERS, model.weights.tolist(), strict=True)) if isinstance(model, Council) else {},
+            "members": list(MEMBERS) if isinstance(model, Council) else [],
+            "weights": model.weights.tolist() if isinstance(model, Council) else [],
         },
     )
 
