@@ -18,6 +18,8 @@ from models.budget.labels import OPERATIONS, Parsed, parsed
 from models.budget.merchants import Merchants, Profile
 from models.budget.rules import Rule, as_mapping, read_rules
 
+REQUIRED = ("label", "amount", "date")
+OWNER = ("account", "user")
 LONGEST_NAME = 64
 """Characters of an account's or user's name."""
 
@@ -29,18 +31,20 @@ ANSWERED_ALREADY = 2.0
 
 
 class Transaction(NamedTuple):
-    """One transaction: the label's kind and cleaned text, EUR (negative when spent), days since 1970-01-01."""
+    """One transaction: the label's kind and cleaned text, EUR (negative when spent), days since 1970-01-01, whose."""
 
     operation: int
     text: str
     amount: float
     day: int
+    account: str = ""
+    user: str = ""
 
 
 class BudgetCategorizerHandler(Handler[Transaction]):
-    """Answers `{"label": …, "amount": …, "date": …}`; `account` and `user` are allowed, and decide nothing."""
+    """Answers `{"label": …, "amount": …, "date": …}`, and `account` and `user` where it is known whose it is."""
 
-    fields = frozenset({"label", "amount", "date", "account", "user"})
+    fields = frozenset({*REQUIRED, *OWNER})
     default_top_k = 3
     max_instances = 4096
 
@@ -67,39 +71,29 @@ class BudgetCategorizerHandler(Handler[Transaction]):
         label = take.text(fields, "label", LONGEST_LABEL)
         amount = take.number(fields, "amount", -LARGEST_AMOUNT, LARGEST_AMOUNT)
         day = int(take.date(fields, "date").astype(np.int64))
-        for name in ("account", "user"):
-            take.text(fields, name, LONGEST_NAME, None)
+        account, user = (take.text(fields, name, LONGEST_NAME, "") for name in OWNER)
         one = parsed([label])
-        return Transaction(int(one.operations[0]), one.texts[0], amount, day)
+        return Transaction(int(one.operations[0]), one.texts[0], amount, day, account, user)
 
     def decode_instances(self, instances: Sequence[dict[str, Any]]) -> list[Transaction]:
         """Validate many at once."""
+        accounts, users = [""] * len(instances), [""] * len(instances)
         for index, instance in enumerate(instances):
-            if len(instance) > 3:  # the common case has just the three
+            if len(instance) > len(REQUIRED):
                 try:
-                    for name in ("account", "user"):
-                        take.text(instance, name, LONGEST_NAME, None)
+                    accounts[index], users[index] = (take.text(instance, name, LONGEST_NAME, "") for name in OWNER)
                 except InvalidError as error:
                     raise error.inside(f"instances[{index}]") from None
-        asked = [
-            {name: instance[name] for name in ("label", "amount", "date") if name in instance} for instance in instances
-        ]
+        asked = [{name: instance[name] for name in REQUIRED if name in instance} for instance in instances]
         sent = transactions({"instances": asked}, "instances", self.max_instances, least=1)
         labels = parsed(sent.labels)
-        return list(
-            map(
-                Transaction,
-                labels.operations.tolist(),
-                labels.texts,
-                sent.amounts.tolist(),
-                sent.days.tolist(),
-            )
-        )
+        columns = (labels.operations.tolist(), labels.texts, sent.amounts.tolist(), sent.days.tolist(), accounts, users)
+        return list(map(Transaction, *columns))
 
     def prepare(self, items: Sequence[Transaction]) -> dict[str, NDArray[Any]]:
         """Make the bags: ``indices`` int64 [B, K], ``weights`` float32 [B, K]."""
         labels, amounts, days = _columns(items)
-        indices, weights = bag(labels, amounts, days, self._scaling)
+        indices, weights = bag(labels, amounts, days, self._scaling, [(item.account, item.user) for item in items])
         return {"indices": indices, "weights": weights}
 
     # ---- an answer out ------------------------------------------------------------------------------------------
@@ -161,20 +155,22 @@ class BudgetCategorizerHandler(Handler[Transaction]):
     def explain(self, item: Transaction) -> dict[str, Any]:
         """Attribute an answer: a rule by its conditions, the model by occlusion (Zeiler & Fergus, 2014).
 
-        Each word of the label, the kind of booking, the amount and the day are left out in turn; an attribution is the
-        probability that the model's likeliest category loses. Costs one forward pass of as many rows, and one more.
+        Each word of the label, the kind of booking, the amount, the day, and account and user are left out in turn; an
+        attribution is the probability that the model's likeliest category loses. Costs one forward pass of as many
+        rows, and one more.
         """
         words = item.text.split()[:MOST_WORDS]
         rest = item.text.split()[MOST_WORDS:]
         texts = [item.text, *(" ".join([*words[:at], *words[at + 1 :], *rest]) for at in range(len(words)))]
-        facts = ("operation", "amount", "date")
+        facts = ("operation", "amount", "date", "owner")
         rows = len(texts) + len(facts)
-        hidden = {name: np.arange(rows) == len(texts) + at for at, name in enumerate(facts)}
+        hidden = {name: np.arange(rows) == len(texts) + at for at, name in enumerate(facts[:-1])}
         indices, weights = bag(
             Parsed(np.full(rows, item.operation), [*texts, *[item.text] * len(facts)]),
             np.full(rows, item.amount),
             np.full(rows, item.day),
             self._scaling,
+            [(item.account, item.user)] * (rows - 1) + [("", "")],
             hidden,
         )
         probabilities = self.engine.run({"indices": indices, "weights": weights})["probabilities"].astype(np.float64)
@@ -194,5 +190,5 @@ class BudgetCategorizerHandler(Handler[Transaction]):
 
 
 def _columns(items: Sequence[Transaction]) -> tuple[Parsed, NDArray[np.float64], NDArray[np.int64]]:
-    operations, texts, amounts, days = zip(*items, strict=True)
+    operations, texts, amounts, days, *_ = zip(*items, strict=True)
     return Parsed(np.array(operations, np.int64), list(texts)), np.array(amounts, np.float64), np.array(days, np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,22 +22,27 @@ SCALE = 0.2
 
 @dataclass(frozen=True)
 class Bank:
-    """Transactions, parsed: labels, amounts float64 [N] in EUR, days int64 [N] since 1970, users str [N]."""
+    """Transactions: labels parsed, amounts float64 [N] in EUR, days int64 [N] since 1970, users, accounts str [N]."""
 
     parsed: Parsed
     amounts: npt.NDArray[np.float64]
     days: npt.NDArray[np.int64]
     users: npt.NDArray[Any]
+    accounts: npt.NDArray[Any]
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Bank:
         """Return a table's transactions: columns label, amount, date, and user if there is one."""
-        users = frame["user"].to_numpy().astype(str) if "user" in frame else np.full(len(frame), "")
+        users, accounts = (
+            frame[name].to_numpy().astype(str) if name in frame else np.full(len(frame), "")
+            for name in ("user", "account")
+        )
         return cls(
             parsed(frame["label"].tolist()),
             frame["amount"].to_numpy(np.float64),
             frame["date"].to_numpy().astype("datetime64[D]").astype(np.int64),
             users,
+            accounts,
         )
 
     def __len__(self) -> int:
@@ -47,7 +52,23 @@ class Bank:
         """Return some of them, by position or by a mask."""
         positions = np.arange(len(self))[rows]
         texts = [self.parsed.texts[at] for at in positions.tolist()]
-        return Bank(Parsed(self.parsed.operations[rows], texts), self.amounts[rows], self.days[rows], self.users[rows])
+        return Bank(
+            Parsed(self.parsed.operations[rows], texts),
+            self.amounts[rows],
+            self.days[rows],
+            self.users[rows],
+            self.accounts[rows],
+        )
+
+    @property
+    def owners(self) -> list[tuple[str, str]]:
+        """Account and user of each."""
+        return list(zip(self.accounts.tolist(), self.users.tolist(), strict=True))
+
+    def anonymous(self) -> Bank:
+        """Return the same transactions, not known whose they are."""
+        nobody = np.full(len(self), "")
+        return replace(self, users=nobody, accounts=nobody)
 
 
 @dataclass(frozen=True)
@@ -81,7 +102,7 @@ class Bagger:
 
     def rows(self, bank: Bank) -> Rows:
         """Return the rows of transactions."""
-        indices, weights = bag(bank.parsed, bank.amounts, bank.days, self.scaling)
+        indices, weights = bag(bank.parsed, bank.amounts, bank.days, self.scaling, bank.owners)
         count, longest = indices.shape
         offsets = np.arange(count + 1) * longest
         values = (weights * self.frequency[indices]).ravel()

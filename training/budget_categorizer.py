@@ -25,12 +25,12 @@ from models.budget.merchants import Profile
 from models.budget.rules import RuleSet
 from training import budget_rules, evaluate, pictures, tracking
 from training.budget_bags import Bagger, Bank, Rows
-from training.budget_calibration import Calibration
 from training.budget_estimators import NEVER, LinearBag, StackedTrees
 from training.budget_explained import explain
 from training.budget_hybrid import by_rules, hybrid_metrics, sliced, summary
 from training.budget_profiles import profiles
 from training.budget_rules_report import SURE, measure
+from training.calibration import Calibration
 from training.data import budget_synthetic, manifest, quality, splits
 from training.provenance import git_commit
 from training.search import Candidate, Found, search
@@ -82,9 +82,7 @@ class Options:
 
     data: str = SYNTHETIC
     home: Path = Path(".marina")
-    synthesis: budget_synthetic.Synthesis = field(
-        default_factory=lambda: budget_synthetic.Synthesis(users=40, months=12)
-    )
+    synthesis: budget_synthetic.Synthesis = field(default_factory=lambda: budget_synthetic.Synthesis(60, 12))
     rules: Path = budget_rules.FILE
     mode: str = "hybrid"
     trials: int = 3

@@ -15,16 +15,17 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from models.budget.categories import BUCKETS, GROUP_COLUMNS
+from models.budget.categories import BUCKETS, GROUP_COLUMNS, GROUPS
 from training.budget_bags import Rows
+from training.calibration import softmax
 from training.data import splits
 
 NEVER = -12.0
 """Logit of a category that a fold has not seen."""
 
-CROSSED = ("kind x amount", "cents x amount", "text", "text x amount")
+CROSSED = ("kind x amount", "cents x amount")
 FACT_COLUMNS = np.concatenate(
-    [np.arange(where.start, where.stop) for name, where in GROUP_COLUMNS.items() if name not in CROSSED]
+    [np.arange(GROUP_COLUMNS[name].start, GROUP_COLUMNS[name].stop) for name in GROUPS if name not in CROSSED]
 )
 """The facts that trees read: they cross them themselves."""
 
@@ -156,13 +157,6 @@ def passed_on(table: npt.NDArray[Any], bias: npt.NDArray[Any]) -> tuple[npt.NDAr
     through = np.zeros((BUCKETS, FACT_COUNT), np.float32)
     through[FACT_COLUMNS, np.arange(FACT_COUNT)] = 1
     return np.concatenate([table, through], axis=1), np.concatenate([bias, np.zeros(FACT_COUNT, np.float32)])
-
-
-def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return probabilities along the last axis, in double precision."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    probabilities: npt.NDArray[np.float64] = shifted / shifted.sum(axis=-1, keepdims=True)
-    return probabilities
 
 
 def _beside(logits: npt.NDArray[Any], rows: Rows) -> npt.NDArray[np.float32]:

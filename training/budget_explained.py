@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from models.budget.categories import GROUP_COLUMNS
 from training.budget_bags import Bagger, Bank
-from training.budget_calibration import Calibration
 from training.budget_estimators import LinearBag
+from training.calibration import Calibration
 from training.tracking import Run
 
 MOST_ROWS = 1000
@@ -63,7 +63,8 @@ def _telling_words(estimator: LinearBag, bagger: Bagger, bank: Bank, labels: Seq
     from models.budget.labels import OTHER, Parsed
 
     many = len(words)
-    alone = Bank(Parsed(np.full(many, OTHER), words), np.full(many, -30.0), np.full(many, 19_800), np.full(many, ""))
+    nobody = np.full(many, "")
+    alone = Bank(Parsed(np.full(many, OTHER), words), np.full(many, -30.0), np.full(many, 19_800), nobody, nobody)
     matrix = bagger.rows(alone).matrix
     text = GROUP_COLUMNS["text"]
     scores = np.asarray(matrix[:, text] @ estimator.table_[text])

@@ -14,28 +14,18 @@ from archives.contract import Contract, Tensor
 from models.budget.categories import bag
 from models.budget.labels import Parsed, parsed
 from models.budget.rules import as_mapping
-from training.archive import TABULAR_TOLERANCE, Release
+from training.archive import TABULAR_TOLERANCE, Release, served
 from training.budget_bags import Bank
 from training.budget_categorizer import LEAST, MODEL, Trained
 from training.budget_estimators import FACT_COUNT, NEVER, LinearBag, StackedTrees, passed_on
 from training.forest_graphs import Link, Voter, vote
 from training.forests import trees_of
 from training.graphs import OPSETS, Graph, chained, finished, linear_bag
-from training.provenance import git_commit
+from training.provenance import provenance
 
 REFERENCES: Final = 512
 USUAL: Final = 8
 """Usual transactions among the golden inputs; the others are edges."""
-
-SERVING: Final = {
-    "minWorkers": 2,  # one answers while the other is restarted
-    "maxWorkers": 2,
-    "batchSize": 32,
-    "responseTimeout": 30,
-    "startupTimeout": 120,
-    "jobQueueSize": 256,
-    "handler": {"pass_limit": 256},  # transactions in one forward pass
-}
 
 
 def release(trained: Trained, version: str) -> Release:
@@ -77,14 +67,8 @@ def release(trained: Trained, version: str) -> Release:
         decide=lambda outputs: _decided(outputs, trained.thresholds["model"]),
         example=example(trained),
         reference=_reference(trained, reference),
-        provenance={
-            "git_commit": git_commit(),
-            "data_manifest_sha256": trained.data_manifest_sha256,
-            "mlflow_run": trained.mlflow_run_id,
-            "parameters": trained.params,
-            "metrics": trained.metrics,
-        },
-        serving=SERVING,
+        provenance=provenance(trained),
+        serving=served(256),
         family_data={
             "rules": [as_mapping(rule) for rule in trained.rules.rules],
             "merchants": [asdict(profile) for profile in trained.profiles],
@@ -170,12 +154,13 @@ def _edges(usual: Bank) -> Bank:
         Parsed(np.concatenate([usual.parsed.operations, more.operations]), [*usual.parsed.texts, *more.texts]),
         np.concatenate([usual.amounts, amounts]),
         np.concatenate([usual.days, np.array(days, "datetime64[D]").astype(np.int64)]),
-        np.concatenate([usual.users, np.full(len(edges), "")]),
+        np.concatenate([usual.users, np.full(len(edges), "somebody new")]),
+        np.concatenate([usual.accounts, np.full(len(edges), "")]),
     )
 
 
 def _case(name: str, trained: Trained, bank: Bank) -> Case:
-    indices, weights = bag(bank.parsed, bank.amounts, bank.days, trained.bagger.scaling)
+    indices, weights = bag(bank.parsed, bank.amounts, bank.days, trained.bagger.scaling, bank.owners)
     answers = trained.probabilities(bank).astype(np.float32)
     return Case(name, {"indices": indices, "weights": weights}, {"probabilities": answers})
 
