@@ -58,7 +58,7 @@ class TrainOptions:
 
     data: str = SYNTHETIC
     home: Path = Path(".marina")
-    synthesis: Synthesis = field(default_factory=lambda: Synthesis(hours=9_000))
+    synthesis: Synthesis = field(default_factory=lambda: Synthesis(hours=8_000))
     ensembles: AlertEnsembles = field(default_factory=AlertEnsembles)
     stride: int = 4
     folds: int = 4

@@ -24,11 +24,8 @@ SPIKE_SHARE: Final = 0.4
 BREAKDOWN_SHARE: Final = 1 / 3
 """A correlation breakdown: co-movement has lost this share of the week's level."""
 
-CALM: Final = 0.75
-"""Below this many times the week's volatility, 24 h are calm."""
-
-TURBULENT: Final = 1.25
-"""From this many times on, they are turbulent."""
+CALM: Final = 0.6
+"""Regimes: 24 h less than this many times as volatile as the week are calm; from a spike's volatility on, turbulent."""
 
 REGIMES: Final = ("calm", "ordinary", "stressed", "dispersed")
 """Turbulent is ``stressed`` where assets move together as much as in the week or more, ``dispersed`` where less."""
@@ -67,14 +64,14 @@ class State:
         """Position in `REGIMES`."""
         turbulent = np.where(self.together >= self.usual, REGIMES.index("stressed"), REGIMES.index("dispersed"))
         regimes: npt.NDArray[np.int64] = np.where(
-            self.volatility < CALM, REGIMES.index("calm"), np.where(self.volatility < TURBULENT, 1, turbulent)
+            self.volatility < CALM, REGIMES.index("calm"), np.where(self.volatility < VOLATILITY_SPIKE, 1, turbulent)
         )
         return regimes
 
     @property
     def unrest(self) -> Floats:
-        """How far volatility is from the week's, up or down, 1 being the edge of the ordinary regime upwards."""
-        unrest: Floats = np.abs(np.log(np.maximum(self.volatility, 1e-3))) / np.log(TURBULENT)
+        """How far volatility is from the week's, up or down, on a scale on which 1 is where a spike begins."""
+        unrest: Floats = np.abs(np.log(np.maximum(self.volatility, 1e-3))) / np.log(VOLATILITY_SPIKE)
         return unrest
 
 

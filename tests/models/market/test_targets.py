@@ -44,9 +44,9 @@ def plainly(prices: np.ndarray, at: int) -> tuple[list[bool], list[bool]]:
     burst = [value >= 1.5 for value in volatility]
 
     def regime(hour: int) -> str:
-        if volatility[hour] < 0.75:
+        if volatility[hour] < 0.6:
             return "calm"
-        if volatility[hour] < 1.25:
+        if volatility[hour] < 1.5:
             return "ordinary"
         return "stressed" if together(days[hour]) >= usual else "dispersed"
 
