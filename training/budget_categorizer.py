@@ -68,6 +68,8 @@ class Options:
         The rules' file.
     mode
         "hybrid", or "rules" to answer by rules alone: the other arm of an A/B test.
+    estimators
+        Which of `CANDIDATES` are compared, by name.
     trials
         Of the search, at least one per kind of estimator.
     budget_s
@@ -85,6 +87,7 @@ class Options:
     synthesis: budget_synthetic.Synthesis = field(default_factory=lambda: budget_synthetic.Synthesis(60, 12))
     rules: Path = budget_rules.FILE
     mode: str = "hybrid"
+    estimators: tuple[str, ...] = ("linear", "random forest on linear", "boosted trees on linear")
     trials: int = 3
     budget_s: float = 600.0
     coverage: float = 0.92
@@ -248,7 +251,7 @@ def compared(rows: Rows, target: npt.NDArray[np.int64], options: Options, run: t
     few = np.sort(np.random.default_rng(options.seed).permutation(len(rows))[:SEARCHED])
     sample, answers = rows[few], target[few]
     return search(
-        CANDIDATES,
+        [candidate for candidate in CANDIDATES if candidate.name in options.estimators],
         sample,
         answers,
         splits.folds(sample.users, 2, options.seed),

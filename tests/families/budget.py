@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.requests import Bad, sent
-from training import budget_anomaly, budget_forecast
+from training import budget_anomaly, budget_categorizer, budget_categorizer_archive, budget_forecast
 from training.archive import Release
+from training.data.budget_synthetic import Synthesis
 
-MODELS: tuple[str, ...] = ("budget_anomaly", "budget_forecast")
+MODELS: tuple[str, ...] = ("budget_categorizer", "budget_anomaly", "budget_forecast")
 
 
 @cache
@@ -18,7 +19,13 @@ def releases() -> dict[str, Release]:
     with tempfile.TemporaryDirectory(prefix="marina-budget-") as home:
         anomaly = budget_anomaly.train(budget_anomaly.Options(home=Path(home), users=8, months=5))
         forecast = budget_forecast.train(budget_forecast.Options(home=Path(home), users=5, months=21))
+        categorizer = budget_categorizer.train(
+            budget_categorizer.Options(
+                home=Path(home), synthesis=Synthesis(users=8, months=2), estimators=("linear",), trials=1
+            )
+        )
         return {
+            "budget_categorizer": budget_categorizer_archive.release(categorizer, "1.0"),
             "budget_anomaly": budget_anomaly.release(anomaly, "1.0"),
             "budget_forecast": budget_forecast.release(forecast, "1.0"),
         }
@@ -26,12 +33,18 @@ def releases() -> dict[str, Release]:
 
 def good(model: str) -> list[dict[str, Any]]:
     """Return requests that a model answers."""
-    return {"budget_anomaly": _good_anomaly, "budget_forecast": _good_forecast}[model]()
+    return {
+        "budget_categorizer": _good_categorizer,
+        "budget_anomaly": _good_anomaly,
+        "budget_forecast": _good_forecast,
+    }[model]()
 
 
 def bad(model: str) -> dict[str, Bad]:
     """Return requests that a model refuses, by what is wrong with them."""
-    return {"budget_anomaly": _bad_anomaly, "budget_forecast": _bad_forecast}[model]()
+    return {"budget_categorizer": _bad_categorizer, "budget_anomaly": _bad_anomaly, "budget_forecast": _bad_forecast}[
+        model
+    ]()
 
 
 def payment(
@@ -39,6 +52,53 @@ def payment(
 ) -> dict[str, Any]:
     """Return one transaction as it is sent."""
     return {"label": label, "amount": amount, "date": day}
+
+
+def _good_categorizer() -> list[dict[str, Any]]:
+    return [
+        payment(),
+        {
+            **payment("PRLV SEPA EDF CLIENTS PARTICULIERS ECH/150324 MDT/MA1234567", -92.1),
+            "account": "joint",
+            "user": "u1",
+        },
+        {**payment("SARL MARTIN LYON", -18, "2024-02-29"), "top_k": 5},
+        payment("VIR SEPA RECU /DE EMPLOYEUR /MOTIF SALAIRE", 2300),
+        payment("CHEQUE 1234567", 0, "1900-01-01"),
+        {**payment("é" * 200, 1e9, "2199-12-31"), "account": None, "user": ""},
+    ]
+
+
+def _bad_categorizer() -> dict[str, Bad]:
+    def asked(**changed: Any) -> Bad:
+        return sent({**payment(), **changed}, field=next(iter(changed)))
+
+    def without(name: str) -> Bad:
+        return sent({key: value for key, value in payment().items() if key != name}, field=name)
+
+    def among(field: str, **changed: Any) -> Bad:
+        return sent({"instances": [payment(), {**payment(), **changed}]}, field=f"instances[1].{field}")
+
+    return {
+        **{f"no {name}": without(name) for name in ("label", "amount", "date")},
+        "a label empty": asked(label=""),
+        "a label null": asked(label=None),
+        "a label a number": asked(label=3),
+        "a label a list": asked(label=["CB PAUL"]),
+        "a label of 201 characters": asked(label="x" * 201),
+        "an amount a string": asked(amount="-3"),
+        "an amount true": asked(amount=True),
+        "an amount of 1e30": asked(amount=1e30),
+        "a date of another form": asked(date="13/03/2026"),
+        "a date that does not exist": asked(date="2026-02-30"),
+        "a date with a time": asked(date="2026-03-13T10:00"),
+        "an account a number": asked(account=1),
+        "a user of 65 characters": asked(user="u" * 65),
+        "a label empty among instances": among("label", label=""),
+        "an amount a string among instances": among("amount", amount="3"),
+        "a date null among instances": among("date", date=None),
+        "a user a list among instances": among("user", user=[]),
+    }
 
 
 def history() -> list[dict[str, Any]]:
