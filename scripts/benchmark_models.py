@@ -26,8 +26,8 @@ import psutil
 from archives.contract import ArchiveError
 from archives.store import newest, stored
 from rollout import trial
-from rollout.load import Result, cpu_seconds, request, served
 from rollout.host import describe_machine
+from rollout.load import Result, cpu_seconds, request, served
 from rollout.sample import example
 from rollout.torchserve import find_java
 from scripts.benchmark_throughput import with_settings

@@ -39,8 +39,8 @@ from archives.store import newest, pack, stored, unpack
 from handlers.engine import OnnxEngine
 from handlers.wire import JSON, NPY
 from rollout import trial
-from rollout.load import Result, cpu_seconds, request, served
 from rollout.host import describe_machine
+from rollout.load import Result, cpu_seconds, request, served
 from rollout.torchserve import usable_cores
 from settings import Settings
 

@@ -6,7 +6,6 @@ fitting ─ search ─> trees, isolation forest ─ validation ─> its weight, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,13 +18,13 @@ from archives.certificate import Case
 from archives.contract import Contract, Tensor
 from models.budget.anomaly_features import FEATURES, PARTS
 from training import features_report, tracking
-from training.archive import Release
+from training.archive import TABULAR_TOLERANCE, Release, served
 from training.budget_anomaly_fit import assembled, boosted, searched
 from training.budget_anomaly_model import Detector
 from training.budget_anomaly_score import metrics_of
 from training.budget_anomaly_table import HISTORY, Table, table
 from training.data import budget_synthetic, manifest, splits
-from training.provenance import git_commit
+from training.provenance import git_commit, provenance
 from training.slices import slice_report
 
 if TYPE_CHECKING:
@@ -38,16 +37,6 @@ MOST_JUDGED: Final = 100
 """Transactions that one request may have judged."""
 
 REFERENCES: Final = 512
-
-SERVING: Final[Mapping[str, Any]] = {
-    "minWorkers": 2,  # one answers while the other is restarted
-    "maxWorkers": 2,
-    "batchSize": 32,
-    "responseTimeout": 30,
-    "startupTimeout": 120,
-    "jobQueueSize": 256,
-    "handler": {"pass_limit": 2048},  # transactions in one forward pass
-}
 
 
 @dataclass(frozen=True)
@@ -212,15 +201,9 @@ def release(trained: Trained, version: str) -> Release:
             "score": answers.score[:, 0].astype(np.float32),
             "odd": reference.odd.astype(np.int64),
         },
-        provenance={
-            "git_commit": git_commit(),
-            "data_manifest_sha256": trained.data_manifest_sha256,
-            "mlflow_run": trained.mlflow_run_id,
-            "parameters": trained.params,
-            "metrics": trained.metrics,
-        },
-        serving=SERVING,
-        tolerance=1e-5,
+        provenance=provenance(trained),
+        serving=served(pass_limit=2048),  # transactions
+        tolerance=TABULAR_TOLERANCE,
         evaluation=(_case("unseen users", trained.detector, trained.test.rows),),
         decide=lambda outputs: np.searchsorted(
             sorted(trained.thresholds.values()), outputs["score"][:, 0], side="right"

@@ -6,7 +6,6 @@ fitting ─ search, rolling origins ─> quantile trees ─ calibration ─> hon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,12 +18,12 @@ from archives.certificate import Case
 from archives.contract import Contract, Tensor
 from models.budget.forecast_features import FEATURES, YEAR
 from training import features_report, tracking
-from training.archive import Release
+from training.archive import TABULAR_TOLERANCE, Release, served
 from training.budget_forecast_fit import DAYS, assembled, evaluated, fit, questions, searched
 from training.budget_forecast_model import QUANTILES, Forecaster
 from training.budget_forecast_series import Asked, Series, asked, joined, series_of
 from training.data import budget_synthetic, manifest, splits
-from training.provenance import git_commit
+from training.provenance import git_commit, provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,16 +39,6 @@ MOST_CATEGORIES: Final = 40
 MOST_MONTHS: Final = 60
 MOST_TRANSACTIONS: Final = 1000
 REFERENCES: Final = 512
-
-SERVING: Final[Mapping[str, Any]] = {
-    "minWorkers": 2,  # one answers while the other is restarted
-    "maxWorkers": 2,
-    "batchSize": 32,
-    "responseTimeout": 30,
-    "startupTimeout": 120,
-    "jobQueueSize": 256,
-    "handler": {"pass_limit": 2048},  # categories in one forward pass
-}
 
 
 @dataclass(frozen=True)
@@ -225,15 +214,9 @@ def release(trained: Trained, version: str) -> Release:
             "quantiles": forecaster.answers(reference.guess.rows).astype(np.float32),
             "target": reference.target.astype(np.float32),
         },
-        provenance={
-            "git_commit": git_commit(),
-            "data_manifest_sha256": trained.data_manifest_sha256,
-            "mlflow_run": trained.mlflow_run_id,
-            "parameters": trained.params,
-            "metrics": trained.metrics,
-        },
-        serving=SERVING,
-        tolerance=1e-5,
+        provenance=provenance(trained),
+        serving=served(pass_limit=2048),  # categories
+        tolerance=TABULAR_TOLERANCE,
         evaluation=(_case("unseen households", forecaster, rows[few[:4000]]),),
         # what is decided by a forecast: whether the month ends above its first guess, for sure, likely or perhaps
         decide=lambda outputs: np.greater(outputs["quantiles"], 0).sum(axis=1),

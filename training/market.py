@@ -87,6 +87,11 @@ class Trained:
     data_manifest_sha256: str
     mlflow_run_id: str
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What was measured on the time held out."""
+        return market_scores.metrics(self.learned.scores)
+
 
 def train(options: TrainOptions, console: Console | None = None) -> dict[str, Trained]:
     """Train the ensembles, score them by walking forward in time, and record the run in MLflow.

@@ -11,26 +11,15 @@ from archives.certificate import Arrays, Case
 from archives.contract import Contract, Tensor
 from models.market.alerts import LABELS, THRESHOLDS, severities
 from models.market.features import CONTEXT, NAMES
-from training.archive import TABULAR_TOLERANCE, Decide, Release
+from training.archive import TABULAR_TOLERANCE, Decide, Release, served
 from training.data.market_history import History
 from training.graphs import finished
 from training.market import MODEL, Trained
 from training.market_learn import Learned
-from training.market_scores import metrics
-from training.provenance import git_commit
+from training.provenance import provenance
 
 LIMITS: Final = {"assets": 32, "hours": 2048}
 """Most assets, and most closes of each, in one request."""
-
-SERVING: Final = {
-    "minWorkers": 1,  # a request costs a millisecond; the gateway asks again if the worker is being restarted
-    "maxWorkers": 1,
-    "batchSize": 16,
-    "responseTimeout": 30,
-    "startupTimeout": 120,
-    "jobQueueSize": 256,
-    "handler": {"pass_limit": 64},  # requests in one forward pass
-}
 
 
 def release(trained: Trained, version: str) -> Release:
@@ -71,14 +60,8 @@ def release(trained: Trained, version: str) -> Release:
         cases=tuple(_case(name, learned, rows) for name, rows in golden(learned.reference).items()),
         example=example(learned.week),
         reference=_reference(learned),
-        provenance={
-            "git_commit": git_commit(),
-            "data_manifest_sha256": trained.data_manifest_sha256,
-            "mlflow_run": trained.mlflow_run_id,
-            "parameters": trained.params,
-            "metrics": metrics(learned.scores),
-        },
-        serving=SERVING,
+        provenance=provenance(trained),
+        serving=served(pass_limit=64, batch=16),  # requests
         tolerance=TABULAR_TOLERANCE,
         evaluation=(_case("held_out", learned, learned.reference),),
         decide=decisions(learned.thresholds),
