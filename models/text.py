@@ -74,6 +74,33 @@ class Hashing:
             raise ValueError(f"expected a salt of 32 bits, got {self.salt}")
 
 
+@dataclass(frozen=True)
+class Folded:
+    """Texts ready to be cut into n-grams, one after the other.
+
+    Attributes
+    ----------
+    codes
+        uint32 [M], code points; one space before, between and after words and texts.
+    rows
+        int64 [M], the text that each letter or digit belongs to; a space may bear its neighbour's.
+    count
+        How many texts there are.
+    """
+
+    codes: NDArray[np.uint32]
+    rows: Integers
+    count: int
+
+    def part(self, start: int, stop: int) -> "Folded":
+        """Return some consecutive texts, as if they alone had been folded."""
+        first, last = np.searchsorted(self.rows, (start, stop)).tolist()
+        # A text shares the spaces around it with its neighbours.
+        first -= first > 0 and self.codes[first - 1] == _SPACE
+        last += last < len(self.codes) and self.codes[last] == _SPACE
+        return Folded(self.codes[first:last], self.rows[first:last] - start, stop - start)
+
+
 def hashed(texts: Sequence[str], how: Hashing) -> tuple[Integers, Integers, Floats]:
     """Count the hashed n-grams of each text.
 
@@ -91,14 +118,14 @@ def hashed(texts: Sequence[str], how: Hashing) -> tuple[Integers, Integers, Floa
         Row i is ``buckets[offsets[i] : offsets[i + 1]]``, ascending and without duplicates; a row depends on its own
         text alone.
     """
-    codes, rows = _folded(texts)
-    spaces = codes == _SPACE
-    keys = []
-    if how.word != (0, 0):
-        keys += _words(codes, rows, spaces, how)
-    if how.char != (0, 0):
-        keys += _chars(codes, rows, spaces, how)
-    return _merged(np.concatenate(keys), len(texts), how.buckets)
+    return ngrams(folded(texts), how)
+
+
+def ngrams(texts: Folded, how: Hashing) -> tuple[Integers, Integers, Floats]:
+    """Do as `hashed` does, with texts that were folded before: several kinds of n-grams then cost one folding."""
+    spaces = texts.codes == _SPACE
+    keys = [*_words(texts, spaces, how), *_chars(texts, spaces, how)]
+    return _merged(np.concatenate([np.zeros(0, np.int64), *keys]), texts.count, how.buckets)
 
 
 def tfidf(offsets: Integers, buckets: Integers, counts: Floats, idf: Floats) -> Floats:
@@ -116,7 +143,7 @@ def tfidf(offsets: Integers, buckets: Integers, counts: Floats, idf: Floats) -> 
         A row whose weights are all zero stays zero.
     """
     weights = (1 + np.log(counts)) * idf[buckets]
-    rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    rows = np.repeat(np.arange(len(offsets) - 1), offsets[1:] - offsets[:-1])
     squares = np.bincount(rows, weights=weights.astype(np.float64) ** 2, minlength=len(offsets) - 1)
     lengths = np.sqrt(np.where(squares > 0, squares, 1.0))
     normalised: Floats = (weights / lengths[rows]).astype(np.float32)
@@ -142,23 +169,24 @@ def inverse_frequency(offsets: Integers, buckets: Integers, how: Hashing) -> Flo
     return (1 + np.log(len(offsets) / (1 + seen))).astype(np.float32)
 
 
-def joined(bags: Sequence[tuple[Integers, Integers, Floats]], buckets: int) -> tuple[Integers, Integers, Floats]:
-    """Add bags of the same rows up: row i of the result has what row i of each of them has.
+def beside(bags: Sequence[tuple[Integers, Integers, Floats]]) -> tuple[Integers, Integers, Floats]:
+    """Put bags of the same texts side by side: row i has what row i of each of them has, in their order.
 
     Parameters
     ----------
     bags : sequence of (offsets, buckets, values)
-        As `hashed` or `tfidf` give them, all of N rows.
-    buckets : int
-        How many there are.
+        As `hashed` or `tfidf` give them, all of N rows. A bucket of two bags stays twice in a row: what is computed
+        from a bag is a sum over its entries.
     """
-    count = len(bags[0][0]) - 1
-    rows = np.concatenate([np.repeat(np.arange(count), np.diff(offsets)) for offsets, _, _ in bags])
-    keys = rows * buckets + np.concatenate([places for _, places, _ in bags])
-    found, where = np.unique(keys, return_inverse=True)
-    values = np.bincount(where, weights=np.concatenate([values for _, _, values in bags]), minlength=len(found))
-    offsets = np.searchsorted(found, np.arange(count + 1) * buckets)
-    return offsets.astype(np.int64), found % buckets, values.astype(np.float32)
+    lengths = np.stack([offsets[1:] - offsets[:-1] for offsets, _, _ in bags])  # (bags, N)
+    offsets = np.zeros(lengths.shape[1] + 1, np.int64)
+    np.cumsum(lengths.sum(axis=0), out=offsets[1:])
+    starts = offsets[:-1] + np.cumsum(lengths, axis=0) - lengths
+    buckets, values = np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.float32)
+    for (own, places, numbers), length, start in zip(bags, lengths, starts, strict=True):
+        where = np.arange(len(places)) + np.repeat(start - own[:-1], length)
+        buckets[where], values[where] = places, numbers
+    return offsets, buckets, values
 
 
 def padded(offsets: Integers, buckets: Integers, values: Floats) -> tuple[Integers, Floats]:
@@ -171,7 +199,7 @@ def padded(offsets: Integers, buckets: Integers, values: Floats) -> tuple[Intege
     weights : ndarray of float32, shape (N, K)
         Zero where a row is shorter.
     """
-    lengths = np.diff(offsets)
+    lengths = offsets[1:] - offsets[:-1]
     longest = max(1, int(lengths.max(initial=0)))
     taken = np.arange(longest) < lengths[:, None]  # (N, K)
     indices, weights = np.zeros(taken.shape, np.int64), np.zeros(taken.shape, np.float32)
@@ -187,8 +215,7 @@ def words_of(text: str) -> list[str]:
     >>> words_of("L'Été à 20 €: <b>CHÂTEAU</b>!")
     ['l', 'ete', 'a', '20', 'b', 'chateau', 'b']
     """
-    codes, _ = _folded([text])
-    return codes.astype(np.uint32).tobytes().decode("utf-32-le", "surrogatepass").split()
+    return folded([text]).codes.tobytes().decode("utf-32-le", "surrogatepass").split()
 
 
 @cache
@@ -206,67 +233,60 @@ def _folding() -> NDArray[np.uint32]:
     return table
 
 
-def _folded(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Return all texts' folded code points and the row of each; one space before, between and after words and texts."""
+def folded(texts: Sequence[str]) -> Folded:
+    """Fold a batch of texts."""
     lengths = np.fromiter(map(len, texts), np.int64, len(texts)) + 1
     whole = "".join(f" {text}" for text in texts) + " "
     raw = np.frombuffer(whole.encode("utf-32-le", "surrogatepass"), np.uint32)
     codes = _folding()[np.minimum(raw, _PLANE - 1)]
-    rows = np.repeat(np.arange(len(texts)), lengths)
-    rows = np.append(rows, max(0, len(texts) - 1))
+    rows = np.repeat(np.arange(len(texts) + 1), np.append(lengths, 1))
     kept = codes != _DROPPED
     if not kept.all():
         codes, rows = codes[kept], rows[kept]
     # Of several spaces the first stays, even where it ends one text and begins another: no n-gram crosses it.
     kept = codes != _SPACE
-    kept[1:] |= codes[:-1] != _SPACE
+    kept[1:] |= kept[:-1]
     kept[0] = True
-    return codes[kept], rows[kept]
+    return Folded(codes[kept], rows[kept], len(texts))
 
 
-def _words(
-    codes: NDArray[np.uint32], rows: Integers, spaces: NDArray[np.bool_], how: Hashing
-) -> list[NDArray[np.int64]]:
-    edges = np.flatnonzero(spaces)
-    starts, lengths = edges[:-1] + 1, np.diff(edges) - 1  # spaces are single, so no word is empty
-    if not len(starts):
-        return [np.zeros(0, np.int64)]
-    row = rows[starts]
-    place = np.arange(len(codes) - 1) - np.repeat(edges[:-1], lengths + 1)  # 0 is the space before the word
-    powers = _powers(int(lengths.max()) + 1)
-    terms = codes[:-1] * powers[place]
-    terms[spaces[:-1]] = 0
-    word = np.add.reduceat(terms, edges[:-1], dtype=np.uint32)
-    keys, run = [], np.zeros_like(word)
-    for count in range(1, how.word[1] + 1):
+def _words(texts: Folded, spaces: NDArray[np.bool_], how: Hashing) -> list[NDArray[np.int64]]:
+    edges = np.flatnonzero(spaces) if how.word[1] else np.zeros(0, np.int64)
+    before, lengths = edges[:-1], edges[1:] - edges[:-1]  # each word with the space before it; none is empty
+    if not len(before):
+        return []
+    place = np.arange(len(texts.codes) - 1) - np.repeat(before, lengths)  # 0 is the space
+    terms = texts.codes[:-1] * _powers(int(lengths.max()))[place]
+    terms[before] = 0
+    word = _mixed(np.add.reduceat(terms, before, dtype=np.uint32))
+    row = texts.rows[before + 1]
+    runs, rows, run = [], [], np.zeros_like(word)
+    for count in range(1, min(how.word[1], len(word)) + 1):
         last = word[count - 1 :]
-        if not len(last):
-            break
-        run = (run[: len(last)] * np.uint32(_BASE) ^ _mixed(last)) + np.uint32(count)
+        run = (run[: len(last)] * np.uint32(_BASE) ^ last) + np.uint32(count)
         if count >= how.word[0]:
             whole = row[: len(last)] == row[count - 1 :]
-            keys.append(_keys(run[whole], row[: len(last)][whole], _WORD, how))
-    return keys or [np.zeros(0, np.int64)]
+            runs.append(run[whole])
+            rows.append(row[: len(last)][whole])
+    return [_keys(runs, rows, _WORD, how)] if runs else []
 
 
-def _chars(
-    codes: NDArray[np.uint32], rows: Integers, spaces: NDArray[np.bool_], how: Hashing
-) -> list[NDArray[np.int64]]:
-    keys, run = [], np.zeros_like(codes)
+def _chars(texts: Folded, spaces: NDArray[np.bool_], how: Hashing) -> list[NDArray[np.int64]]:
+    codes = texts.codes
+    runs, rows, run = [], [], np.zeros_like(codes)
     inside = np.ones(len(codes), np.bool_)  # no space between the first and the last character
-    for count in range(1, how.char[1] + 1):
+    for count in range(1, min(how.char[1], len(codes)) + 1):
         last = codes[count - 1 :]
-        if not len(last):
-            break
         run = run[: len(last)] * np.uint32(_BASE) + last
         inside = inside[: len(last)]
         if count > 2:
             inside = inside & ~spaces[count - 2 : count - 2 + len(last)]
         if count >= how.char[0]:
-            taken = np.flatnonzero(inside & ~spaces[: len(last)] if count == 1 else inside)
+            taken = np.flatnonzero(inside & ~spaces if count == 1 else inside)
+            runs.append(run[taken] + np.uint32(count))
             # The space beside a word may be the neighbouring text's: its letter says whose the n-gram is.
-            keys.append(_keys(run[taken] + np.uint32(count), rows[taken + spaces[taken]], _CHAR, how))
-    return keys or [np.zeros(0, np.int64)]
+            rows.append(texts.rows[taken + spaces[taken]])
+    return [_keys(runs, rows, _CHAR, how)] if runs else []
 
 
 def _powers(count: int) -> NDArray[np.uint32]:
@@ -285,10 +305,11 @@ def _mixed(values: NDArray[np.uint32]) -> NDArray[np.uint32]:
     return values
 
 
-def _keys(values: NDArray[np.uint32], rows: Integers, kind: int, how: Hashing) -> NDArray[np.int64]:
-    salt = np.array([(kind + how.salt) & 0xFFFFFFFF], np.uint32)
-    bucket = _mixed(values + salt * np.uint32(0x9E3779B1)) & np.uint32(how.buckets - 1)
-    return rows * how.buckets + bucket
+def _keys(runs: Sequence[NDArray[np.uint32]], rows: Sequence[Integers], kind: int, how: Hashing) -> NDArray[np.int64]:
+    """Return row and bucket of each n-gram in one number that sorts by both."""
+    salt = (kind + how.salt) * 0x9E3779B1 & 0xFFFFFFFF
+    bucket = _mixed(np.concatenate(runs) + np.uint32(salt)) & np.uint32(how.buckets - 1)
+    return np.concatenate(rows) * how.buckets + bucket
 
 
 def _merged(keys: NDArray[np.int64], count: int, buckets: int) -> tuple[Integers, Integers, Floats]:
@@ -297,6 +318,6 @@ def _merged(keys: NDArray[np.int64], count: int, buckets: int) -> tuple[Integers
     new[1:] = keys[1:] != keys[:-1]
     first = np.flatnonzero(new)
     found = keys[first]
-    counts = np.diff(first, append=len(keys)).astype(np.float32)
+    counts = (np.append(first[1:], len(keys)) - first).astype(np.float32)
     offsets = np.searchsorted(found, np.arange(count + 1) * buckets).astype(np.int64)
     return offsets, found & (buckets - 1), counts

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.text import Hashing, hashed, inverse_frequency, joined, padded, tfidf, words_of
+from models.text import Hashing, beside, folded, hashed, inverse_frequency, ngrams, padded, tfidf, words_of
 
 SMALL = Hashing(1 << 16, word=(1, 2), char=(2, 4))
 
@@ -20,7 +20,7 @@ def rows_of(texts, how=SMALL):
     return [dict(zip(buckets[a:b].tolist(), counts[a:b].tolist(), strict=True)) for a, b in itertools.pairwise(offsets)]
 
 
-def ngrams(text, how):
+def spelt_out(text, how):
     """The same n-grams, spelt out one by one."""
     words = words_of(text)
     found = []
@@ -40,7 +40,7 @@ def ngrams(text, how):
 def test_every_ngram_is_counted_once_in_the_row_of_its_text(texts):
     for how in (SMALL, Hashing(1 << 20, (1, 3), (0, 0)), Hashing(1 << 20, (0, 0), (1, 5))):
         for text, row in zip(texts, rows_of(texts, how), strict=True):
-            assert sum(row.values()) == len(ngrams(text, how))
+            assert sum(row.values()) == len(spelt_out(text, how))
 
 
 @given(st.lists(st.text(st.sampled_from("abcé 1'-\n"), max_size=12), min_size=2, max_size=6))
@@ -49,10 +49,19 @@ def test_a_row_depends_on_its_own_text_alone(texts):
     assert rows_of(texts) == [rows_of([text])[0] for text in texts]
 
 
+@given(st.lists(st.text(st.sampled_from("abcé 1'-\n"), max_size=12), max_size=6), st.integers(0, 6), st.integers(0, 6))
+@settings(max_examples=200, deadline=None)
+def test_a_part_of_folded_texts_is_what_those_texts_fold_to(texts, one, other):
+    start, stop = sorted((min(one, len(texts)), min(other, len(texts))))
+    part = ngrams(folded(texts).part(start, stop), SMALL)
+    for got, expected in zip(part, hashed(texts[start:stop], SMALL), strict=True):
+        assert got.tolist() == expected.tolist()
+
+
 def test_different_ngrams_go_to_different_buckets():
     how = Hashing(1 << 24, (1, 2), (3, 5))
     text = "le chat noir de la voisine mange une souris grise derriere la maison du boulanger"
-    assert len(rows_of([text], how)[0]) == len(set(ngrams(text, how)))
+    assert len(rows_of([text], how)[0]) == len(set(spelt_out(text, how)))
 
 
 def test_equal_ngrams_share_a_bucket_and_are_counted():
@@ -135,12 +144,16 @@ def test_rare_ngrams_have_a_greater_inverse_frequency():
     assert idf.dtype == np.float32 and idf.max() == pytest.approx(1 + math.log(4))
 
 
-def test_joined_bags_add_up():
-    texts, more = ["chat noir", "", "chien"], ["chat", "souris", "chien"]
-    offsets, buckets, values = joined([hashed(texts, SMALL), hashed(more, SMALL)], SMALL.buckets)
-    for row, (left, right) in enumerate(zip(rows_of(texts), rows_of(more), strict=True)):
-        found = dict(zip(*(a[offsets[row] : offsets[row + 1]].tolist() for a in (buckets, values)), strict=True))
-        assert found == {key: left.get(key, 0) + right.get(key, 0) for key in {*left, *right}}
+def test_bags_side_by_side_have_all_of_a_row():
+    texts, more = ["chat noir", "", "chien", ""], ["chat", "souris", "", ""]
+    first, second = hashed(texts, SMALL), hashed(more, SMALL)
+    offsets, buckets, values = beside([first, second])
+    assert (offsets.dtype, buckets.dtype, values.dtype) == (np.int64, np.int64, np.float32)
+    for row in range(4):
+        parts = [slice(bag[0][row], bag[0][row + 1]) for bag in (first, second)]
+        mine = slice(offsets[row], offsets[row + 1])
+        assert buckets[mine].tolist() == [*first[1][parts[0]], *second[1][parts[1]]]
+        assert values[mine].tolist() == [*first[2][parts[0]], *second[2][parts[1]]]
 
 
 def test_padding_weighs_nothing():
