@@ -18,6 +18,10 @@ YOUNG_DAYS, OLD_DAYS = 90, 365
 """Where the slices by age part."""
 
 
+MOST_ALARMS = 3
+"""Rows that may be called true for each that is, when a threshold is chosen by F1."""
+
+
 def auc(truth: npt.NDArray[np.generic], answers: Answers) -> float:
     """Return the area under the ROC curve; 0.5 where there is one class only."""
     from sklearn.metrics import roc_auc_score
@@ -90,7 +94,8 @@ def best_threshold(truth: Truth, answers: Answers, by: str) -> float:
     truth, answers
         Of rows that were not fitted to.
     by
-        "f1" or "accuracy": what is to be largest.
+        "f1" or "accuracy": what is to be largest. Few true ones make F1 largest by chance where almost everything is
+        called true: at most `MOST_ALARMS` rows are called true for each that is.
 
     Returns
     -------
@@ -105,6 +110,8 @@ def best_threshold(truth: Truth, answers: Answers, by: str) -> float:
     order = np.sort(answers[truth == 1]), np.sort(answers[truth == 0])
     hits, alarms = (len(one) - np.searchsorted(one, cuts) for one in order)
     f1 = 2 * hits / np.maximum(1, hits + alarms + len(order[0]))
+    # where no cut is allowed, the highest one is the least bad
+    f1 = np.where(hits + alarms <= MOST_ALARMS * len(order[0]), f1, -1 / cuts.clip(1e-12))
     accuracy = (hits + len(order[1]) - alarms) / len(truth)
     return float(np.float32(cuts[int(np.argmax(f1 if by == "f1" else accuracy))]))
 
