@@ -15,9 +15,9 @@ from training.data import budget_recorded, quality
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the family's evaluation asks for to a command line."""
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS, help="which to evaluate (default: all)")
-    parser.add_argument("--folds", type=int, default=3, help="of the categorizer (default: %(default)s)")
+    parser.add_argument("--folds", type=int, default=2, help="of the categorizer (default: %(default)s)")
     parser.add_argument(
-        "--most", type=int, default=100_000, help="last rows that the categorizer learns from (default: %(default)s)"
+        "--most", type=int, default=60_000, help="last rows that the categorizer learns from (default: %(default)s)"
     )
 
 
