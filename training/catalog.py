@@ -1,0 +1,263 @@
+"""The catalogue's recipe: from products to a calibrated classifier and everything its archive has to prove.
+
+options ─ load ─> products ─ near-duplicates ─> families ─ split ─┬─> training ─ search, fit ─> classifier
+                                                                  └─> test ─ evaluate ─────────> Trained
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+
+from models.catalog.cleaning import Product, cleaned, whole
+from training import evaluate, pictures, tracking
+from training.catalog_estimators import LinearScores
+from training.catalog_fit import Classifier, Codes, compare, families, fit, matrix
+from training.data import catalog_recorded, manifest, quality, splits
+from training.data.catalog_synthetic import Synthesis, generate
+from training.provenance import git_commit
+from training.slices import slice_report
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODEL: Final = "catalog"
+MODELS: Final = (MODEL,)
+SYNTHETIC: Final = "synthetic"
+MOST_REFERENCES: Final = 1024
+SEARCHED: Final = 4000
+"""Products that estimators are compared on; the winner is then fitted on all."""
+
+MOST_WORDS: Final = 12
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """One training run.
+
+    Attributes
+    ----------
+    data
+        "synthetic", or the path of a ``.csv`` or ``.csv.gz`` file of products, or a folder of them.
+    home
+        Folder of the local MLflow database.
+    synthesis
+        What to synthesise, where `data` says so.
+    trials, budget_s
+        How many estimators to compare, and for how long at most; one trial compares none.
+    on_bad
+        Whether bad recorded rows are skipped or refused.
+    seed
+        Of splits and search.
+    """
+
+    data: str = SYNTHETIC
+    home: Path = Path(".marina")
+    synthesis: Synthesis = field(default_factory=Synthesis)
+    trials: int = 3
+    budget_s: float = 300.0
+    on_bad: quality.OnBad = "skip"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained classifier with what its certificate and provenance are made of.
+
+    Attributes
+    ----------
+    classifier
+        What answers.
+    products, unseen, unseen_codes
+        At most 1,024 products of families never seen in training: as they came, their texts, and their codes as
+        positions among the labels, int64 [N].
+    metrics, params
+        Of the run; metrics are on families never seen in training.
+    data_manifest_sha256, mlflow_run_id
+        Which data and which run.
+    """
+
+    classifier: Classifier
+    products: tuple[Product, ...]
+    unseen: tuple[str, ...]
+    unseen_codes: npt.NDArray[np.int64]
+    metrics: dict[str, float]
+    params: dict[str, str | int | float]
+    data_manifest_sha256: str
+    mlflow_run_id: str
+
+
+def train(options: TrainOptions, console: Console | None = None) -> dict[str, Trained]:
+    """Train the classifier, evaluate it on families it has not seen, and record the run in MLflow.
+
+    Raises
+    ------
+    training.data.quality.BadDataError
+        If the data is bad and `options` says to refuse it.
+    FileNotFoundError
+        If there is no data at the path.
+    """
+    console = console or Console(quiet=True)
+    frame, data = load(options, console)
+    products = products_of(frame)
+    texts = [whole(product) for product in products]
+    codes: Codes = frame["code"].to_numpy().astype(str)
+    groups = families(texts, [cleaned(product.description or "") for product in products])
+    kept, test = splits.holdout(groups, 0.2, options.seed)
+    kept, test = _answerable(codes, kept, test)
+    mine = [texts[at] for at in kept.tolist()]
+    params: dict[str, str | int | float] = {
+        "data": Path(options.data).name, "products": len(frame), "families": len(np.unique(groups)),
+        "products_training": len(kept), "products_test": len(test), "trials": options.trials, "seed": options.seed,
+    }  # fmt: skip
+    tags = {"git_commit": git_commit(), "data_manifest_sha256": data.sha256}
+    with tracking.run(MODEL, options.home, params, tags) as run:
+        run.text(data.to_json(), "data/manifest.json")
+        estimator: Any = LinearScores()
+        if options.trials > 1:
+            few = np.sort(np.random.default_rng(options.seed).permutation(len(kept))[:SEARCHED])
+            found = compare(
+                [mine[at] for at in few.tolist()], codes[kept][few], groups[kept][few], trials=options.trials,
+                budget_s=options.budget_s, run=run, console=console, seed=options.seed,
+            )  # fmt: skip
+            run.text(found.markdown(), "search.md")
+            console.print(found.markdown(), highlight=False, markup=False)
+            estimator = found.estimator
+        classifier = fit(mine, codes[kept], groups[kept], estimator)
+        unseen = [texts[at] for at in test.tolist()]
+        truth = np.array([classifier.labels.index(code) for code in codes[test].tolist()], np.int64)
+        probabilities = classifier.probabilities(unseen)
+        report = evaluate.evaluate(probabilities, truth, classifier.labels)
+        console.print(per_code(report, classifier.labels), highlight=False, markup=False)
+        run.metrics(report.metrics)
+        run.text(per_code(report, classifier.labels), "codes.md")
+        right = (probabilities.argmax(axis=1) == truth).astype(np.float64)
+        run.text(slice_report(right, slices(frame.iloc[test], unseen)).markdown(), "slices.md")
+        run.figure(pictures.confusion_matrix(report, classifier.labels), "confusion_matrix")
+        if isinstance(classifier.estimator, LinearScores):
+            run.text(telling_words(classifier, mine), "telling_words.tsv")
+    some = np.random.default_rng(options.seed).permutation(len(test))[:MOST_REFERENCES].tolist()
+    trained = Trained(
+        classifier=classifier,
+        products=tuple(products[int(test[at])] for at in some),
+        unseen=tuple(unseen[at] for at in some),
+        unseen_codes=truth[some],
+        metrics=report.metrics,
+        params=params,
+        data_manifest_sha256=data.sha256,
+        mlflow_run_id=run.id,
+    )
+    return {MODEL: trained}
+
+
+def load(options: TrainOptions, console: Console) -> tuple[pd.DataFrame, manifest.Manifest]:
+    """Read or synthesise products, report faults, and hash what was used."""
+    if options.data == SYNTHETIC:
+        frame = generate(options.synthesis)
+        arrays = {name: frame[name].to_numpy().astype(str) for name in ("designation", "description", "code")}
+        return frame, manifest.of_arrays(arrays, "catalog-synthetic")
+    path = Path(options.data)
+    frame, faults = catalog_recorded.read(path, options.on_bad)
+    if faults:
+        console.print(quality.report(faults), highlight=False)
+    return frame, manifest.of_files(catalog_recorded.files(path), path)
+
+
+def products_of(frame: pd.DataFrame) -> list[Product]:
+    """Return a table's products."""
+    rows = zip(frame["designation"].tolist(), frame["description"].tolist(), strict=True)
+    return [Product(designation, description or None) for designation, description in rows]
+
+
+def per_code(report: evaluate.Report, labels: tuple[str, ...]) -> str:
+    """Return precision, recall and F1 of each code, and what it is most often taken for, as a table."""
+    lines = [
+        f"{report.count} products of families never seen: weighted F1 {report.weighted_f1:.3f}, macro-F1 "
+        f"{report.macro_f1:.3f}, accuracy {report.accuracy:.3f}, calibration error {report.calibration_error:.3f}",
+        "",
+        "| code | products | precision | recall | F1 | most often taken for |",
+        "|---|---|---|---|---|---|",
+    ]
+    for place, label in enumerate(labels):
+        row = report.confusion[place]
+        true, said, hit = int(row.sum()), int(report.confusion[:, place].sum()), int(row[place])
+        others = row.copy()
+        others[place] = 0
+        wrong = f"{labels[int(others.argmax())]} ({others.max()})" if others.any() else ""
+        f1 = 2 * hit / max(1, true + said)
+        lines.append(f"| {label} | {true} | {hit / max(1, said):.2f} | {hit / max(1, true):.2f} | {f1:.2f} | {wrong} |")
+    return "\n".join(lines)
+
+
+def slices(frame: pd.DataFrame, texts: list[str]) -> dict[str, npt.NDArray[Any]]:
+    """Return by what products are told apart when asking for whom the model works."""
+    lengths = np.array([len(text) for text in texts])
+    names = np.array(["to 40", "to 120", "to 500", "longer"])
+    by: dict[str, npt.NDArray[Any]] = {
+        "description": np.where(frame["description"].to_numpy() == "", "none", "some"),
+        "characters": names[np.searchsorted([40, 120, 500], lengths)],
+        "markup": np.where(frame["description"].str.contains("<[a-zA-Z/]", regex=True).to_numpy(), "tags", "none"),
+    }
+    return by | ({"language": frame["language"].to_numpy().astype(str)} if "language" in frame else {})
+
+
+def telling_words(classifier: Classifier, texts: list[str]) -> str:
+    """Return per code the frequent words that alone raise its score most above the others' mean."""
+    from models.text import words_of
+
+    counts = Counter(word for text in texts for word in set(words_of(text)))
+    words = [word for word, count in counts.most_common(2000) if count >= 3]
+    vocabulary, estimator = classifier.vocabulary, classifier.estimator
+    alone = matrix(vocabulary.parts(words)["words"], vocabulary) @ estimator.table_
+    alone = np.asarray(alone) - np.asarray(alone).mean(axis=1, keepdims=True)
+    lines = ["code\twords"]
+    for column, code in enumerate(estimator.classes_.tolist()):
+        best = np.argsort(-alone[:, column], kind="stable")[:MOST_WORDS].tolist()
+        lines.append(f"{code}\t{', '.join(words[at] for at in best)}")
+    return "\n".join(lines) + "\n"
+
+
+def _answerable(codes: Codes, kept: splits.Indices, test: splits.Indices) -> tuple[splits.Indices, splits.Indices]:
+    """Leave out of the test what nothing can be learnt of: codes that occur nowhere else."""
+    return kept, test[np.isin(codes[test], codes[kept])]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the catalogue's options to a command line."""
+    options = TrainOptions()
+    parser.add_argument(
+        "--data", default=SYNTHETIC, metavar="PATH", help='"synthetic" (default), a .csv(.gz) file or a folder of them'
+    )
+    parser.add_argument(
+        "--products", type=int, default=options.synthesis.products, help="synthetic products (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--trials", type=int, default=options.trials, help="estimators to compare (default: %(default)s; 1: none)"
+    )
+    parser.add_argument(
+        "--budget-s", type=float, default=options.budget_s, help="no trial begins later (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--on-bad", choices=("skip", "refuse"), default="skip", help="what to do about bad data (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of all chance (default: %(default)s)")
+
+
+def from_arguments(arguments: argparse.Namespace, home: Path) -> TrainOptions:
+    """Return the options that a command line means."""
+    return TrainOptions(
+        data=arguments.data,
+        home=home,
+        synthesis=Synthesis(products=arguments.products, seed=arguments.seed),
+        trials=arguments.trials,
+        budget_s=arguments.budget_s,
+        on_bad=arguments.on_bad,
+        seed=arguments.seed,
+    )
