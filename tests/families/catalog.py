@@ -33,11 +33,7 @@ def good(model: str) -> list[dict[str, Any]]:
     return [
         {"designation": "Piscine Ronde Hors Sol 3,60 m", "description": "Bassin avec filtration et échelle."},
         {"designation": "CARNET À SPIRALE A4", "description": None},
-        {
-            "designation": "<b>Caf&eacute;</b> 250&nbsp;g",
-            "description": "<p>bio &amp;amp; équitable<br>",
-            "session": "s",
-        },
+        {"designation": "<b>Caf&eacute;</b> 250&nbsp;g", "description": "<p>bio &amp;amp; équitable<br>"},
         {"designation": "Spielzeug für Kinder", "description": ""},
         {"designation": "🐈 日本語 x", "description": "mot " * 40_000},
     ]
