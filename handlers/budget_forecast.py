@@ -4,6 +4,7 @@ An instance is one household; its categories are the rows of the graph. Twelve c
 to decode, and a batch of any size 0.3 ms to describe.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,11 @@ from handlers.errors import InvalidError
 from handlers.wire import describe, integer
 from models.budget.anomaly_ledger import merchant_keys
 from models.budget.forecast_features import FEATURES, MONTHS, YEAR, Guess, Moment, guess
-from models.budget.forecast_findings import Finding, overspending, subscriptions, trend
+from models.budget.forecast_findings import Finding, overspending, subscriptions, trends
 from models.budget.forecast_total import total
 from models.budget.robust import median
 
+AMOUNTS = ("forecast_eur", "low_eur", "high_eur", "spent_eur", "usual_eur")
 NUMBERS = frozenset({int, float})
 OF_CATEGORY = frozenset({"name", "months", "spent", "by_now", "budget"})
 
@@ -36,8 +38,12 @@ class Household:
     ----------
     month, day
         ``2026-11``, and the day of it up to which its spending is known; 0 before it begins.
-    names, months, budgets
-        Of each category: its name, its months' totals float64 [M], its budget in euros or None.
+    names
+        Of the categories, length N.
+    months
+        float64 [N, M], their months' totals, M a multiple of twelve; NaN in front where there are fewer.
+    budgets
+        float64 [N], in euros; NaN where there is none.
     moment
         The categories as the model sees them.
     transactions
@@ -47,8 +53,8 @@ class Household:
     month: str
     day: int
     names: list[str]
-    months: list[NDArray[np.float64]]
-    budgets: list[float | None]
+    months: NDArray[np.float64]
+    budgets: NDArray[np.float64]
     moment: Moment
     transactions: Transactions
 
@@ -83,31 +89,39 @@ class BudgetForecastHandler(Handler[Household]):
         if type(sent) is not list or not 1 <= len(sent) <= most:
             came = describe(sent) if "categories" in fields else "nothing"
             raise InvalidError("categories", f"an array of 1 to {most} categories", came)
-        rows = []
+        whole = -(-self.contract.limits["months"] // YEAR) * YEAR
+        history, by_now = np.full((len(sent), whole), np.nan), np.full((len(sent), whole), np.nan)
+        names, spent, budgets = [], [], []
         for index, one in enumerate(sent):
             if type(one) is not dict:
                 raise InvalidError(f"categories[{index}]", "an object", describe(one))
             try:
-                rows.append(self._category(one))
+                name, so_far, budget, months, by_day = self._category(one)
             except InvalidError as error:
                 raise error.inside(f"categories[{index}]") from None
-        names = [row[0] for row in rows]
+            names.append(name)
+            spent.append(so_far)
+            budgets.append(budget)
+            history[index, whole - len(months) :] = months
+            by_now[index, whole - len(by_day) :] = by_day
+        _check_sizes("months", history, sent)
+        _check_sizes("by_now", by_now, sent)
         if len(set(names)) < len(names):
             twice = next(name for at, name in enumerate(names) if name in names[:at])
             raise InvalidError("categories", "each name once", f"{twice[:40]!r} twice")
         of_year = int(start.astype(np.int64)) % 12
-        count = len(rows)
+        count = len(names)
         moment = Moment(
-            history=np.stack([_last(row[1], MONTHS) for row in rows]),
-            spent=np.array([row[2] for row in rows], np.float64),
+            history=history[:, -MONTHS:],
+            spent=np.array(spent),
             day=np.full(count, day),
             days=np.full(count, days),
             month=np.full(count, of_year + 1),
-            by_day=np.stack([_last(row[3], YEAR) for row in rows]),
+            by_day=by_now[:, -YEAR:],
             season=np.array([self._season(name, of_year) for name in names]),
         )
         moved = transactions(fields, "transactions", self.contract.limits["transactions"], categories=True)
-        return Household(month, day, names, [row[1] for row in rows], [row[4] for row in rows], moment, moved)
+        return Household(month, day, names, history, np.array(budgets), moment, moved)
 
     def size(self, item: Household) -> int:
         """Return the number of categories."""
@@ -123,12 +137,45 @@ class BudgetForecastHandler(Handler[Household]):
 
     def phrase(self, outputs: Outputs, items: Sequence[Household], top_k: Sequence[int]) -> list[Any]:
         """Return each household's month-end by category and in all, and what follows from it."""
-        euros = _guess(items).euros(outputs["quantiles"])
+        known = _guess(items)
+        euros = known.euros(outputs["quantiles"])
         sizes = [len(item.names) for item in items]
-        totals = total(euros, np.repeat(np.arange(len(items)), sizes), len(items), self._stretch)
+        owner = np.repeat(np.arange(len(items)), sizes)
+        names = [name for item in items for name in item.names]
+        months = np.concatenate([item.months for item in items])
+        usual = months[:, -YEAR:].mean(axis=1)
+        budgets = np.concatenate([item.budgets for item in items])
+        findings: list[list[Finding]] = [[] for _ in items]
+        found = [*overspending(names, euros, known.spent, usual, budgets), *trends(names, months)]
+        for at, finding in found:
+            findings[owner[at]].append(finding)
+        for item, mine in zip(items, findings, strict=True):
+            moved = item.transactions
+            if len(moved):
+                keys = merchant_keys(moved.labels)
+                mine.extend(subscriptions(moved.categories, keys, moved.labels, moved.days, moved.amounts))
+        spent = np.bincount(owner, known.spent, len(items))
+        totals = np.maximum(total(euros, owner, len(items), self._stretch), spent[:, None])
+        columns = np.column_stack([euros[:, 1], euros[:, 0], euros[:, 2], known.spent, usual])
+        rows = iter(zip(names, np.round(columns, 2).tolist(), strict=True))
         return [
-            self._answer(item, mine, whole)
-            for item, mine, whole in zip(items, np.split(euros, np.cumsum(sizes)[:-1]), totals, strict=True)
+            {
+                "month": item.month,
+                "day": item.day,
+                "interval": 0.8,
+                "total": dict(zip(AMOUNTS, whole, strict=False)),
+                "categories": [
+                    {"name": name, **dict(zip(AMOUNTS, row, strict=True))} for name, row in itertools.islice(rows, size)
+                ],
+                "findings": mine,
+            }
+            for item, size, mine, whole in zip(
+                items,
+                sizes,
+                findings,
+                np.round(np.column_stack([totals[:, [1, 0, 2]], spent]), 2).tolist(),
+                strict=True,
+            )
         ]
 
     def explain(self, item: Household) -> dict[str, Any]:
@@ -155,52 +202,17 @@ class BudgetForecastHandler(Handler[Household]):
         year = self._seasons.get(name)
         return float("nan") if year is None else float(year[of_year])
 
-    def _category(self, one: Any) -> tuple[str, NDArray[np.float64], float, NDArray[np.float64], float | None]:
-        """Validate one category: its name, months, spending so far, spending by now in those months, budget."""
+    def _category(self, one: dict[str, Any]) -> tuple[str, float, float, list[float], list[float | None]]:
+        """Validate one category: its name, spending so far, budget, months, and spending by now in those months."""
         if not one.keys() <= OF_CATEGORY:
             unknown = min(one.keys() - OF_CATEGORY)
-            raise InvalidError(
-                unknown[:64], f"only the fields {', '.join(sorted(OF_CATEGORY))}", describe(one[unknown])
-            )
+            expected = f"only the fields {', '.join(sorted(OF_CATEGORY))}"
+            raise InvalidError(unknown[:64], expected, describe(one[unknown]))
         name = take.text(one, "name", LONGEST_LABEL)
-        most = self.contract.limits["months"]
-        months = _numbers(one, "months", YEAR, most, NUMBERS)
-        by_now = _numbers(one, "by_now", 0, most, NUMBERS | {type(None)})
-        if len(by_now) > len(months):
-            raise InvalidError("by_now", f"at most as many as months, {len(months)}", str(len(by_now)))
+        months = _numbers(one, "months", YEAR, self.contract.limits["months"], NUMBERS)
+        by_now = _numbers(one, "by_now", 0, len(months), NUMBERS | {type(None)})
         spent = take.number(one, "spent", -LARGEST_AMOUNT, LARGEST_AMOUNT)
-        return name, months, spent, by_now, take.number(one, "budget", 0.0, LARGEST_AMOUNT, None)
-
-    def _answer(self, item: Household, euros: NDArray[np.float64], whole: NDArray[np.float64]) -> dict[str, Any]:
-        spent = item.moment.spent.tolist()
-        cents = np.round(euros, 2).tolist()
-        findings: list[Finding] = []
-        for at, (name, months, budget) in enumerate(zip(item.names, item.months, item.budgets, strict=True)):
-            found = (overspending(name, euros[at], spent[at], months, budget), trend(name, months))
-            findings += [one for one in found if one is not None]
-        moved = item.transactions
-        if len(moved):
-            keys = merchant_keys(moved.labels)
-            findings += subscriptions(moved.categories, keys, moved.labels, moved.days, moved.amounts)
-        low, middle, high = np.round(np.maximum(whole, sum(spent)), 2).tolist()
-        return {
-            "month": item.month,
-            "day": item.day,
-            "interval": 0.8,
-            "total": {"forecast_eur": middle, "low_eur": low, "high_eur": high, "spent_eur": round(sum(spent), 2)},
-            "categories": [
-                {
-                    "name": name,
-                    "forecast_eur": row[1],
-                    "low_eur": row[0],
-                    "high_eur": row[2],
-                    "spent_eur": so_far,
-                    "usual_eur": round(float(months[-YEAR:].mean()), 2),
-                }
-                for name, row, so_far, months in zip(item.names, cents, spent, item.months, strict=True)
-            ],
-            "findings": findings,
-        }
+        return name, spent, take.number(one, "budget", 0.0, LARGEST_AMOUNT, float("nan")), months, by_now
 
 
 def _guess(items: Sequence[Household]) -> Guess:
@@ -209,28 +221,25 @@ def _guess(items: Sequence[Household]) -> Guess:
     return guess(Moment(**{name: np.concatenate([getattr(one, name) for one in moments]) for name in names}))
 
 
-def _last(numbers: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Return the last so many numbers, NaN in front where there are fewer."""
-    some = numbers[-count:] if len(numbers) else numbers
-    return np.concatenate([np.full(count - len(some), np.nan), some])
-
-
-def _numbers(fields: dict[str, Any], name: str, least: int, most: int, kinds: frozenset[type]) -> NDArray[np.float64]:
-    """Take an array of euros; one that is absent and may be is empty."""
+def _numbers(fields: dict[str, Any], name: str, least: int, most: int, kinds: frozenset[type]) -> list[Any]:
+    """Take an array of numbers; one that is absent and may be is empty."""
     sent = fields.get(name)
     if sent is None and not least:
-        return np.zeros(0)
+        return []
     if type(sent) is not list or not least <= len(sent) <= most:
         came = describe(sent) if name in fields else "nothing"
         raise InvalidError(name, f"an array of {least} to {most} numbers", came)
-    wrong = None
     if not {*map(type, sent)} <= kinds:
         wrong = next(at for at, value in enumerate(sent) if type(value) not in kinds)
-    else:
-        numbers = np.array(sent, np.float64)
-        far = np.abs(numbers) > LARGEST_AMOUNT  # NaN compares false
-        if not far.any():
-            return numbers
-        wrong = int(far.argmax())
-    expected = f"a number from {-LARGEST_AMOUNT:.0e} to {LARGEST_AMOUNT:.0e}"
-    raise InvalidError(f"{name}[{wrong}]", expected, describe(sent[wrong]))
+        raise InvalidError(f"{name}[{wrong}]", "a number", describe(sent[wrong]))
+    return sent
+
+
+def _check_sizes(name: str, euros: NDArray[np.float64], sent: list[dict[str, Any]]) -> None:
+    """Refuse amounts that nobody has; NaN, which stands for what was not sent, compares false."""
+    far = np.abs(euros) > LARGEST_AMOUNT
+    if far.any():
+        row, column = np.argwhere(far)[0].tolist()
+        at = column - (euros.shape[1] - len(sent[row][name]))
+        expected = f"a number from {-LARGEST_AMOUNT:.0e} to {LARGEST_AMOUNT:.0e}"
+        raise InvalidError(f"categories[{row}].{name}[{at}]", expected, describe(sent[row][name][at]))

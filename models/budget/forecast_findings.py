@@ -14,22 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.budget.forecast_features import YEAR
+from models.budget.robust import median
 
 Floats = NDArray[np.float64]
 Finding = dict[str, Any]
 
-LIKELY: Final = 0.5
-"""Probability of exceeding a budget from which that is a finding."""
-
 UNUSUAL: Final = 1.2
-"""Without a budget: how many usual months a month has to exceed, at a probability of `SURE`."""
-SURE: Final = 0.8
+"""Without a budget: how many usual months a month has to exceed, four times in five."""
 
-SIGNIFICANT: Final = 0.05
 MATERIAL: Final = 0.1
-"""Change per year, as a share of the last twelve months, from which a significant trend is a finding."""
+"""Change of a month from year to year, as a share of a usual one, from which a significant trend is a finding."""
 
-_Z90 = 1.2815515655446004  # the 90th percentile of a normal distribution
+_Z90: Final = 1.2815515655446004  # the 90th percentile of a normal distribution
+_Z80: Final = 0.8416212335729143  # its 80th: what is this far above a limit exceeds it four times in five
+_SIGNIFICANT: Final = 1.959963984540054  # standard deviations that chance exceeds once in twenty
 
 
 def probability_above(quantiles: Floats, limit: float) -> float:
@@ -39,76 +37,99 @@ def probability_above(quantiles: Floats, limit: float) -> float:
     return 0.5 * math.erfc((limit - middle) / max(half / _Z90, 0.005) / math.sqrt(2))
 
 
-def overspending(name: str, quantiles: Floats, spent: float, months: Floats, budget: float | None) -> Finding | None:
-    """Return what speaks for a category ending above its budget, or above what is usual where it has none.
+def overspending(
+    names: Sequence[str], quantiles: Floats, spent: Floats, usual: Floats, budgets: Floats
+) -> list[tuple[int, Finding]]:
+    """Return which categories will end above their budget, or above what is usual where they have none.
 
     Parameters
     ----------
-    name
-        Of the category.
+    names
+        Of the categories, length N.
     quantiles
-        float64 [3], 10th, 50th and 90th percentile of the month in euros.
+        float64 [N, 3], 10th, 50th and 90th percentile of the month in euros.
     spent
-        Euros so far.
-    months
-        float64 [M], totals of the months before; at least twelve.
-    budget
-        In euros; None if there is none.
+        float64 [N], euros so far.
+    usual
+        float64 [N], mean of the last twelve months.
+    budgets
+        float64 [N], in euros; NaN where there is none.
+
+    Returns
+    -------
+    list of (int, dict)
+        Position of the category, and what speaks for it.
     """
-    usual = float(months[-YEAR:].mean())
-    limit = budget if budget is not None else UNUSUAL * usual
-    likely = probability_above(quantiles, limit)
-    if likely < (LIKELY if budget is not None else SURE) or (budget is None and usual <= 0):
-        return None
-    return {
-        "kind": "overspend",
-        "category": name,
-        "against": "budget" if budget is not None else "usual",
-        "limit_eur": round(limit, 2),
-        "forecast_eur": round(float(quantiles[1]), 2),
-        "over_eur": round(float(quantiles[1]) - limit, 2),
-        "spent_eur": round(spent, 2),
-        "usual_eur": round(usual, 2),
-        "probability": round(likely, 3),
-    }
+    budgeted = ~np.isnan(budgets)
+    limits = np.where(budgeted, budgets, UNUSUAL * usual)
+    middle = quantiles[:, 1]
+    # at even odds the median is at the limit; at four to one, that much of the lower half above it
+    reach = np.where(budgeted, middle, middle - (middle - quantiles[:, 0]) * _Z80 / _Z90)
+    return [
+        (
+            at,
+            {
+                "kind": "overspend",
+                "category": names[at],
+                "against": "budget" if budgeted[at] else "usual",
+                "limit_eur": round(float(limits[at]), 2),
+                "forecast_eur": round(float(middle[at]), 2),
+                "over_eur": round(float(middle[at] - limits[at]), 2),
+                "spent_eur": round(float(spent[at]), 2),
+                "usual_eur": round(float(usual[at]), 2),
+                "probability": round(probability_above(quantiles[at], float(limits[at])), 3),
+            },
+        )
+        for at in np.flatnonzero((reach >= limits) & (middle > 0) & (budgeted | (usual > 0))).tolist()
+    ]
 
 
-def trend(name: str, months: Floats) -> Finding | None:
-    """Return a category's change from year to year where it is significant and material.
+def trends(names: Sequence[str], months: Floats) -> list[tuple[int, Finding]]:
+    """Return which categories change from year to year, where that is significant and material.
 
     Only like months are compared, so that a season is no trend: the seasonal Kendall test, and the median of the
     changes over a year as the slope (Hirsch, Slack & Smith, 1982). Needs more than 18 months to find anything.
+
+    Parameters
+    ----------
+    names
+        Of the categories, length N.
+    months
+        float64 [N, M], totals, oldest first, M a multiple of twelve; NaN before a category begins.
+
+    Returns
+    -------
+    list of (int, dict)
+        Position of the category, and its trend.
     """
-    changes, score, variance = [], 0.0, 0.0
-    for of_year in range(YEAR):
-        values = months[::-1][of_year::YEAR][::-1]  # the same month of each year, oldest first
-        count = len(values)
-        if count < 2:
-            continue
-        first, second = np.triu_indices(count, 1)
-        differences = values[second] - values[first]
-        changes.append(differences / (second - first))
-        score += float(np.sign(differences).sum())
-        variance += count * (count - 1) * (2 * count + 5) / 18
-    if not changes:
-        return None
-    p_value = math.erfc(max(abs(score) - 1.0, 0.0) / math.sqrt(2 * variance))
-    slope = float(np.median(np.concatenate(changes)))
-    last = float(months[-YEAR:].sum())
-    monthly = last / YEAR
-    if p_value >= SIGNIFICANT or abs(slope) < MATERIAL * abs(monthly) or slope == 0:
-        return None
-    found = {
-        "kind": "trend",
-        "category": name,
-        "direction": "up" if slope > 0 else "down",
-        "change_per_year_eur": round(slope, 2),
-        "p_value": round(p_value, 4),
-        "last_12_months_eur": round(last, 2),
-        "months": len(months),
-    }
-    if len(months) >= 2 * YEAR:
-        found["previous_12_months_eur"] = round(float(months[-2 * YEAR : -YEAR].sum()), 2)
+    years = months.reshape(len(months), -1, YEAR)  # (N, Y, 12): like months stand below each other
+    first, second = np.triu_indices(years.shape[1], 1)
+    if not len(first):
+        return []
+    changes = years[:, second] - years[:, first]  # (N, pairs, 12)
+    score = np.nansum(np.sign(changes), axis=(1, 2))
+    count = (~np.isnan(years)).sum(axis=1)
+    variance = (count * (count - 1) * (2 * count + 5) / 18).sum(axis=1)
+    deviations = np.maximum(np.abs(score) - 1, 0) / np.sqrt(np.maximum(variance, 1e-9))
+    yearly = changes / (second - first)[:, None]
+    slope = np.nan_to_num(median(yearly.reshape(len(months), -1)))
+    last = months[:, -YEAR:].sum(axis=1)
+    material = (np.abs(slope) >= MATERIAL * np.abs(last) / YEAR) & (slope != 0)
+    found = []
+    for at in np.flatnonzero((deviations > _SIGNIFICANT) & material).tolist():
+        finding = {
+            "kind": "trend",
+            "category": names[at],
+            "direction": "up" if slope[at] > 0 else "down",
+            "change_per_year_eur": round(float(slope[at]), 2),
+            "p_value": round(math.erfc(float(deviations[at]) / math.sqrt(2)), 4),
+            "last_12_months_eur": round(float(last[at]), 2),
+            "months": int(count[at].sum()),
+        }
+        before = float(months[at, -2 * YEAR : -YEAR].sum())
+        if not math.isnan(before):
+            finding["previous_12_months_eur"] = round(before, 2)
+        found.append((at, finding))
     return found
 
 

@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
 
-from models.budget.forecast_findings import overspending, probability_above, subscriptions, trend
+from models.budget.forecast_findings import Finding, overspending, probability_above, subscriptions, trends
 from models.budget.forecast_total import total
-
-FLAT = np.full(24, 100.0)
 
 
 def test_the_probability_of_a_limit_follows_the_percentiles() -> None:
@@ -12,35 +10,49 @@ def test_the_probability_of_a_limit_follows_the_percentiles() -> None:
     assert [round(probability_above(quantiles, limit), 3) for limit in (80, 100, 150)] == [0.9, 0.5, 0.1]
 
 
+def over(quantiles: list[float], usual: float = 100.0, budget: float = float("nan")) -> list[Finding]:
+    """Return the findings about one category, of which 60 have been spent."""
+    found = overspending(["loisirs"], np.array([quantiles]), np.array([60.0]), np.array([usual]), np.array([budget]))
+    return [one for _, one in found]
+
+
 def test_a_budget_that_will_probably_not_hold_is_a_finding_with_its_numbers() -> None:
-    found = overspending("loisirs", np.array([80.0, 100.0, 150.0]), 60.0, FLAT, 90.0)
-    assert found is not None
+    [found] = over([80.0, 100.0, 150.0], budget=90.0)
     assert (found["against"], found["limit_eur"], found["over_eur"], found["spent_eur"]) == ("budget", 90.0, 10.0, 60.0)
     assert 0.5 < found["probability"] < 0.9
-    assert overspending("loisirs", np.array([80.0, 100.0, 150.0]), 60.0, FLAT, 110.0) is None
+    assert over([80.0, 100.0, 150.0], budget=110.0) == []
 
 
 def test_without_a_budget_only_what_is_surely_unusual_is_a_finding() -> None:
-    assert overspending("loisirs", np.array([80.0, 125.0, 200.0]), 60.0, FLAT, None) is None
-    found = overspending("loisirs", np.array([150.0, 180.0, 220.0]), 140.0, FLAT, None)
-    assert found is not None and (found["against"], found["limit_eur"]) == ("usual", 120.0)
-    assert overspending("loisirs", np.array([0.0, 0.0, 0.0]), 0.0, np.zeros(12), None) is None
+    assert over([80.0, 125.0, 200.0]) == []
+    [found] = over([150.0, 180.0, 220.0])
+    assert (found["against"], found["limit_eur"]) == ("usual", 120.0) and found["probability"] > 0.8
+    assert over([0.0, 0.0, 0.0], usual=0.0) == []
 
 
 def test_a_rise_from_year_to_year_is_a_trend_and_a_season_is_none() -> None:
     season = 100 + 80 * np.sin(2 * np.pi * np.arange(36) / 12)
-    assert trend("energie", season) is None
-    found = trend("energie", season * np.repeat([1.0, 1.2, 1.4], 12))
-    assert found is not None and found["direction"] == "up" and found["p_value"] < 0.01
-    assert found["previous_12_months_eur"] < found["last_12_months_eur"]
-    falling = trend("energie", season * np.repeat([1.4, 1.2, 1.0], 12))
-    assert falling is not None and falling["change_per_year_eur"] < 0
+    rising, falling = season * np.repeat([1.0, 1.2, 1.4], 12), season * np.repeat([1.4, 1.2, 1.0], 12)
+    found = dict(trends(["steady", "rising", "falling"], np.stack([season, rising, falling])))
+    assert set(found) == {1, 2}
+    assert found[1]["direction"] == "up" and found[1]["p_value"] < 0.01 and found[1]["category"] == "rising"
+    assert found[1]["previous_12_months_eur"] < found[1]["last_12_months_eur"]
+    assert found[2]["change_per_year_eur"] < 0
 
 
 def test_noise_and_short_histories_are_no_trend() -> None:
     noise = np.random.default_rng(0).normal(100, 20, (200, 24))
-    assert sum(trend("x", row) is not None for row in noise) <= 20
-    assert trend("x", np.arange(12.0)) is None
+    assert len(trends(["x"] * 200, noise)) <= 20
+    assert trends(["x"], np.arange(12.0)[None]) == []
+    short = np.concatenate([np.full(9, np.nan), np.arange(15.0)])
+    assert trends(["x"], short[None]) == []
+
+
+def test_a_trend_is_the_same_whatever_it_is_padded_with() -> None:
+    months = 100 * 1.02 ** np.arange(31)
+    padded = [np.concatenate([np.full(width - 31, np.nan), months]) for width in (36, 60)]
+    [(_, short)], [(_, long)] = (trends(["x"], one[None]) for one in padded)
+    assert short == long and short["months"] == 31
 
 
 def charges(
