@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, compose, helper, numpy_helper
 
-from training.code_estimators import Council, Member, Seen, Tamed, tamed
+from training.code_council import Council, Member
+from training.code_estimators import Seen, Tamed, tamed
 from training.forest_graphs import Voter, vote
 from training.forests import LEAF, Trees, trees_of
 from training.graphs import FEATURES, OPSETS, Graph, chained, graph_of, picked, side_by_side

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from models.code_health.features import READS, columns
 from training import features_report, tracking
-from training.code_estimators import Council, Member
+from training.code_council import Council, Member
 from training.code_health_fit import (
     MEMBERS,
     MODELS,

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from rich.console import Console
 
 from training import code_health_views
-from training.code_estimators import CANDIDATES, Answers, Member, Tamed, anomaly, sigmoid, weighed
+from training.code_council import Member, sigmoid, weighed
+from training.code_estimators import CANDIDATES, Answers, Tamed, anomaly
 from training.code_health_fit import area, minus_rmse
 from training.code_health_scores import auc, rmse
 from training.code_health_views import Rows, Split, folds, inner

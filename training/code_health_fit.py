@@ -17,7 +17,8 @@ import numpy.typing as npt
 from rich.console import Console
 
 from models.code_health.features import READS, columns
-from training.code_estimators import CANDIDATES, Answers, Council, Member, anomaly, calibrated, council
+from training.code_council import Council, Member, calibrated, council
+from training.code_estimators import CANDIDATES, Answers, anomaly
 from training.code_health_scores import auc, best_threshold, rmse
 from training.data import splits
 from training.data.code_health_rows import HORIZON_DAYS, Indices, Rows

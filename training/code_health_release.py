@@ -11,7 +11,7 @@ import numpy.typing as npt
 from archives.certificate import Arrays, Case
 from archives.contract import Contract, Tensor
 from training.archive import TABULAR_TOLERANCE, Release, served
-from training.code_estimators import Council
+from training.code_council import Council
 from training.code_graphs import council_graph, member_graph
 from training.code_health import Trained
 from training.code_health_fit import MEMBERS, TARGET

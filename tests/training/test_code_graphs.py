@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 
-from training.code_estimators import CANDIDATES, Member, anomaly, calibrated, council, tamed, weighed
+from training.code_council import Member, calibrated, council, weighed
+from training.code_estimators import CANDIDATES, anomaly, tamed
 from training.code_graphs import council_graph, member_graph
 from training.graphs import finished
 
