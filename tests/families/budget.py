@@ -62,7 +62,7 @@ def _good_categorizer() -> list[dict[str, Any]]:
             "account": "joint",
             "user": "u1",
         },
-        {**payment("SARL MARTIN LYON", -18, "2024-02-29"), "top_k": 5},
+        payment("SARL MARTIN LYON", -18, "2024-02-29"),
         payment("VIR SEPA RECU /DE EMPLOYEUR /MOTIF SALAIRE", 2300),
         payment("CHEQUE 1234567", 0, "1900-01-01"),
         {**payment("é" * 200, 1e9, "2199-12-31"), "account": None, "user": ""},
