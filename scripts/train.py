@@ -11,12 +11,16 @@ A family is found by its name: `training/FAMILY.py` says what its options are an
 
 import argparse
 import importlib
+import os
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
 
 from settings import Settings
+from training import tracking
 from training.data.quality import BadDataError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,12 +50,10 @@ def main(argv: list[str] | None = None) -> int:
     console = Console(soft_wrap=True)
     if arguments.family != MISSING:
         return train(arguments, settings.state_dir, console)
-    for family in families:
-        if lacking := lacks(arguments.store, family):
-            console.rule(f"{family}: no archive of {', '.join(lacking)}")
-            if failed := main([family, *argv[1:]]):
-                return failed
-    return 0
+    lacking = {family: models for family in families if (models := lacks(arguments.store, family))}
+    for family, models in lacking.items():
+        console.print(f"{family}: no archive of {', '.join(models)}", highlight=False)
+    return side_by_side(list(lacking), argv[1:], settings.state_dir)
 
 
 def train(arguments: argparse.Namespace, home: Path, console: Console) -> int:
@@ -75,6 +77,26 @@ def train(arguments: argparse.Namespace, home: Path, console: Console) -> int:
             highlight=False,
         )
     return 0
+
+
+def side_by_side(families: list[str], options: list[str], home: Path) -> int:
+    """Train families in processes of their own, as many at once as there are cores, and show what each says."""
+    if not families:
+        return 0
+    tracking.prepare(home)  # two processes must not make the database at once
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+    def one(family: str) -> int:
+        command = [sys.executable, __file__, family, *options]
+        with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                print(f"{family:>12} | {line}", end="", flush=True)
+        return process.returncode
+
+    with ThreadPoolExecutor(min(len(families), len(os.sched_getaffinity(0)))) as pool:
+        failed = [code for code in pool.map(one, reversed(families)) if code]
+    return 1 if failed else 0
 
 
 def lacks(store: Path, family: str) -> list[str]:

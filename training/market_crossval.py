@@ -7,14 +7,17 @@ come from earlier folds, too.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from rich.console import Console
+from sklearn.base import clone
 
 from training import market_plain, market_scores, progress
 from training.data import market_recorded, quality, splits
 from training.data.market_history import History
-from training.market_fit import AlertEnsembles, out_of_fold
+from training.market_fit import AlertEnsembles, calibrated, out_of_fold
 from training.market_scores import EMBARGO, Score
 from training.market_table import tabulate
 
@@ -35,6 +38,7 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
     means = {key: value for key, value in market_scores.metrics(found).items() if "." not in key}
     console.print("means: " + ", ".join(f"{key} {value:.3f}" for key, value in means.items()), highlight=False)
     console.print(f"logistic regression on the same features: auc {np.nanmean(areas):.3f}", highlight=False)
+    console.print(fewer_markdown(on_fewer_assets(history, arguments.stride)), highlight=False, markup=False)
     plain = market_plain.plain_tasks(history, arguments.folds)
     console.print(market_plain.markdown(plain), highlight=False, markup=False)
 
@@ -64,3 +68,51 @@ def cross_validate(
         answers = out_of_fold(ensembles or AlertEnsembles(), table.features, happened, cut, shown)
     found = market_scores.scores(market_scores.walk_forward(answers, happened, table.times), table.outcomes)
     return found, market_plain.logistic_areas(table.features, happened, cut[1:])
+
+
+@dataclass(frozen=True)
+class Fewer:
+    """What ensembles that learned from all assets are worth to who asks with some of them: means over the questions."""
+
+    assets: int
+    auc: float
+    skill: float
+    calibration_error: float
+
+
+def on_fewer_assets(history: History, stride: int, ensembles: AlertEnsembles | None = None) -> list[Fewer]:
+    """Learn from all assets of the first two thirds of a history; answer the last third with 13, 7, 5 and 3 of them.
+
+    Calibration is from the second third, answered by ensembles that learned from the first.
+    """
+    table = tabulate(history, stride)
+    happened = table.outcomes.happened
+    [(first, second), (early, late)] = splits.by_time(table.times, 2, EMBARGO)
+    answers = out_of_fold(ensembles or AlertEnsembles(), table.features, happened, [(first, second)])
+    curve = calibrated(answers.probabilities, happened[second])
+    fitted = clone(ensembles or AlertEnsembles()).fit(table.features[early], happened[early])
+    base = happened[early].mean(axis=0)
+    since = table.times[late].min()
+    found = []
+    for count in sorted({len(history.assets), 7, 5, 3}, reverse=True):
+        if count > len(history.assets):
+            continue
+        some = replace(history, assets=history.assets[:count], prices=history.prices[:, :count])
+        asked = tabulate(some, stride)
+        mine = asked.times >= since
+        truth = asked.outcomes.happened[mine]
+        told = curve(fitted.predict_proba(asked.features[mine]))
+        skills = 1 - ((told - truth) ** 2).mean(axis=0) / np.maximum(((base - truth) ** 2).mean(axis=0), 1e-12)
+        areas = [market_scores.area(told[:, k], truth[:, k]) for k in range(truth.shape[1])]
+        errors = [market_scores.calibration_error(told[:, k], truth[:, k]) for k in range(truth.shape[1])]
+        found.append(Fewer(count, float(np.nanmean(areas)), float(skills.mean()), float(np.mean(errors))))
+    return found
+
+
+def fewer_markdown(found: Sequence[Fewer]) -> str:
+    """Return a table of what is left with fewer assets."""
+    lines = ["| asked with | AUC | Brier skill | ECE |", "|---|---|---|---|"]
+    lines += [
+        f"| {one.assets} assets | {one.auc:.3f} | {one.skill:.3f} | {one.calibration_error:.3f} |" for one in found
+    ]
+    return "\n".join(lines)

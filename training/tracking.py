@@ -71,6 +71,12 @@ class Run:
         self.client.set_terminated(started.run_id)
 
 
+def prepare(home: Path) -> None:
+    """Make the local database, where there is none yet and no server is named."""
+    with _quiet():
+        _client(home)
+
+
 @contextmanager
 def run(family: str, home: Path, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
     """Open a run; it ends as FINISHED, or as FAILED or KILLED when an exception or an interrupt leaves the block.
@@ -85,15 +91,7 @@ def run(family: str, home: Path, params: Mapping[str, Any], tags: Mapping[str, s
         Logged at once.
     """
     with _quiet():
-        from mlflow import MlflowClient  # slow to import
-
-        uri = os.environ.get("MLFLOW_TRACKING_URI")
-        artifacts = None
-        if not uri:
-            home = home.resolve()
-            home.mkdir(parents=True, exist_ok=True)
-            uri, artifacts = f"sqlite:///{home / 'mlflow.db'}", (home / "mlflow").as_uri()
-        client = MlflowClient(uri)
+        client, artifacts = _client(home)
         experiment = client.get_experiment_by_name(family)
         identifier = experiment.experiment_id if experiment else client.create_experiment(family, artifacts)
         started = client.create_run(identifier, tags=dict(tags))
@@ -109,6 +107,17 @@ def run(family: str, home: Path, params: Mapping[str, Any], tags: Mapping[str, s
             raise
         finally:
             client.set_terminated(opened.id, status)
+
+
+def _client(home: Path) -> tuple[Any, str | None]:
+    """Return a client, and where its new experiments keep artifacts if that is for us to say."""
+    from mlflow import MlflowClient  # slow to import
+
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        return MlflowClient(uri), None
+    home = home.resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(f"sqlite:///{home / 'mlflow.db'}"), (home / "mlflow").as_uri()
 
 
 def _named(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
