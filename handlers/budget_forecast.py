@@ -20,7 +20,7 @@ from handlers.budget_transactions import LARGEST_AMOUNT, LONGEST_LABEL, Transact
 from handlers.errors import InvalidError
 from handlers.wire import describe, integer
 from models.budget.anomaly_ledger import merchant_keys
-from models.budget.forecast_features import FEATURES, MONTHS, YEAR, Guess, Moment, guess
+from models.budget.forecast_features import FEATURES, MONTHS, YEAR, Guess, Moment, guess, joined
 from models.budget.forecast_findings import Finding, overspending, subscriptions, trends
 from models.budget.forecast_total import total
 from models.budget.robust import median
@@ -59,7 +59,15 @@ class Household:
     transactions: Transactions
 
 
-class BudgetForecastHandler(Handler[Household]):
+@dataclass(frozen=True)
+class Described:
+    """A household's request and the first guess at each of its categories, which the model answers from."""
+
+    household: Household
+    guess: Guess
+
+
+class BudgetForecastHandler(Handler[Described]):
     """Answers `{"month", "day", "categories": [{"name", "months", "spent", …}, …], "transactions": […]}`."""
 
     fields = frozenset({"month", "day", "categories", "transactions"})
@@ -72,8 +80,86 @@ class BudgetForecastHandler(Handler[Household]):
         with np.load(folder / "reference.npz", allow_pickle=False) as reference:
             self._usual = median(reference["features"].T.astype(np.float64)).astype(np.float32)
 
-    def decode(self, fields: dict[str, Any]) -> Household:
-        """Validate one household's month."""
+    def decode(self, fields: dict[str, Any]) -> Described:
+        """Validate one household's month, and describe it."""
+        return _described([self._household(fields)])[0]
+
+    def decode_instances(self, instances: Sequence[dict[str, Any]]) -> list[Described]:
+        """Validate the months of many households, and describe them in one go."""
+        read = []
+        for index, instance in enumerate(instances):
+            try:
+                read.append(self._household(instance))
+            except InvalidError as error:
+                raise error.inside(f"instances[{index}]") from None
+        return _described(read)
+
+    def size(self, item: Described) -> int:
+        """Return the number of categories."""
+        return len(item.household.names)
+
+    def rows(self, item: Described) -> int:
+        """Return the number of categories."""
+        return len(item.household.names)
+
+    def prepare(self, items: Sequence[Described]) -> dict[str, NDArray[Any]]:
+        """Stack the categories of all households: ``features`` float32 [rows, F]."""
+        return {"features": np.concatenate([item.guess.rows for item in items])}
+
+    def phrase(self, outputs: Outputs, items: Sequence[Described], top_k: Sequence[int]) -> list[Any]:
+        """Return each household's month-end by category and in all, and what follows from it."""
+        known = joined([item.guess for item in items])
+        euros = known.euros(outputs["quantiles"])
+        households = [item.household for item in items]
+        owner = np.repeat(np.arange(len(items)), [len(one.names) for one in households])
+        months = np.concatenate([one.months for one in households])
+        usual = months[:, -YEAR:].mean(axis=1)
+        names = [name for one in households for name in one.names]
+        findings: list[list[Finding]] = [_subscriptions(one.transactions) for one in households]
+        budgets = np.concatenate([one.budgets for one in households])
+        for at, finding in [*overspending(names, euros, known.spent, usual, budgets), *trends(names, months)]:
+            findings[owner[at]].append(finding)
+        spent = np.bincount(owner, known.spent, len(items))
+        totals = np.maximum(total(euros, owner, len(items), self._stretch), spent[:, None])
+        columns = np.column_stack([euros[:, 1], euros[:, 0], euros[:, 2], known.spent, usual])
+        rows = iter(zip(names, np.round(columns, 2).tolist(), strict=True))
+        wholes = np.round(np.column_stack([totals[:, [1, 0, 2]], spent]), 2).tolist()
+        return [
+            {
+                "month": one.month,
+                "day": one.day,
+                "interval": 0.8,
+                "total": dict(zip(AMOUNTS, whole, strict=False)),
+                "categories": [
+                    {"name": name, **dict(zip(AMOUNTS, row, strict=True))}
+                    for name, row in itertools.islice(rows, len(one.names))
+                ],
+                "findings": mine,
+            }
+            for one, mine, whole in zip(households, findings, wholes, strict=True)
+        ]
+
+    def explain(self, item: Described) -> dict[str, Any]:
+        """Attribute each category's forecast to its features by occlusion (Zeiler & Fergus, 2014), in euros.
+
+        Each feature in turn is replaced by its median at training time; what the forecast loses by that is the
+        feature's share. Costs one forward pass of as many rows per category as there are features, and one more.
+        """
+        known = item.guess
+        width = known.rows.shape[1]
+        hidden = np.repeat(known.rows[:, None, :], width + 1, axis=1)  # (N, F + 1, F)
+        hidden[:, np.arange(1, width + 1), np.arange(width)] = self._usual
+        middle = self.engine.run({"features": hidden.reshape(-1, width)})["quantiles"][:, 1].reshape(-1, width + 1)
+        euros = known.euros(middle)
+        return {
+            "method": "occlusion: the feature replaced by its median at training time; euros of the forecast",
+            "categories": {
+                name: dict(zip(FEATURES, lost, strict=True))
+                for name, lost in zip(item.household.names, (euros[:, :1] - euros[:, 1:]).tolist(), strict=True)
+            },
+        }
+
+    def _household(self, fields: dict[str, Any]) -> Household:
         month = take.text(fields, "month", 7)
         try:
             first = take.date({"month": f"{month}-01"}, "month")
@@ -123,81 +209,6 @@ class BudgetForecastHandler(Handler[Household]):
         moved = transactions(fields, "transactions", self.contract.limits["transactions"], categories=True)
         return Household(month, day, names, history, np.array(budgets), moment, moved)
 
-    def size(self, item: Household) -> int:
-        """Return the number of categories."""
-        return len(item.names)
-
-    def rows(self, item: Household) -> int:
-        """Return the number of categories."""
-        return len(item.names)
-
-    def prepare(self, items: Sequence[Household]) -> dict[str, NDArray[Any]]:
-        """Describe the categories of all households: ``features`` float32 [rows, F]."""
-        return {"features": _guess(items).rows}
-
-    def phrase(self, outputs: Outputs, items: Sequence[Household], top_k: Sequence[int]) -> list[Any]:
-        """Return each household's month-end by category and in all, and what follows from it."""
-        known = _guess(items)
-        euros = known.euros(outputs["quantiles"])
-        sizes = [len(item.names) for item in items]
-        owner = np.repeat(np.arange(len(items)), sizes)
-        names = [name for item in items for name in item.names]
-        months = np.concatenate([item.months for item in items])
-        usual = months[:, -YEAR:].mean(axis=1)
-        budgets = np.concatenate([item.budgets for item in items])
-        findings: list[list[Finding]] = [[] for _ in items]
-        found = [*overspending(names, euros, known.spent, usual, budgets), *trends(names, months)]
-        for at, finding in found:
-            findings[owner[at]].append(finding)
-        for item, mine in zip(items, findings, strict=True):
-            moved = item.transactions
-            if len(moved):
-                keys = merchant_keys(moved.labels)
-                mine.extend(subscriptions(moved.categories, keys, moved.labels, moved.days, moved.amounts))
-        spent = np.bincount(owner, known.spent, len(items))
-        totals = np.maximum(total(euros, owner, len(items), self._stretch), spent[:, None])
-        columns = np.column_stack([euros[:, 1], euros[:, 0], euros[:, 2], known.spent, usual])
-        rows = iter(zip(names, np.round(columns, 2).tolist(), strict=True))
-        return [
-            {
-                "month": item.month,
-                "day": item.day,
-                "interval": 0.8,
-                "total": dict(zip(AMOUNTS, whole, strict=False)),
-                "categories": [
-                    {"name": name, **dict(zip(AMOUNTS, row, strict=True))} for name, row in itertools.islice(rows, size)
-                ],
-                "findings": mine,
-            }
-            for item, size, mine, whole in zip(
-                items,
-                sizes,
-                findings,
-                np.round(np.column_stack([totals[:, [1, 0, 2]], spent]), 2).tolist(),
-                strict=True,
-            )
-        ]
-
-    def explain(self, item: Household) -> dict[str, Any]:
-        """Attribute each category's forecast to its features by occlusion (Zeiler & Fergus, 2014), in euros.
-
-        Each feature in turn is replaced by its median at training time; what the forecast loses by that is the
-        feature's share. Costs one forward pass of as many rows per category as there are features, and one more.
-        """
-        known = _guess([item])
-        width = known.rows.shape[1]
-        hidden = np.repeat(known.rows[:, None, :], width + 1, axis=1)  # (N, F + 1, F)
-        hidden[:, np.arange(1, width + 1), np.arange(width)] = self._usual
-        middle = self.engine.run({"features": hidden.reshape(-1, width)})["quantiles"][:, 1].reshape(-1, width + 1)
-        euros = known.euros(middle)
-        return {
-            "method": "occlusion: the feature replaced by its median at training time; euros of the forecast",
-            "categories": {
-                name: dict(zip(FEATURES, lost, strict=True))
-                for name, lost in zip(item.names, (euros[:, :1] - euros[:, 1:]).tolist(), strict=True)
-            },
-        }
-
     def _season(self, name: str, of_year: int) -> float:
         year = self._seasons.get(name)
         return float("nan") if year is None else float(year[of_year])
@@ -215,10 +226,22 @@ class BudgetForecastHandler(Handler[Household]):
         return name, spent, take.number(one, "budget", 0.0, LARGEST_AMOUNT, float("nan")), months, by_now
 
 
-def _guess(items: Sequence[Household]) -> Guess:
-    moments = [item.moment for item in items]
+def _described(households: Sequence[Household]) -> list[Described]:
+    """Guess the categories of all households at once."""
+    moments = [one.moment for one in households]
     names = Moment.__dataclass_fields__
-    return guess(Moment(**{name: np.concatenate([getattr(one, name) for one in moments]) for name in names}))
+    known = guess(Moment(**{name: np.concatenate([getattr(one, name) for one in moments]) for name in names}))
+    ends = np.cumsum([len(one.names) for one in households]).tolist()
+    return [
+        Described(one, known.select(slice(end - len(one.names), end)))
+        for one, end in zip(households, ends, strict=True)
+    ]
+
+
+def _subscriptions(moved: Transactions) -> list[Finding]:
+    if not len(moved):
+        return []
+    return subscriptions(moved.categories, merchant_keys(moved.labels), moved.labels, moved.days, moved.amounts)
 
 
 def _numbers(fields: dict[str, Any], name: str, least: int, most: int, kinds: frozenset[type]) -> list[Any]:

@@ -89,7 +89,8 @@ def plain_rules(rows: npt.NDArray[np.float32]) -> Floats:
     twin = (value["twin_similarity"] > 0.95) & (value["twin_difference"] < 1e-4) & (value["twin_days"] <= 3)
     dear = value["amount_vs_merchant"] > 3
     stranger = (value["merchant_new"] > 0) & (value["amount_rank"] < 0.03)
-    return (twin | dear | stranger).astype(np.float64)
+    fired: Floats = (twin | dear | stranger).astype(np.float64)
+    return fired
 
 
 def busy_cards(frame: pd.DataFrame) -> pd.DataFrame:

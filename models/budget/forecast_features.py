@@ -10,6 +10,7 @@ holidays, euros and pounds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -148,6 +149,13 @@ class Guess:
     def select(self, rows: NDArray[Any] | slice) -> Guess:
         """Return some of the guesses."""
         return Guess(self.rows[rows], self.base[rows], self.noise[rows], self.spent[rows])
+
+
+def joined(guesses: Sequence[Guess]) -> Guess:
+    """Return several lots of guesses as one."""
+    return Guess(
+        **{name: np.concatenate([getattr(one, name) for one in guesses]) for name in Guess.__dataclass_fields__}
+    )
 
 
 def scales(moment: Moment) -> Floats:
