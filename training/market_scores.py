@@ -189,7 +189,7 @@ def _score(question: int, walked: Walked, outcomes: Outcomes) -> Score:
         always_f1=_f1(np.ones_like(truth), truth)[0],
         persistence_f1=_f1(outcomes.persisted[walked.rows, question], truth)[0],
         skill=float(1 - error / max(((walked.base[:, question] - truth) ** 2).mean(), 1e-12)),
-        calibration_error=_calibration_error(p, truth),
+        calibration_error=calibration_error(p, truth),
         news_rate=float(truth[news].mean()) if news.any() else float("nan"),
         news_auc=area(p[news], truth[news]),
         news_f1=_f1(decided[news], truth[news])[0],
@@ -209,6 +209,7 @@ def _f1(decided: Flags, truth: Flags) -> tuple[float, float, float]:
     return 2 * hits / max(said + true, 1.0), hits / max(said, 1.0), hits / max(true, 1.0)
 
 
-def _calibration_error(p: Floats, truth: Flags, bins: int = 10) -> float:
+def calibration_error(p: Floats, truth: Flags, bins: int = 10) -> float:
+    """Return the mean distance of stated and observed frequencies, in bins of equal width."""
     bin_of = np.minimum((p * bins).astype(np.int64), bins - 1)
     return float(np.abs(np.bincount(bin_of, weights=p - truth, minlength=bins)).sum() / len(p))

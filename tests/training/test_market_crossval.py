@@ -10,7 +10,7 @@ from models.market.alerts import LABELS
 from scripts.evaluate_recorded import main
 from training.data.market_recorded import PRICES, read
 from training.data.market_synthetic import Synthesis, generate
-from training.market_crossval import cross_validate
+from training.market_crossval import cross_validate, on_fewer_assets
 from training.market_fit import AlertEnsembles
 from training.market_plain import plain_tasks
 
@@ -23,6 +23,13 @@ def test_the_questions_are_scored_on_later_hours_beside_a_logistic_regression():
     assert [one.label for one in found] == list(LABELS)
     assert np.nanmean([one.auc for one in found]) > 0.65 and np.nanmean(areas) > 0.65
     assert all(0 <= one.persistence_f1 <= 1 and one.always_f1 > 0 for one in found)
+
+
+def test_fewer_assets_can_be_asked_about_than_were_learned_from():
+    history = generate(Synthesis(hours=3000, assets=6))
+    found = on_fewer_assets(history, 8, AlertEnsembles(trees=5, rounds=5))
+    assert [one.assets for one in found] == [6, 5, 3]
+    assert min(one.auc for one in found) > 0.6
 
 
 def test_plain_tasks_find_the_volatility_that_was_put_in_and_no_direction():
