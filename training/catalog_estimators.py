@@ -119,9 +119,15 @@ class BoostedProjection(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         )  # fmt: skip
         model.fit(self.projected(rows), target, sample_weight=np.array([weights[code] for code in target.tolist()]))
         self.model_, self.trees_ = model, trees_of(model)
-        if self.trees_.targets == 1:  # xgboost keeps one score of two codes
-            base = np.concatenate([[0.0], self.trees_.base])
-            self.trees_ = replace(self.trees_, target=self.trees_.target + 1, base=base)
+        if self.trees_.targets == 1:  # xgboost keeps one score of two codes: half of it speaks for one, half against
+            one, halves = self.trees_, np.array([-0.5, 0.5])
+            self.trees_ = replace(
+                one,
+                leaf=np.repeat(one.leaf, 2),
+                target=np.tile([0, 1], len(one.leaf)),
+                value=np.outer(one.value, halves).ravel(),
+                base=one.base * halves,
+            )
         return self
 
     def projected(self, rows: Any) -> npt.NDArray[np.float32]:
