@@ -4,7 +4,7 @@
 
     repetition features ──boosted trees──▶ log-odds ─┐
     profile features ────boosted trees──▶ log-odds ──┼─ + ──▶ calibrated (Platt, 1999) ──▶ score
-    eleven of both ──isolation forest──▶ strangeness ┘
+    ten of both ───────isolation forest──▶ strangeness ┘
 
 No boosted tree reads features of both groups, so the log-odds are a sum of three parts, and what each of them does to
 the score is exact, not an estimate. The trees can only rise with what makes a transaction odd (monotone constraints):
