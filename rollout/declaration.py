@@ -19,8 +19,6 @@ import sqlalchemy as sa
 import yaml
 from sqlalchemy import orm
 
-from archives.linter import refuse_unclean
-
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
@@ -82,12 +80,9 @@ def read_archive(path: Path) -> Declared:
     ------
     DeclarationError
         When the file is missing, is no archive, or its manifest or model-config.yaml cannot be used.
-    ArchiveError
-        When the linter refuses it: nothing of an archive that does not verify reaches TorchServe.
     """
     if not path.is_file():
         raise DeclarationError(f"{path}: there is no such archive. Build one (make archive), or name another.")
-    refuse_unclean(path)
     try:
         with zipfile.ZipFile(path) as archive:
             manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]

@@ -77,6 +77,7 @@ def test_when_java_dies_clients_see_503_with_retry_after_until_all_is_restored(p
     pair.wait(ready=False, timeout_s=30)
     pair.wait(ready=True)
     assert pair.pids["java"] != old
+    time.sleep(1)  # until what was refused a moment ago has been counted
     before = len(answers)
     time.sleep(1)
     finish(pool, stop)
