@@ -27,6 +27,7 @@ from training.search import Candidate, search
 
 SYNTHETIC = "synthetic"
 MODEL = "market_alerts"
+MODELS = (MODEL,)
 EXPLAINED_ROWS = 150
 
 

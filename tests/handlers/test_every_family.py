@@ -83,6 +83,8 @@ BAD = [(model, name) for model in MODELS for name in bad_of(model)]
 def test_no_family_is_left_out() -> None:
     released = {path.name.removesuffix("_release.py") for path in ROOT.glob("training/*_release.py")}
     assert released == set(FAMILIES)
+    for name in FAMILIES:  # what scripts/train.py looks for in a store
+        assert set(importlib.import_module(f"training.{name}").MODELS) == {m for m in MODELS if MODELS[m] == name}
     answers = re.compile(r"class \w+\((Tabular)?Handler\b")
     handling = {path.stem for path in ROOT.glob("handlers/*.py") if answers.search(path.read_text())}
     used = {family(model).releases()[model].handler.partition(":")[0].removeprefix("handlers.") for model in MODELS}
