@@ -87,6 +87,11 @@ def stock(archives: Sequence[Path]) -> Iterator[str]:
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(30)
+            with contextlib.suppress(ProcessLookupError):  # Java outlives its launcher by a second or two
+                for _ in range(100):
+                    os.killpg(process.pid, 0)
+                    time.sleep(0.1)
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _ready(management: str, model: str) -> bool:
