@@ -32,8 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     kept, test = splits.holdout(judged.users, 0.25, arguments.seed)
     fitting, validation = (kept[part] for part in splits.holdout(judged.users[kept], 0.3, arguments.seed))
     with console.status("training without each kind"):
-        parts = (judged.select(part) for part in (fitting, validation, test))
-        found = unknown_kinds(BOOSTED, *parts, seed=arguments.seed)
+        learned, chosen, asked = (judged.select(part) for part in (fitting, validation, test))
+        found = unknown_kinds(BOOSTED, learned, chosen, asked, arguments.seed)
     console.print(found, highlight=False, markup=False)
     return 0
 
