@@ -45,6 +45,7 @@ class Connection(asyncio.Protocol):
         self.done = asyncio.get_running_loop().create_future()
         self._at = 0
         self._buffer = b""
+        self._last = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the first request."""
@@ -69,22 +70,32 @@ class Connection(asyncio.Protocol):
         now = time.perf_counter()
         self.latencies.append(now - self._started)
         self.errors += not head.startswith(b"HTTP/1.1 200")
-        self._buffer = b""
+        self._last, self._buffer = self._buffer, b""
         if now < self.deadline:
             self._send()
         else:
             self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Be done."""
-        if not self.done.done():
+        """Be done; a server that hangs up early has spoilt the measurement."""
+        if self.done.done():
+            return
+        if time.perf_counter() < self.deadline:
+            self.done.set_exception(ConnectionError(f"the server hung up; its last answer: {self._last[:200]!r}"))
+        else:
             self.done.set_result(None)
 
 
 async def drive(
     url: str, requests: Sequence[bytes], connections: int, seconds: float
 ) -> tuple[list[float], int, float]:
-    """Keep connections busy; return latencies in seconds, the number of errors, and the time it took."""
+    """Keep connections busy; return latencies in seconds, the number of errors, and the time it took.
+
+    Raises
+    ------
+    OSError
+        If there is no server, or it closes a connection before the time is over.
+    """
     parts = urlsplit(url)
     host, port = parts.hostname or "127.0.0.1", parts.port or 80
     latencies: list[float] = []
@@ -98,10 +109,10 @@ async def drive(
     return latencies, sum(protocol.errors for _, protocol in made), time.perf_counter() - start
 
 
-def served(name: str, url: str, requests: Sequence[bytes], connections: int, seconds: float) -> Result:
-    """Measure a running server; raises `OSError` where there is none."""
+def served(name: str, url: str, requests: Sequence[bytes], connections: int, seconds: float, rows: int = 1) -> Result:
+    """Measure a running server with requests of so many rows; raises `OSError` as `drive` does."""
     latencies, errors, took = asyncio.run(drive(url, requests, connections, seconds))
-    return Result.of(name, latencies, took, errors=errors)
+    return Result.of(name, latencies, took, rows, errors)
 
 
 def cpu_seconds(server: Server, model: str) -> dict[str, float]:
