@@ -1,9 +1,9 @@
 """Estimators to ONNX: whatever serves is one graph, made of pieces that are put together here.
 
 A piece takes ``features`` (float32 [batch, width]; or, for hashed text, ``indices`` and ``weights``) and gives one
-output: ``probabilities`` [batch, classes] of a classifier, ``value`` [batch, outputs] of a regressor, ``score``
-[batch, 1] of an IsolationForest. Pieces are chained, put side by side, or made to read some columns only; `finished`
-checks the result and strips it of everything that names a clock or a machine: equal estimators give equal bytes.
+output: ``probabilities`` [batch, classes] of a classifier, ``value`` [batch, outputs] of a regressor. Pieces are
+chained, put side by side, or made to read some columns only; `finished` checks the result and strips it of everything
+that names a clock or a machine: equal estimators give equal bytes.
 """
 
 from __future__ import annotations
@@ -25,39 +25,34 @@ FEATURES = "features"
 
 
 def graph_of(estimator: Any, width: int) -> Graph:
-    """Convert a fitted estimator.
+    """Convert a fitted estimator of scikit-learn; trees become faster graphs by `training.forest_graphs.vote`.
 
     Parameters
     ----------
     estimator
-        Of scikit-learn or xgboost, or a pipeline or a soft vote of such. Votes need ``flatten_transform=False``.
+        Or a pipeline or a soft vote of such. Votes need ``flatten_transform=False``.
     width
         How many features it reads.
 
     Raises
     ------
     ValueError
-        If it is neither a classifier, nor a regressor, nor an IsolationForest.
+        If it is neither a classifier nor a regressor.
     """
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType
     from sklearn.base import is_classifier, is_regressor
 
-    _register_xgboost()
-    final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
-    stranger = type(final).__name__ == "IsolationForest"
-    if not (stranger or is_classifier(estimator) or is_regressor(estimator)):
-        raise ValueError(f"expected a classifier, a regressor or an IsolationForest, got {type(final).__name__}")
-    options = {id(final): {"score_samples": True}} if stranger else {"zipmap": False} if is_classifier(final) else None
+    if not (is_classifier(estimator) or is_regressor(estimator)):
+        raise ValueError(f"expected a classifier or a regressor, got {type(estimator).__name__}")
+    options = {"zipmap": False} if is_classifier(estimator) else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter's own deprecations
         graph: Graph = convert_sklearn(
             estimator, initial_types=[(FEATURES, FloatTensorType([None, width]))], target_opset=OPSETS, options=options
         )
-    if is_classifier(final):
+    if is_classifier(estimator):
         return _only(graph, graph.graph.output[1].name, "probabilities")
-    if stranger:
-        return _negated(_only(graph, graph.graph.output[2].name, "score_samples"), "score_samples", "score")
     return _only(graph, graph.graph.output[0].name, "value")
 
 
@@ -173,24 +168,6 @@ def finished(graph: Graph) -> bytes:
     return content
 
 
-def _register_xgboost() -> None:
-    """Teach skl2onnx to convert xgboost's estimators inside its own pipelines and votes."""
-    import xgboost
-    from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
-    from skl2onnx import update_registered_converter
-    from skl2onnx.common import shape_calculator as shapes
-
-    shape_of = {
-        xgboost.XGBClassifier: (
-            shapes.calculate_linear_classifier_output_shapes,
-            {"nocl": [True, False], "zipmap": [True, False, "columns"]},
-        ),
-        xgboost.XGBRegressor: (shapes.calculate_linear_regressor_output_shapes, None),
-    }
-    for kind, (shape, options) in shape_of.items():
-        update_registered_converter(kind, kind.__name__, shape, convert_xgboost, options=options, overwrite=True)
-
-
 def _only(graph: Graph, name: str, called: str) -> Graph:
     """Keep one output, and no node that only others need."""
     needed, kept = {name}, []
@@ -201,12 +178,6 @@ def _only(graph: Graph, name: str, called: str) -> Graph:
     [output] = [one for one in graph.graph.output if one.name == name]
     constants = [one for one in graph.graph.initializer if one.name in needed]
     return _renamed(_model(kept[::-1], list(graph.graph.input), [output], constants), {name: called})
-
-
-def _negated(graph: Graph, name: str, called: str) -> Graph:
-    out = helper.make_tensor_value_info(called, TensorProto.FLOAT, ["batch", 1])
-    nodes = [*graph.graph.node, helper.make_node("Neg", [name], [called])]
-    return _model(nodes, list(graph.graph.input), [out], list(graph.graph.initializer))
 
 
 def _model(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,9 +45,8 @@ class Run:
         )
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log numbers."""
-        for name, value in values.items():
-            self.client.log_metric(self.id, name, float(value), step=step)
+        """Log numbers, all at once."""
+        self.client.log_batch(self.id, metrics=_metrics(values, step))
 
     def figure(self, figure: Figure, name: str) -> None:
         """Log a picture as a PNG."""
@@ -58,16 +58,12 @@ class Run:
 
     def child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Log a run below this one that is over already, such as a trial of a search."""
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Param
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
         started = self.client.create_run(self.experiment, run_name=name, tags={MLFLOW_PARENT_RUN_ID: self.id}).info
-        now = started.start_time
-        self.client.log_batch(
-            started.run_id,
-            metrics=[Metric(key, float(value), now, 0) for key, value in metrics.items()],
-            params=[Param(key, str(value)) for key, value in params.items()],
-        )
+        logged = [Param(key, str(value)) for key, value in params.items()]
+        self.client.log_batch(started.run_id, metrics=_metrics(metrics, 0), params=logged)
         self.client.set_terminated(started.run_id)
 
 
@@ -91,13 +87,14 @@ def run(family: str, home: Path, params: Mapping[str, Any], tags: Mapping[str, s
         Logged at once.
     """
     with _quiet():
+        from mlflow.entities import Param
+
         client, artifacts = _client(home)
         experiment = client.get_experiment_by_name(family)
         identifier = experiment.experiment_id if experiment else client.create_experiment(family, artifacts)
         started = client.create_run(identifier, tags=dict(tags))
         opened = Run(client, started.info.run_id, identifier)
-        for name, value in params.items():
-            client.log_param(opened.id, name, value)
+        client.log_batch(opened.id, params=[Param(name, str(value)) for name, value in params.items()])
         status = "FAILED"
         try:
             yield opened
@@ -107,6 +104,13 @@ def run(family: str, home: Path, params: Mapping[str, Any], tags: Mapping[str, s
             raise
         finally:
             client.set_terminated(opened.id, status)
+
+
+def _metrics(values: Mapping[str, float], step: int) -> list[Any]:
+    from mlflow.entities import Metric
+
+    now = time.time_ns() // 1_000_000
+    return [Metric(name, float(value), now, step) for name, value in values.items()]
 
 
 def _client(home: Path) -> tuple[Any, str | None]:
