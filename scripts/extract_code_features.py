@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+from models.code_health.changes import DAY_S
 from models.code_health.features import FEATURES
 from settings import Settings
 from training.code_blame import repairs
@@ -26,7 +27,6 @@ from training.code_git import GitError
 from training.code_history import read_history
 from training.code_labels import labels
 
-DAY_S = 86_400
 KINDS = ("file", "project", "commit")
 WRITERS = {
     ".parquet": lambda table, file: table.to_parquet(file, index=False),

@@ -1,7 +1,10 @@
 """Requests that must be refused, for every test that sends some."""
 
+import io
 import json
 from dataclasses import dataclass
+
+import numpy as np
 
 from handlers.wire import JSON
 
@@ -20,6 +23,13 @@ class Bad:
     def headers(self) -> dict[str, str]:
         """The request's headers."""
         return ({"Content-Type": self.content_type} if self.content_type else {}) | dict(self.more)
+
+
+def npy(array: np.ndarray) -> bytes:
+    """Return an array as a .npy body."""
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    return stream.getvalue()
 
 
 def sent(value: object, status: int = 422, field: str = "") -> Bad:

@@ -40,7 +40,8 @@ from archives.store import unpack
 from handlers.engine import TorchEngine
 from handlers.signflow import SignFlowHandler
 from tests.handlers.context import Context
-from tests.families.signflow import frames_of, npy
+from tests.families.signflow import frames_of
+from tests.requests import npy
 from training.archive import build
 from training.data.signflow_synthetic import Synthesis
 from training.signflow import TrainOptions, train

@@ -15,9 +15,9 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from handlers.base import softmax
 from models.budget.categories import BUCKETS, GROUP_COLUMNS, GROUPS
 from training.budget_bags import Rows
-from training.calibration import softmax
 from training.data import splits
 
 NEVER = -12.0

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
+from handlers.base import softmax
+
 RIDGE = 2.0
 """How strongly slopes are held to a common one and intercepts to 0, in rows: some classes are rare."""
 
@@ -64,10 +66,3 @@ class Calibration:
     def __call__(self, scores: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
         """Return calibrated probabilities [N, C]."""
         return softmax(self.logits(scores))
-
-
-def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return probabilities along the last axis, in double precision."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    probabilities: npt.NDArray[np.float64] = shifted / shifted.sum(axis=-1, keepdims=True)
-    return probabilities

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from models.catalog.cleaning import Product, cleaned, whole
+from models.text import words_of
 from training import evaluate, pictures, tracking
 from training.catalog_estimators import LinearScores
 from training.catalog_fit import Classifier, Codes, compare, families, fit, matrix
@@ -111,7 +112,7 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, Tr
     codes: Codes = frame["code"].to_numpy().astype(str)
     groups = families(texts, [cleaned(product.description or "") for product in products])
     kept, test = splits.holdout(groups, 0.2, options.seed)
-    kept, test = _answerable(codes, kept, test)
+    test = test[np.isin(codes[test], codes[kept])]  # of a code that occurs nowhere else nothing can be learnt
     mine = [texts[at] for at in kept.tolist()]
     params: dict[str, str | int | float] = {
         "data": Path(options.data).name, "products": len(frame), "families": len(np.unique(groups)),
@@ -210,8 +211,6 @@ def slices(frame: pd.DataFrame, texts: list[str]) -> dict[str, npt.NDArray[Any]]
 
 def telling_words(classifier: Classifier, texts: list[str]) -> str:
     """Return per code the frequent words that alone raise its score most above the others' mean."""
-    from models.text import words_of
-
     counts = Counter(word for text in texts for word in set(words_of(text)))
     words = [word for word, count in counts.most_common(2000) if count >= 3]
     vocabulary, estimator = classifier.vocabulary, classifier.estimator
@@ -222,11 +221,6 @@ def telling_words(classifier: Classifier, texts: list[str]) -> str:
         best = np.argsort(-alone[:, column], kind="stable")[:MOST_WORDS].tolist()
         lines.append(f"{code}\t{', '.join(words[at] for at in best)}")
     return "\n".join(lines) + "\n"
-
-
-def _answerable(codes: Codes, kept: splits.Indices, test: splits.Indices) -> tuple[splits.Indices, splits.Indices]:
-    """Leave out of the test what nothing can be learnt of: codes that occur nowhere else."""
-    return kept, test[np.isin(codes[test], codes[kept])]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

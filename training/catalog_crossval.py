@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
+from handlers.base import softmax
 from models.catalog.cleaning import cleaned, whole
-from training.calibration import softmax
 from training.catalog import per_code, products_of
 from training.catalog_estimators import BoostedProjection, LinearScores
 from training.catalog_fit import Codes, Estimator, families, fit, in_order

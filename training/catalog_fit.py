@@ -117,8 +117,7 @@ def fit(texts: Sequence[str], codes: Codes, groups: Groups, estimator: Estimator
     from sklearn.base import clone
 
     labels = in_order(codes)
-    target = np.searchsorted(sorted(labels), codes)
-    target = np.array([labels.index(name) for name in sorted(labels)])[target]
+    target = np.array([labels.index(code) for code in codes.tolist()], np.int64)
     vocabulary = Vocabulary.fit(texts)
     rows = matrix(vocabulary.bag(texts), vocabulary)
     unseen = np.empty((len(texts), len(labels)))

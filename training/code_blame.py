@@ -23,7 +23,7 @@ from rich.console import Console
 
 from models.code_health.arrays import Ints
 from training.code_git import PLAIN_DIFF, Blobs, stream, text
-from training.code_history import GONE, Repository, is_source
+from training.code_history import GONE, Repository, blob_of, is_source
 from training.code_links import is_test
 from training.code_progress import each
 
@@ -43,21 +43,18 @@ _NOTHING: Final = np.zeros(0, dtype=np.int32)
 
 @dataclass(frozen=True)
 class Repairs:
-    """Which commits repaired what which commits wrote, one entry per pair and file: int64 [L] each.
+    """Which commits repaired what which commits wrote, one entry per pair: int64 [L] each.
 
     Attributes
     ----------
     fixing, inducing
         Places of the commits in the order of arrival.
-    file
-        The file whose lines were taken away.
     lines
-        How many.
+        How many of the one's lines the other took away.
     """
 
     fixing: Ints
     inducing: Ints
-    file: Ints
     lines: Ints
 
 
@@ -104,7 +101,7 @@ def repairs(repository: Repository, console: Console | None = None) -> Repairs:
     starts = np.searchsorted(history.commit, np.arange(len(repository.hashes) + 1)).tolist()
     fixes = history.fixes & (np.diff(starts) <= MOST_FILES)
     versions = _Versions(repository, merged)
-    found: Counter[tuple[int, int, int]] = Counter()
+    found: Counter[tuple[int, int]] = Counter()
     count = len(repository.hashes)
     with versions.blobs:
         for commit in each(console or Console(quiet=True), "tracing lines", range(count), count):
@@ -114,13 +111,13 @@ def repairs(repository: Repository, console: Console | None = None) -> Repairs:
                 old = versions.take((change.old_path, change.before))
                 if fixes[commit] and change.after != GONE and not is_test(change.path):
                     for one in _written_by(old, cuts):
-                        found[commit, one, int(history.file[place])] += 1
+                        found[commit, one] += 1
                 versions.put((change.path, change.after), _replayed(old, cuts, commit))
             for one_merged in merged[commit]:
                 versions.merge(one_merged, commit)
-    links = np.array([(*key, lines) for key, lines in sorted(found.items())], dtype=np.int64).reshape(-1, 4)
-    fixing, inducing, file, lines = links[history.time_s[links[:, 0]] > history.time_s[links[:, 1]]].T
-    return Repairs(fixing, inducing, file, lines)
+    links = np.array([(*key, lines) for key, lines in sorted(found.items())], dtype=np.int64).reshape(-1, 3)
+    fixing, inducing, lines = links[history.time_s[links[:, 0]] > history.time_s[links[:, 1]]].T
+    return Repairs(fixing, inducing, lines)
 
 
 def _written_by(old: Origins, cuts: list[_Hunk]) -> Iterator[int]:
@@ -199,8 +196,8 @@ def _hunks(repository: Repository) -> defaultdict[int, dict[tuple[str, str], lis
         elif line.startswith(b"\x01"):
             commit = place[line[1:]]
         elif line.startswith(b"index "):
-            before, _, after = line.split(b" ")[1].partition(b"..")
-            hunks = found[commit][_blob(before), _blob(after)] = []  # files with the same blobs have the same hunks
+            before, _, after = text(line).split(" ")[1].partition("..")
+            hunks = found[commit][blob_of(before), blob_of(after)] = []  # files with the same blobs have the same hunks
     return found
 
 
@@ -222,10 +219,6 @@ def _told(lines: Iterator[bytes]) -> Iterator[tuple[bytes, _Hunk | None]]:
         yield line, hunk
 
 
-def _blob(name: bytes) -> str:
-    return GONE if not name.strip(b"0") else name.decode()
-
-
 def _merged(repository: Repository) -> defaultdict[int, list[_Merged]]:
     """List the source files of merges that differ from all parents."""
     place = {name: number for number, name in enumerate(repository.hashes)}
@@ -241,7 +234,7 @@ def _merged(repository: Repository) -> defaultdict[int, list[_Merged]]:
         elif piece.startswith("::"):
             count = len(piece) - len(piece.lstrip(":"))
             words = piece.lstrip(":").split(" ")
-            blobs = [_blob(one.encode()) for one in words[count + 1 : 2 * count + 2]]
+            blobs = [blob_of(one) for one in words[count + 1 : 2 * count + 2]]
             path = text(next(pieces))
             if is_source(path) and blobs[-1] != GONE and words[count] in {"100644", "100755"}:
                 found[commit].append(_Merged(path, tuple(blobs[:-1]), blobs[-1]))

@@ -132,7 +132,7 @@ def imported(path: str, source: str) -> tuple[str, ...]:
         Sorted, each once: "a/b" for a module, "./b" or "../b" for one that is named from where the file is, "a/b c d"
         where names are taken from it. Empty for a language whose imports are not known here.
     """
-    pattern = _IMPORTS.get(PurePosixPath(path).suffix[1:].lower())
+    pattern = _IMPORTS.get(language(path))
     if pattern is None:
         return ()
     found: set[str] = set()

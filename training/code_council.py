@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.code_estimators import Answers, Rows
-from training.forest_graphs import Calibration
+from training.forest_graphs import LEAST_PROBABILITY, Calibration
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,8 @@ def weighed(answers: Answers, target: Answers) -> tuple[Answers, Answers, Answer
 
 def calibrated(model: str, estimator: Any, rows: Rows, target: Answers) -> Member:
     """Return a classifier as a member, calibrated on rows it was not fitted to (Platt, 1999)."""
-    probability = np.clip(estimator.predict_proba(rows)[:, 1].astype(np.float64), 1e-3, 1 - 1e-3)
+    probability = estimator.predict_proba(rows)[:, 1].astype(np.float64)
+    probability = np.clip(probability, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
     slope, intercept = platt(np.log(probability / (1 - probability)), target)
     return Member(model, estimator, Calibration(np.array([slope]), np.array([intercept])))
 

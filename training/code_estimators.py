@@ -164,6 +164,15 @@ def impact(trial: Any) -> Any:
     return make_pipeline(Tamed(fill=True), StandardScaler(), network)
 
 
+def plain(value: bool = False) -> Any:
+    """Return the plain baseline on tamed, standardised features: a logistic, or of a value a linear, regression."""
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(Tamed(fill=True), StandardScaler(), Ridge() if value else LogisticRegression(max_iter=500))
+
+
 CANDIDATES: dict[str, tuple[Candidate, ...]] = {
     "code_risk": (
         Candidate(

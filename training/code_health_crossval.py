@@ -18,13 +18,13 @@ from rich.console import Console
 
 from training import code_health_views
 from training.code_council import Member, sigmoid, weighed
-from training.code_estimators import CANDIDATES, Answers, Tamed, anomaly
+from training.code_estimators import CANDIDATES, Answers, Rows, anomaly, plain
 from training.code_health_fit import area, minus_rmse
 from training.code_health_scores import auc, rmse
-from training.code_health_views import Rows, Split, folds, inner
+from training.code_health_views import Split, folds, inner
 from training.data import code_health_recorded, quality
-from training.data.code_health_rows import Indices
 from training.data.code_health_sets import RecordedSet
+from training.data.splits import Indices
 from training.search import Candidate, search
 
 PLAIN: Final = ("logistic", "forest")
@@ -113,15 +113,11 @@ def _within(truth: npt.NDArray[Any], answers: Answers, projects: npt.NDArray[np.
 def _plain(own: Rows, target: npt.NDArray[Any], train: Indices, test: Indices) -> dict[str, Answers]:
     """Return what a few lines of scikit-learn answer."""
     from sklearn.ensemble import RandomForestClassifier
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    logistic = make_pipeline(Tamed(fill=True), StandardScaler(), LogisticRegression(max_iter=500))
     forest = RandomForestClassifier(100, min_samples_leaf=5, random_state=0, n_jobs=1)
     few = _some(train, MOST_FITTED)
     return {
-        "logistic": logistic.fit(own[train], target[train]).predict_proba(own[test])[:, 1],
+        "logistic": plain().fit(own[train], target[train]).predict_proba(own[test])[:, 1],
         "forest": forest.fit(own[few], target[few]).predict_proba(own[test])[:, 1],
     }
 
@@ -193,9 +189,6 @@ def impact(one: RecordedSet, split: Split, count: int) -> list[tuple[float, floa
         Per fold, of the amount on its scale from 0 to 1.
     """
     import optuna
-    from sklearn.linear_model import Ridge
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     assert one.amount is not None
     [candidate] = CANDIDATES["code_impact"]
@@ -206,7 +199,7 @@ def impact(one: RecordedSet, split: Split, count: int) -> list[tuple[float, floa
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Stochastic Optimizer")
             network = candidate.build(optuna.trial.FixedTrial(dict(candidate.defaults))).fit(rows[few], amount[few])
-        linear = make_pipeline(Tamed(fill=True), StandardScaler(), Ridge()).fit(rows[few], amount[few])
+        linear = plain(value=True).fit(rows[few], amount[few])
         usual = np.full(len(test), float(amount[train].mean()))
         done.append(
             (
@@ -226,10 +219,10 @@ def markdown(results: Sequence[Result]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for one in results:
-        plain = " | ".join(f"{one.mean(model):.3f}" for model in (*PLAIN, "risk", "bugs", "anomaly"))
+        cells = " | ".join(f"{one.mean(model):.3f}" for model in (*PLAIN, "risk", "bugs", "anomaly"))
         low, high = one.range("meta")
         lines.append(
-            f"| {one.name} | {one.split} | {one.rows} | {one.projects} | {one.rate:.2f} | {plain} "
+            f"| {one.name} | {one.split} | {one.rows} | {one.projects} | {one.rate:.2f} | {cells} "
             f"| **{one.mean('meta'):.3f}** ({low:.3f} to {high:.3f}) |"
         )
     return "\n".join(lines)

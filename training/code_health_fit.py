@@ -17,11 +17,13 @@ import numpy.typing as npt
 from rich.console import Console
 
 from models.code_health.features import READS, columns
+from training import code_estimators
 from training.code_council import Council, Member, calibrated, council
 from training.code_estimators import CANDIDATES, Answers, anomaly
 from training.code_health_scores import auc, best_threshold, rmse
 from training.data import splits
-from training.data.code_health_rows import HORIZON_DAYS, Indices, Rows
+from training.data.code_health_rows import HORIZON_DAYS, Rows
+from training.data.splits import Indices
 from training.search import Found, search
 from training.tracking import Run
 
@@ -230,17 +232,9 @@ def minus_rmse(fitted: Any, features: npt.NDArray[np.float32], target: npt.NDArr
 
 
 def plain(target: str, early: Rows, rows: Rows, names: tuple[str, ...]) -> Answers:
-    """Return what a plain baseline answers: a logistic or a linear regression on the same features, tamed."""
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    from training.code_estimators import Tamed
-
+    """Return what a plain baseline answers: a logistic or a linear regression on the same features."""
     its = columns(names)
-    linear = Ridge() if target == "impact" else LogisticRegression(max_iter=500)
-    model = make_pipeline(Tamed(fill=True), StandardScaler(), linear)
-    model.fit(early.features[:, its], early.targets[target])
+    model = code_estimators.plain(target == "impact").fit(early.features[:, its], early.targets[target])
     if target == "impact":
         return np.clip(np.asarray(model.predict(rows.features[:, its]), np.float64), 0.0, 1.0)
     return np.asarray(model.predict_proba(rows.features[:, its])[:, 1], np.float64)

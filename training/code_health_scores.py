@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from models.code_health.features import NAMES
+from training.code_estimators import Answers
 from training.data.code_health_rows import Rows
 from training.slices import SliceReport, slice_report
 
-Answers = npt.NDArray[np.float64]
 Truth = npt.NDArray[np.float32]
 
 YOUNG_DAYS, OLD_DAYS = 90, 365

@@ -11,16 +11,14 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from training.code_estimators import tamed
+from training.code_estimators import Rows, tamed
 from training.data import splits
-from training.data.code_health_rows import Indices
 from training.data.code_health_sets import RecordedSet
+from training.data.splits import Indices
 
 Split = Literal["time", "project"]
-Rows = npt.NDArray[np.float32]
 
 HALF_LIFE = 500
 """After so many rows of its project a row counts half in what is usual there."""

@@ -27,7 +27,6 @@ from training.code_progress import each
 GONE: Final = ""
 """The blob of a file that is not there."""
 
-_NO_BLOB: Final = re.compile("0+")
 _FILE_MODES: Final = frozenset({"100644", "100755", "000000"})  # no links, no submodules
 _OTHERS_CODE: Final = re.compile(r"(^|/)(node_modules|vendor|third[_-]party|bower_components)/|\.min\.\w+$")
 
@@ -179,7 +178,7 @@ def _changes(folder: Path, tip: str, specs: tuple[str, ...]) -> Iterator[tuple[s
             path = text(next(pieces))
             path = text(next(pieces)) if status[0] in "RC" else path
             if {old_mode, mode} <= _FILE_MODES:
-                blobs[path] = _blob(before), _blob(after)
+                blobs[path] = blob_of(before), blob_of(after)
         elif piece:
             added, deleted, path = piece.split("\t", 2)
             old_path = path or text(next(pieces))
@@ -189,8 +188,9 @@ def _changes(folder: Path, tip: str, specs: tuple[str, ...]) -> Iterator[tuple[s
                 yield commit, Change(path, old_path, *blobs[path], *lines)
 
 
-def _blob(name: str) -> str:
-    return GONE if _NO_BLOB.fullmatch(name) else name
+def blob_of(name: str) -> str:
+    """Return the blob that git names in a diff: `GONE` for its row of zeros."""
+    return name if name.strip("0") else GONE
 
 
 def _conflicted(folder: Path, tip: str) -> set[str]:

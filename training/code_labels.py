@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from models.code_health.arrays import Bools, Floats, History, Ints, summed
+from models.code_health.changes import DAY_S
 from training.code_blame import MOST_FILES, Repairs
 from training.code_extract import Extracted
 from training.code_history import Repository
 from training.code_links import is_test
 
-DAY_S: Final = 86_400
 MUCH: Final = 10_000
 """Lines of following work that count as an impact of 1."""
 

@@ -1,4 +1,7 @@
-"""Shows how far a long reading has come: a bar on a terminal, a line every ten seconds in a log."""
+"""Shows how far a long reading has come: a bar on a terminal, a line every ten seconds in a log.
+
+Apart from `training.progress`, which imports the training loop: whoever reads a repository does not wait for torch.
+"""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from models.code_health.arrays import Code, Floats, Ints
+from models.code_health.changes import DAY_S
 from models.code_health.measures import duplicated
 from training.code_blobs import MEASURES, RUN, Cache, Measured, language, runs
 from training.code_git import Blobs, ask
@@ -25,7 +26,6 @@ from training.code_links import links
 from training.code_progress import each
 from training.code_workers import measured
 
-DAY_S: Final = 86_400
 SURVEY_DAYS: Final = 30
 _SAVE_EVERY: Final = 500
 

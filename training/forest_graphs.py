@@ -49,10 +49,16 @@ class Calibration:
 
     def __call__(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Calibrate probabilities [N, targets]."""
-        held = np.clip(probabilities, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-        odds = np.log(held / (1 - held))
-        calibrated: npt.NDArray[np.float64] = 1 / (1 + np.exp(-(odds * self.slope + self.intercept)))
+        raised = log_odds(probabilities) * self.slope + self.intercept
+        calibrated: npt.NDArray[np.float64] = 1 / (1 + np.exp(-raised))
         return calibrated
+
+
+def log_odds(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the log-odds that a `Calibration` reads, of probabilities held away from 0 and 1."""
+    held = np.clip(probabilities, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    odds: npt.NDArray[np.float64] = np.log(held / (1 - held))
+    return odds
 
 
 def vote(

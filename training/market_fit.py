@@ -22,7 +22,7 @@ from sklearn.base import BaseEstimator
 from models.market.alerts import HORIZONS_H
 from models.market.features import CONTEXT, NAMES
 from training.data.splits import Indices
-from training.forest_graphs import Calibration, Voter, vote
+from training.forest_graphs import Calibration, Voter, log_odds, vote
 from training.forests import stacked, trees_of
 from training.graphs import Graph
 from training.market_table import Features, Floats
@@ -216,8 +216,7 @@ def calibrated(probabilities: Floats, happened: Flags) -> Calibration:
     """
     from sklearn.linear_model import LogisticRegression
 
-    held = np.clip(probabilities, 1e-3, 1 - 1e-3)
-    odds = np.log(held / (1 - held))
+    odds = log_odds(probabilities)
     slope, intercept = np.ones(odds.shape[1]), np.zeros(odds.shape[1])
     for question in range(odds.shape[1]):
         if 0 < happened[:, question].sum() < len(happened):

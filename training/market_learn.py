@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -113,5 +113,4 @@ def learn(
 def _last_week(history: History) -> History:
     """Return the last week that could be asked about."""
     end = int(history.hours()[-1]) + 1
-    week = slice(end - LOOKBACK_H, end)
-    return replace(history, times=history.times[week], prices=history.prices[week], context=history.context[week])
+    return history.part(slice(end - LOOKBACK_H, end))

@@ -1,7 +1,6 @@
 """Good and bad requests of the five models of code health, for every test that sends some."""
 
 import functools
-import io
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 
 from handlers.wire import NPY
 from models.code_health.features import READS
-from tests.requests import Bad, sent
+from tests.requests import Bad, npy, sent
 from training.archive import Release
 from training.code_health import Options, Trained, train
 from training.code_health_fit import MODELS
@@ -61,13 +60,6 @@ def bad(model: str) -> dict[str, Bad]:
         "an array of another width": Bad(npy(np.zeros((2, len(row) + 1), np.float32)), 422, "features", NPY),
         "an infinite number in an array": Bad(npy(np.full(len(row), np.inf, np.float32)), 422, "features", NPY),
     }
-
-
-def npy(array: np.ndarray) -> bytes:
-    """Return an array as a .npy body."""
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=False)
-    return stream.getvalue()
 
 
 def rows(model: str, count: int, seed: int = 0) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Good and bad SignFlow requests, for every test that sends some."""
 
 import functools
-import io
 import json
 import struct
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from handlers.wire import NPY
 from models.signflow.landmarks import LANDMARKS, WIDTH
 from models.signflow.network import SignFlow, configure
-from tests.requests import Bad, bad_anywhere, sent
+from tests.requests import Bad, bad_anywhere, npy, sent
 from training.archive import Release
 from training.signflow import Trained
 from training.signflow_release import release
@@ -60,13 +59,6 @@ def bad(model: str) -> dict[str, Bad]:
 def frames_of(length: int, seed: int = 0) -> np.ndarray:
     """Return a plausible sequence, float32 [length, 225]."""
     return np.random.default_rng(seed).normal(0.5, 0.2, (length, WIDTH)).astype(np.float32)
-
-
-def npy(array: np.ndarray) -> bytes:
-    """Return an array as a .npy body."""
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=False)
-    return stream.getvalue()
 
 
 def bad_requests() -> dict[str, Bad]:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from handlers.wire import JSON, NPY
 from rollout.load import drive
 from tests.archives.rewrite import members_of, rewritten
-from tests.families.signflow import bad_requests, frames_of, npy
+from tests.families.signflow import bad_requests, frames_of
+from tests.requests import npy
 from tests.serving import Server, running
 
 BAD = bad_requests()

@@ -13,8 +13,9 @@ from archives.store import unpack
 from handlers.signflow import SignFlowHandler
 from handlers.wire import JSON, NPY
 from models.signflow.landmarks import LANDMARKS, WIDTH
-from tests.families.signflow import bad_requests, frames_of, npy
+from tests.families.signflow import bad_requests, frames_of
 from tests.handlers.context import Context
+from tests.requests import npy
 
 Answer = tuple[int, dict[str, Any]]
 

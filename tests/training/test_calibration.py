@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from training.calibration import Calibration, softmax
+from handlers.base import softmax
+from training.calibration import Calibration
 from training.evaluate import calibration_error
 
 

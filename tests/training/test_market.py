@@ -53,7 +53,7 @@ def test_thresholds_and_peaks_are_sane(trained):
 
 def test_a_table_does_not_change_with_the_future():
     history = generate(Synthesis(hours=900, assets=3))
-    whole, part = tabulate(history, 4), tabulate(history.until(700), 4)
+    whole, part = tabulate(history, 4), tabulate(history.part(slice(700)), 4)
     count = len(part.times)
     assert 0 < count < len(whole.times)
     np.testing.assert_array_equal(part.features, whole.features[:count])

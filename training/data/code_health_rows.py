@@ -23,7 +23,6 @@ from training.data.quality import Fault, OnBad
 if TYPE_CHECKING:
     import pandas as pd
 
-Indices = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 HORIZON_DAYS: Final[Mapping[str, int]] = {**{one.name: one.horizon_days for one in TARGETS}, "anomaly": 0}

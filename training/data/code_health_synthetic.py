@@ -21,6 +21,7 @@ import numpy.typing as npt
 from models.code_health.arrays import Code, History, Subjects
 from models.code_health.features import columns
 from models.code_health.measures import rows
+from training.code_labels import MUCH
 from training.data.code_health_rows import HORIZON_DAYS, Rows
 from training.data.code_health_world import World
 
@@ -29,9 +30,6 @@ START: Final = np.datetime64("2019-01-07", "D")
 
 MONTHLY_FILES: Final = 6
 """Files measured per project and month."""
-
-MOST_LINES: Final = 10_000
-"""Lines of work after a change that count as impact 1."""
 
 AUTHORED: Final = ("contributors", "author_experience", "subsystem_experience", "recent_experience")
 """The features that need to know who made a commit."""
@@ -171,6 +169,6 @@ def _outcome(world: World, subject: Subject) -> tuple[float, ...]:
     return (
         float(bool(repairs)) if known["risk"] else math.nan,
         float(soon <= HORIZON_DAYS["bug"]) if known["bug"] else math.nan,
-        min(1.0, math.log1p(work) / math.log1p(MOST_LINES)) if known["impact"] else math.nan,
+        min(1.0, math.log1p(work) / math.log1p(MUCH)) if known["impact"] else math.nan,
         float(world.commits[subject.own].anomaly) if subject.own >= 0 else math.nan,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class File:
-    """A source file; `fragile` and `defects` are hidden from whoever measures."""
+    """A source file; `fragile` is hidden from whoever measures."""
 
     directory: int
     created: float

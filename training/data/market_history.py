@@ -46,9 +46,9 @@ class History:
         """Return the number of hours."""
         return len(self.times)
 
-    def until(self, hours: int) -> History:
-        """Return the first so many hours."""
-        return replace(self, times=self.times[:hours], prices=self.prices[:hours], context=self.context[:hours])
+    def part(self, hours: slice) -> History:
+        """Return some consecutive hours."""
+        return replace(self, times=self.times[hours], prices=self.prices[hours], context=self.context[hours])
 
     def hours(self, stride: int = 1) -> npt.NDArray[np.int64]:
         """Return the positions that can be learned from: a usable week up to them, and 48 h after them.
