@@ -7,7 +7,7 @@ GROUPS := --group serve --group train --group ops --group dev
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install nginx serve train archive test lint format types arrows load benchmark lock clean
+.PHONY: help install nginx postgresql serve train archive test lint format types arrows load benchmark lock clean
 
 help: ## List every verb
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,10 @@ install: .venv/installed ## Make .venv and install the pinned packages
 	@touch $@
 
 nginx: ## Find nginx, or install it where that is allowed
-	@scripts/install_nginx.sh
+	@scripts/install_program.sh nginx nginx
+
+postgresql: ## Find PostgreSQL, or install it where that is allowed; tests that need it are skipped without
+	@scripts/install_program.sh postgres postgresql || true
 
 serve: install nginx ## Train and build where needed, then serve on 127.0.0.1:8080 until Ctrl-C
 	@$(BIN)/python scripts/train.py missing
@@ -39,7 +42,7 @@ train: install ## Train and evaluate a family's models on generated data (FAMILY
 archive: install ## Train a family's models and build their archives (FAMILY=budget)
 	@$(BIN)/python scripts/train.py $(FAMILY)
 
-test: install nginx ## Run every test this machine can run, against real servers
+test: install nginx postgresql ## Run every test this machine can run, against real servers
 	@$(BIN)/python -m pytest
 
 lint: install ## ruff, mypy --strict, import arrows

@@ -1,0 +1,111 @@
+"""One database for everything: SQLite (WAL) on a laptop, PostgreSQL in production, the same code on both."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+WAIT_MS = 10_000
+
+
+class DatabaseError(RuntimeError):
+    """The database cannot be used; the message says what to look at."""
+
+
+class Database:
+    """A pool of connections to the database."""
+
+    def __init__(self, url: str) -> None:
+        """Make the pool; nothing is connected yet.
+
+        Parameters
+        ----------
+        url
+            SQLAlchemy URL. ``postgresql://`` means psycopg 3.
+
+        Raises
+        ------
+        DatabaseError
+            When the URL names no database that can be used here.
+        """
+        try:
+            parsed = sa.make_url(url)
+            if parsed.drivername in ("postgres", "postgresql"):
+                parsed = parsed.set(drivername="postgresql+psycopg")
+            self.engine = sa.create_engine(parsed, pool_pre_ping=True)
+        except (sa.exc.SQLAlchemyError, ModuleNotFoundError) as error:
+            raise DatabaseError(f"MARINA_DATABASE_URL cannot be used: {error}") from error
+        if self.engine.dialect.name == "sqlite":
+            sa.event.listen(self.engine, "connect", _set_up_sqlite)
+
+    def upgrade(self) -> None:
+        """Bring the tables to the state of `events.tables`, whatever state they are in.
+
+        Raises
+        ------
+        DatabaseError
+            When the database is not there or refuses.
+        """
+        import alembic.command
+        import alembic.config
+
+        try:
+            with self.writing() as connection:
+                if self.engine.dialect.name == "postgresql":  # two supervisors at once: one after the other
+                    connection.execute(sa.text("SELECT pg_advisory_xact_lock(727464)"))
+                config = alembic.config.Config(attributes={"connection": connection})
+                config.set_main_option("script_location", str(MIGRATIONS))
+                alembic.command.upgrade(config, "head")
+        except sa.exc.SQLAlchemyError as error:
+            raise DatabaseError(f"The database (MARINA_DATABASE_URL) cannot be used: {error}") from error
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Open a connection to read from; all of the block sees one state of the database."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Open a transaction: all of the block is done when it ends, or nothing of it is."""
+        with self._transaction(
+            "BEGIN IMMEDIATE"
+        ) as connection:  # SQLite waits for other writers now, not in the middle
+            yield connection
+
+    def add_new(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows; those whose key is there already are left as they are."""
+        if rows:
+            dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
+            connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(rows))
+
+    def put(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows; those whose key is there already are overwritten."""
+        if rows:
+            dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
+            insert = dialect.insert(table)
+            keys = list(table.primary_key.columns)
+            given = {name: insert.excluded[name] for name in rows[0] if name not in {key.name for key in keys}}
+            connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=given), list(rows))
+
+    @contextlib.contextmanager
+    def _transaction(self, sqlite_begin: str) -> Iterator[sa.Connection]:
+        with self.engine.connect() as connection, connection.begin():
+            if self.engine.dialect.name == "sqlite":
+                connection.exec_driver_sql(sqlite_begin)
+            yield connection
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self.engine.dispose()
+
+
+def _set_up_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute(f"PRAGMA busy_timeout={WAIT_MS}")

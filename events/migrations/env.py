@@ -1,0 +1,16 @@
+"""Alembic's entry: `Database.upgrade` brings its own connection and transaction.
+
+A change of `events/tables.py` needs a new file in `versions/`; a test says what it lacks.
+"""
+
+from alembic import context
+
+from events.tables import METADATA
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=METADATA,
+    version_table="marina_schema",
+    render_as_batch=True,
+)
+context.run_migrations()
