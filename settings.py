@@ -9,6 +9,7 @@ then the default below holds. ``settings.example.env`` is generated from this mo
 import os
 import re
 import secrets
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -63,6 +64,30 @@ class Settings(BaseSettings):
     database_url: str = ""
     """SQLAlchemy URL of the database. Empty: SQLite at marina.db in the state folder."""
 
+    replica: str = ""
+    """Name of this server among those that share the database. Empty: the host's name and the inference port."""
+
+    log_share: float = Field(default=1.0, ge=0, le=1)
+    """Share of the answered requests that the prediction log keeps, chosen by their ids."""
+
+    log_input_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the logged requests whose input is kept too. A shadow raises it for its model."""
+
+    log_input_limit_bytes: int = Field(default=262_144, ge=0)
+    """Larger inputs are never kept."""
+
+    log_redact: list[str] = []
+    """Fields that are removed from inputs before they are kept, as a JSON list: ["iban","name"]."""
+
+    spool_limit_bytes: int = Field(default=268_435_456, ge=1_048_576)
+    """How much of the prediction log may wait for the database. What comes beyond is dropped and counted."""
+
+    retention_days: float = Field(default=90.0, gt=0)
+    """Predictions, labels and counts are deleted after this."""
+
+    input_retention_days: float = Field(default=14.0, gt=0)
+    """Inputs are deleted after this."""
+
     management_token: Token | None = None
     """Bearer token of the management port. Empty: one is made and kept in the state folder, readable by you only."""
 
@@ -107,6 +132,16 @@ One attempt may take a fifth of it, so that four are left when a worker dies or 
     def database(self) -> str:
         """The database URL in force."""
         return self.database_url or f"sqlite:///{self.state_dir.resolve() / 'marina.db'}"
+
+    @property
+    def replica_name(self) -> str:
+        """The name of this server among those that share the database."""
+        return self.replica or f"{socket.gethostname()}:{self.inference_port}"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where workers leave predictions for the collector."""
+        return self.state_dir / "spool"
 
     @property
     def log_dir(self) -> Path:
