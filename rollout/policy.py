@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -56,6 +56,13 @@ class Step(_Strict):
     at_least_s: float = Field(ge=0)
 
 
+class ABTest(_Strict):
+    """An A/B test: which of two versions is better by one metric, at the split of the first step."""
+
+    metric: Literal["errors", "latency", "accuracy"]
+    ends_after_s: float = Field(gt=0)
+
+
 class Policy(_Strict):
     """Everything the judge and the machine go by."""
 
@@ -63,12 +70,17 @@ class Policy(_Strict):
     false_promotion_rate: Share
     gates: Gates
     steps: tuple[Step, ...] = Field(min_length=1)
+    approvals: int = Field(default=0, ge=0, le=2)
+    stuck_after_s: float = Field(default=600.0, gt=0)
+    test: ABTest | None = None
 
     @model_validator(mode="after")
     def _grows(self) -> Policy:
         shares = [step.share for step in self.steps]
         if shares != sorted(set(shares)) or shares[-1] != 1:
             raise ValueError(f"steps: shares must grow and end at 1.0, got {shares}")
+        if self.test and len(shares) != 2:
+            raise ValueError(f"steps: a test has two, its split and all traffic for the winner, got {shares}")
         return self
 
 

@@ -163,6 +163,9 @@ def test_counts_that_cannot_be_are_refused() -> None:
         (("share: 1.00", "share: 0.90"), "steps"),
         (("margin_ms: 50", "margin: 50"), "margin"),
         (("false_alarm_rate: 0.05", "false_alarm_rate: 0"), "false_alarm_rate"),
+        (("approvals: 0", "approvals: 3"), "approvals"),
+        (("stuck_after_s: 600", "stuck_after_s: 0"), "stuck_after_s"),
+        (("approvals: 0", "test: {metric: accuracy, ends_after_s: 60}"), "steps: a test has two"),
     ],
 )
 def test_a_policy_that_cannot_be_used_is_refused_by_entry(change: tuple[str, str], named: str, tmp_path: Path) -> None:
