@@ -1,4 +1,4 @@
-"""Train a family's models and build their archives.
+"""Train a family's models, build their archives and register them in MLflow.
 
     python scripts/train.py signflow --size small
     python scripts/train.py signflow --size base --data recordings/common_signs.npz
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from archives.registry import Registry
 from settings import Settings
 from training import tracking
 from training.data.quality import BadDataError
@@ -68,12 +69,15 @@ def train(arguments: argparse.Namespace, home: Path, console: Console) -> int:
     from training.archive import build
 
     release = importlib.import_module(f"training.{arguments.family}_release").release
+    registry = Registry(home)
     for model, result in trained.items():
         with console.status(f"exporting, certifying and packing {model}"):
             version = arguments.version or next_version(arguments.store, model)
             built = build(release(result, version), arguments.store)
+            registered = registry.register(built.path)
         console.print(
-            f"built {built.path}\n  SHA-256 {built.sha256}\n  largest gap to the trained model {built.gap:.1e}",
+            f"built {built.path}\n  SHA-256 {built.sha256}\n  largest gap to the trained model {built.gap:.1e}"
+            f"\n  registered as version {registered.number} of {model}",
             highlight=False,
         )
     return 0

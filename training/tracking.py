@@ -6,16 +6,14 @@ Local SQLite by default; a server where ``MLFLOW_TRACKING_URI`` names one. Show 
 
 from __future__ import annotations
 
-import logging
-import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archives.tracking_store import connect, quiet
 from training.loop import Epoch
 
 if TYPE_CHECKING:
@@ -69,8 +67,8 @@ class Run:
 
 def prepare(home: Path) -> None:
     """Make the local database, where there is none yet and no server is named."""
-    with _quiet():
-        _client(home)
+    with quiet():
+        connect(home)
 
 
 @contextmanager
@@ -86,10 +84,10 @@ def run(family: str, home: Path, params: Mapping[str, Any], tags: Mapping[str, s
     params, tags
         Logged at once.
     """
-    with _quiet():
+    with quiet():
         from mlflow.entities import Param
 
-        client, artifacts = _client(home)
+        client, artifacts = connect(home)
         experiment = client.get_experiment_by_name(family)
         identifier = experiment.experiment_id if experiment else client.create_experiment(family, artifacts)
         started = client.create_run(identifier, tags=dict(tags))
@@ -113,35 +111,5 @@ def _metrics(values: Mapping[str, float], step: int) -> list[Any]:
     return [Metric(name, float(value), now, step) for name, value in values.items()]
 
 
-def _client(home: Path) -> tuple[Any, str | None]:
-    """Return a client, and where its new experiments keep artifacts if that is for us to say."""
-    from mlflow import MlflowClient  # slow to import
-
-    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
-        return MlflowClient(uri), None
-    home = home.resolve()
-    home.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(f"sqlite:///{home / 'mlflow.db'}"), (home / "mlflow").as_uri()
-
-
 def _named(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
     return {f"{prefix}_{name}": value for name, value in values.items()}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    # MLflow tells of its own libraries' deprecations and of each table it makes: nothing a person who trains can act on
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"mlflow|sqlalchemy|alembic")
-        warnings.filterwarnings("ignore", message=r".*noload.*")
-        import mlflow  # noqa: F401 - slow; and it sets its loggers' levels, so it comes first
-
-        loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
-        levels = [logger.level for logger in loggers]
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

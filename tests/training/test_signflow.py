@@ -12,8 +12,8 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
+from archives.tracking_store import quiet
 from models.signflow.sequences import pad
-from training import tracking
 from training.data.quality import BadDataError
 from training.data.signflow_synthetic import Synthesis, generate
 from training.signflow import Trained, TrainOptions, train
@@ -70,7 +70,7 @@ def test_references_are_of_signers_never_trained_on(trained):
 
 
 def test_the_run_is_in_mlflow_with_pictures_metrics_per_epoch_and_provenance(trained, home):
-    with tracking._quiet():
+    with quiet():
         client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
         run = client.get_run(trained.mlflow_run_id)
         files = {file.path for file in client.list_artifacts(run.info.run_id)}

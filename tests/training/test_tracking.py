@@ -1,12 +1,13 @@
 import pytest
 from mlflow import MlflowClient
 
+from archives.tracking_store import quiet
 from training import tracking
 from training.loop import Epoch
 
 
 def runs(home):
-    with tracking._quiet():
+    with quiet():
         client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
         return client, client.search_runs([client.get_experiment_by_name("family").experiment_id])
 
