@@ -1,0 +1,202 @@
+"""The ledger: every change of what is live, in rows that are only ever added, each sealed with the hash of the last.
+
+A row that is changed, taken out or put in later no longer fits the seals after it. What no chain can show by itself is
+that its end was cut off: note the last row's hash elsewhere to be able to tell.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from events.tables import DECLARATIONS, LEDGER
+
+FIRST = "0" * 64
+"""What the first row names as the hash before it."""
+
+_LOCK = 727465
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the ledger.
+
+    Attributes
+    ----------
+    seq
+        Its number, from 1.
+    time
+        Seconds since 1970.
+    who
+        Who did it: a person, or ``controller``.
+    action
+        What was done, in a word or two.
+    model
+        The model whose versions it is about.
+    details
+        JSON text. ``live`` holds the model's versions after it: ``{version: {"weight", "sha256", "archive"}}``.
+    previous, hash
+        SHA-256 of the row before, and of this one.
+    """
+
+    seq: int
+    time: float
+    who: str
+    action: str
+    model: str
+    details: str
+    previous: str
+    hash: str
+
+    @property
+    def live(self) -> dict[str, dict[str, Any]]:
+        """The model's versions after it."""
+        return dict(json.loads(self.details)["live"])
+
+    @property
+    def champion(self) -> str | None:
+        """The version with the largest share of the traffic after it; None if none has any."""
+        weights = {version: one["weight"] for version, one in self.live.items() if one["weight"] > 0}
+        return max(weights, key=lambda version: weights[version]) if weights else None
+
+    def sealed(self) -> str:
+        """Compute the hash that belongs to the row's contents: SHA-256 of canonical JSON of all other columns."""
+        contents = asdict(self)
+        del contents["hash"]
+        return hashlib.sha256(_canonical(contents).encode()).hexdigest()
+
+
+def lock(connection: sa.Connection) -> None:
+    """Wait until nobody else changes releases, and let nobody else do so until this transaction ends.
+
+    Each transaction that changes rollouts, declarations or leases begins with it, so that what it reads after it is
+    still so when it writes. On SQLite every writing transaction is alone anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+
+
+def append(connection: sa.Connection, who: str, action: str, model: str, details: dict[str, Any], now: float) -> None:
+    """Add a row, with what is live after it as the declarations say: change them before, in the same transaction.
+
+    Parameters
+    ----------
+    connection
+        An open writing transaction.
+    who
+        Who did it.
+    action
+        What was done, at most 32 characters.
+    model
+        The model it is about.
+    details
+        Whatever else is worth keeping, as JSON values: why, on which evidence.
+    now
+        Seconds since 1970.
+    """
+    lock(connection)
+    head = connection.execute(sa.select(LEDGER.c.seq, LEDGER.c.hash).order_by(LEDGER.c.seq.desc()).limit(1)).first()
+    declared = connection.execute(
+        sa.select(DECLARATIONS).where(DECLARATIONS.c.model == model).order_by(DECLARATIONS.c.version)
+    )
+    live = {row.version: {"weight": row.weight, "sha256": row.sha256, "archive": row.archive} for row in declared}
+    open_row = Entry(
+        seq=head.seq + 1 if head else 1,
+        time=now,
+        who=who,
+        action=action,
+        model=model,
+        details=_canonical(details | {"live": live}),
+        previous=head.hash if head else FIRST,
+        hash="",
+    )
+    connection.execute(sa.insert(LEDGER), asdict(replace(open_row, hash=open_row.sealed())))
+
+
+def declared(connection: sa.Connection, who: str, models: Iterable[str], now: float) -> None:
+    """Add a row for each model whose declarations are not what the ledger last said; nothing where they are.
+
+    For a supervisor, in the transaction in which it declared what it was started with: `models` names every model that
+    was declared before or is now.
+    """
+    lock(connection)
+    for model in sorted(set(models)):
+        last = next(entries(connection, model, newest_first=True), None)
+        rows = connection.execute(sa.select(DECLARATIONS).where(DECLARATIONS.c.model == model))
+        now_live = {row.version: (row.weight, row.sha256) for row in rows}
+        was_live = {version: (one["weight"], one["sha256"]) for version, one in last.live.items()} if last else {}
+        if now_live != was_live:
+            append(connection, who, "declare", model, {"why": "declared when the server was started"}, now)
+
+
+def entries(connection: sa.Connection, model: str | None = None, newest_first: bool = False) -> Iterator[Entry]:
+    """Read the ledger, or what it says of one model."""
+    query = sa.select(LEDGER).order_by(LEDGER.c.seq.desc() if newest_first else LEDGER.c.seq)
+    if model is not None:
+        query = query.where(LEDGER.c.model == model)
+    for row in connection.execute(query):
+        yield Entry(**row._mapping)
+
+
+def verify(connection: sa.Connection) -> list[str]:
+    """Check every row against its seal and the row before it.
+
+    Returns
+    -------
+    list of str
+        One sentence per fault, naming the row by its number; empty when the chain is whole.
+    """
+    faults = []
+    seq, previous = 0, FIRST
+    for entry in entries(connection):
+        if entry.seq != seq + 1:
+            faults.append(f"row {seq + 1}: missing; after row {seq} comes row {entry.seq}")
+        elif entry.previous != previous:
+            faults.append(f"row {seq}: sealed again after row {entry.seq} was added, which names another hash of it")
+        if entry.sealed() != entry.hash:
+            faults.append(f"row {entry.seq}: changed after it was sealed ({entry.action} of {entry.model})")
+        seq, previous = entry.seq, entry.hash
+    return faults
+
+
+def live_at(connection: sa.Connection, when: float) -> dict[str, dict[str, float]]:
+    """Compute from the ledger alone which versions were live at a time.
+
+    Returns
+    -------
+    dict
+        Per model, each declared version's weight. Models of which nothing was declared are left out.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for entry in entries(connection):
+        if entry.time <= when:
+            found[entry.model] = {version: one["weight"] for version, one in entry.live.items()}
+    return {model: weights for model, weights in found.items() if weights}
+
+
+def previous_champion(connection: sa.Connection, model: str) -> tuple[str, str, str] | None:
+    """Find the version that had the traffic before the present one.
+
+    Returns
+    -------
+    tuple or None
+        Version, SHA-256 and archive path; None when the ledger knows of no other.
+    """
+    present: str | None = None
+    for entry in entries(connection, model, newest_first=True):
+        champion = entry.champion
+        if champion is None:
+            continue
+        if present is None:
+            present = champion
+        elif champion != present:
+            one = entry.live[champion]
+            return champion, str(one["sha256"]), str(one["archive"])
+    return None
+
+
+def _canonical(values: dict[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

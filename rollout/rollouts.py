@@ -1,0 +1,227 @@
+"""Rollouts as the database keeps them: one row each, at most one open per model."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, fields
+from typing import Any
+
+import sqlalchemy as sa
+
+from events.tables import DECLARATIONS, ROLLOUTS
+from rollout import ledger
+from rollout.declaration import Declared, declare
+from rollout.policy import Policy
+
+RETREATS = {"rolling back": "rolled back", "aborting": "aborted", "failing": "failed"}
+"""Phases in which the traffic is stable's again and the canary is being unloaded, and how each ends."""
+
+ENDINGS = ("done", *RETREATS.values())
+
+
+class RolloutError(RuntimeError):
+    """What was asked of a rollout cannot be done; the message says why, and what can."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Where a rollout stands.
+
+    Attributes
+    ----------
+    id
+        Its number.
+    model, stable, canary
+        Who takes over from whom. In a shadow, `canary` is the silent version.
+    phase
+        ``deploying``, ``watching``, ``probation``; or ``shadow``; or one of `RETREATS`; in the end one of `ENDINGS`.
+    step
+        Index into the policy's steps.
+    paused
+        Whether a person asked it not to advance.
+    policy
+        All of it, as it was at the start.
+    stable_p95_ms
+        Stable's p95 before the canary had traffic; None until enough of its requests are known.
+    started_by, started_at
+        Who began it, and when (seconds since 1970, as all times here).
+    watched_since
+        Start of the first whole window of evidence with canary traffic; None before.
+    phase_since
+        When the phase or step began.
+    ended_at
+        None while it is open.
+    note
+        What happened last, in words.
+    """
+
+    id: int
+    model: str
+    stable: str
+    canary: str
+    phase: str
+    step: int
+    paused: bool
+    policy: Policy
+    stable_p95_ms: float | None
+    started_by: str
+    started_at: float
+    watched_since: float | None
+    phase_since: float
+    ended_at: float | None
+    note: str
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.stable} -> {self.canary}"
+
+
+def open_rollouts(connection: sa.Connection) -> list[Rollout]:
+    """Return every rollout that has not ended, oldest first."""
+    return _read(connection, ROLLOUTS.c.ended_at.is_(None))
+
+
+def rollout_of(connection: sa.Connection, model: str) -> Rollout | None:
+    """Return the model's open rollout, if there is one."""
+    return next(iter(_read(connection, ROLLOUTS.c.ended_at.is_(None) & (ROLLOUTS.c.model == model))), None)
+
+
+def last_rollout_of(connection: sa.Connection, model: str) -> Rollout | None:
+    """Return the model's latest rollout, open or ended."""
+    return next(reversed(_read(connection, ROLLOUTS.c.model == model)), None)
+
+
+def rollout(connection: sa.Connection, number: int) -> Rollout | None:
+    """Return a rollout by its number."""
+    return next(iter(_read(connection, ROLLOUTS.c.id == number)), None)
+
+
+def stable_of(connection: sa.Connection, model: str) -> str:
+    """Return the one version that has the model's traffic.
+
+    Raises
+    ------
+    RolloutError
+        When there is none, or more than one.
+    """
+    rows = connection.execute(sa.select(DECLARATIONS.c.version, DECLARATIONS.c.weight).where(_of(model))).all()
+    live = sorted(row.version for row in rows if row.weight > 0)
+    if len(live) == 1:
+        return str(live[0])
+    if live:
+        raise RolloutError(
+            f"{model}: versions {', '.join(live)} share its traffic already. Serve one of them alone first: "
+            "scripts/serve.py --archive with one archive of it."
+        )
+    served = connection.execute(sa.select(DECLARATIONS.c.model).distinct()).scalars()
+    raise RolloutError(
+        f"{model} is not served, so there is nothing to take over from. Served: "
+        f"{', '.join(sorted(served)) or 'nothing'}. Start with its first version: scripts/serve.py --archive ..."
+    )
+
+
+def start(
+    connection: sa.Connection,
+    candidate: Declared,
+    policy: Policy,
+    who: str,
+    now: float,
+    *,
+    shadow: bool = False,
+    input_share: float = 0.0,
+    why: str = "",
+) -> Rollout:
+    """Begin a rollout, or a shadow: declare the candidate without traffic. The controller does the rest.
+
+    A canary may follow a shadow of the same version; the shadow ends then, and its inputs go on being kept.
+
+    Parameters
+    ----------
+    connection
+        A writing transaction.
+    candidate
+        The version and its archive, linted and hashed by the caller.
+    policy
+        Steps and promises; kept whole with the rollout.
+    who
+        Who asks for it.
+    now
+        Seconds since 1970.
+    shadow
+        Whether the candidate stays silent: it answers copies of requests, and users never see it.
+    input_share
+        Share of stable's inputs to be kept, for the shadow to answer.
+    why
+        For the ledger.
+
+    Raises
+    ------
+    RolloutError
+        When another rollout is open, the model is not served, or the version is live already or declared with another
+        archive.
+    """
+    ledger.lock(connection)
+    model, version = candidate.model, candidate.version
+    open_one = rollout_of(connection, model)
+    follows_shadow = open_one is not None and open_one.phase == "shadow" and open_one.canary == version and not shadow
+    if open_one is not None and not follows_shadow:
+        raise RolloutError(
+            f"{model}: a rollout is open ({open_one.stable} -> {open_one.canary}, {open_one.phase}). Wait for its end, "
+            f"or end it: scripts/rollout.py {'shadow stop' if open_one.phase == 'shadow' else 'abort'} --model {model}"
+        )
+    stable = stable_of(connection, model)
+    if version == stable:
+        raise RolloutError(f"{model} {version} is what is served already.")
+    declared = connection.execute(sa.select(DECLARATIONS).where(_of(model), DECLARATIONS.c.version == version)).first()
+    if declared is not None and declared.sha256 != candidate.sha256:
+        raise RolloutError(
+            f"{model} {version} is declared with another archive (SHA-256 {declared.sha256[:16]}…, this one has "
+            f"{candidate.sha256[:16]}…): a version has one archive. Give the new one another version."
+        )
+    if follows_shadow and open_one is not None:
+        connection.execute(
+            sa.update(ROLLOUTS)
+            .where(ROLLOUTS.c.id == open_one.id)
+            .values(phase="done", phase_since=now, ended_at=now, note="followed by a canary of the same version")
+        )
+    if declared is None:
+        declare(connection, dataclasses.replace(candidate, weight=0.0, input_share=input_share), now)
+    elif shadow:
+        connection.execute(
+            sa.update(DECLARATIONS).where(_of(model), DECLARATIONS.c.version == version).values(input_share=input_share)
+        )
+    row: dict[str, Any] = {
+        "model": model,
+        "stable": stable,
+        "canary": version,
+        "phase": "shadow" if shadow else "deploying",
+        "step": 0,
+        "paused": False,
+        "policy": policy.model_dump_json(),
+        "stable_p95_ms": None,
+        "started_by": who,
+        "started_at": now,
+        "watched_since": None,
+        "phase_since": now,
+        "ended_at": None,
+        "note": why,
+    }
+    number = connection.execute(sa.insert(ROLLOUTS).values(row)).inserted_primary_key[0]  # type: ignore[index]
+    details = {"rollout": number, "stable": stable, "canary": version, "why": why}
+    ledger.append(connection, who, "shadow" if shadow else "start", model, details, now)
+    return Rollout(**{**row, "id": number, "policy": policy})
+
+
+def save(connection: sa.Connection, changed: Rollout) -> None:
+    """Write a rollout back."""
+    values = {one.name: getattr(changed, one.name) for one in fields(changed)}
+    values["policy"] = changed.policy.model_dump_json()
+    connection.execute(sa.update(ROLLOUTS).where(ROLLOUTS.c.id == values.pop("id")).values(values))
+
+
+def _of(model: str) -> sa.ColumnElement[bool]:
+    return DECLARATIONS.c.model == model
+
+
+def _read(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[Rollout]:
+    rows = connection.execute(sa.select(ROLLOUTS).where(which).order_by(ROLLOUTS.c.id))
+    return [Rollout(**{**row._mapping, "policy": Policy.model_validate_json(row.policy)}) for row in rows]
