@@ -1,0 +1,199 @@
+"""What silent versions have yet to answer, and what they answered: the database's side of shadow traffic.
+
+There is no queue. What waits is every logged input without a pair, so a replay that was cut off is simply still
+waiting, and one that is repeated changes nothing. A floor in time keeps the search short: what is older has been
+answered, or was left out because more came than can be replayed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from events.database import Database
+from events.tables import DECLARATIONS, INPUTS, POSITIONS, PREDICTIONS, REPLICAS, ROLLOUTS, SHADOW_PAIRS
+from rollout.replay import Input, Replayed
+from rollout.replicas import ALIVE_S
+
+LONGEST = 1000
+"""So many inputs may wait; of more, the oldest are left out."""
+LATE_S = 30.0
+"""An input may reach the database so much later than newer ones, and is found still."""
+
+
+@dataclass(frozen=True)
+class Shadowed:
+    """A version that is to answer what another one answered to users.
+
+    Attributes
+    ----------
+    since
+        When its rollout began; older inputs are none of its.
+    silent
+        No user gets its answers.
+    """
+
+    model: str
+    stable: str
+    shadow: str
+    since: float
+    silent: bool
+
+    @property
+    def source(self) -> str:
+        """Its name among the positions."""
+        return f"shadow/{self.model}/{self.shadow}"
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The inputs that wait, oldest first, and the floor below which there are none to look for."""
+
+    inputs: Sequence[Input]
+    floor: float
+    left_out: bool
+
+
+def shadowed(connection: sa.Connection, replica: str, now: float) -> list[Shadowed]:
+    """Return the versions that a replica is to replay to: the first one, by name, of those on which they are ready."""
+    ready = [REPLICAS.c.state == "ready", REPLICAS.c.seen_at > now - ALIVE_S]
+    first = (
+        sa.select(sa.func.min(REPLICAS.c.replica)).where(_same_version(REPLICAS), *ready).correlate(ROLLOUTS)
+    ).scalar_subquery()
+    rows = connection.execute(
+        sa.select(
+            ROLLOUTS.c.model,
+            ROLLOUTS.c.stable,
+            ROLLOUTS.c.canary,
+            ROLLOUTS.c.started_at,
+            sa.and_(ROLLOUTS.c.phase == "shadow", DECLARATIONS.c.weight == 0, REPLICAS.c.weight == 0),
+        )
+        .join(DECLARATIONS, _same_version(DECLARATIONS))
+        .join(REPLICAS, _same_version(REPLICAS))
+        .where(
+            ROLLOUTS.c.ended_at.is_(None),
+            ROLLOUTS.c.phase.in_(("shadow", "watching")),
+            DECLARATIONS.c.input_share > 0,
+            REPLICAS.c.replica == replica,
+            REPLICAS.c.replica == first,
+            *ready,
+        )
+    )
+    return [Shadowed(*row) for row in rows]
+
+
+def waiting(connection: sa.Connection, one: Shadowed, most: int) -> Waiting:
+    """Return at most so many inputs that a version has not answered, those longest waiting first."""
+    position = connection.execute(sa.select(POSITIONS.c.position).where(POSITIONS.c.source == one.source)).scalar()
+    floor = max(one.since, (position or 0) / 1000)
+    newest_first = _unpaired(one, floor).order_by(INPUTS.c.time.desc()).limit(LONGEST + 1)
+    keys = list(connection.execute(newest_first))
+    left_out = len(keys) > LONGEST
+    if left_out:
+        floor = keys.pop().time
+    else:
+        newest = connection.execute(sa.select(sa.func.max(INPUTS.c.time)).where(*_of(INPUTS, one.model, one.stable)))
+        oldest = keys[-1].time if keys else newest.scalar()
+        floor = max(floor, (oldest or 0) - LATE_S)
+    chosen = [key.request_id for key in reversed(keys[-most:])]
+    rows = connection.execute(
+        sa.select(INPUTS.c.request_id, INPUTS.c.time, INPUTS.c.content_type, INPUTS.c.body)
+        .where(*_of(INPUTS, one.model, one.stable), INPUTS.c.request_id.in_(chosen))
+        .order_by(INPUTS.c.time)
+    )
+    return Waiting([Input(*row) for row in rows], floor, left_out)
+
+
+def settle(
+    database: Database,
+    connection: sa.Connection,
+    one: Shadowed,
+    floor: float,
+    answered: Sequence[tuple[Input, Replayed]],
+) -> None:
+    """Write what a version answered beside what users got, and how far that is."""
+    ids = [given.request_id for given, _ in answered]
+    users: dict[str, list[sa.Row[Any]]] = {}
+    for row in connection.execute(
+        sa.select(PREDICTIONS)
+        .where(*_of(PREDICTIONS, one.model, one.stable), PREDICTIONS.c.request_id.in_(ids))
+        .order_by(PREDICTIONS.c.instance)
+    ):
+        users.setdefault(row.request_id, []).append(row)
+    pairs = []
+    for given, replayed in answered:
+        mine = users.get(given.request_id, [])
+        for user, prediction in zip(mine, _by_instance(replayed.predictions, len(mine)), strict=True):
+            label, confidence, value = said(prediction)
+            pairs.append(
+                {
+                    "request_id": given.request_id,
+                    "model": one.model,
+                    "shadow": one.shadow,
+                    "instance": user.instance,
+                    "stable": one.stable,
+                    "time": given.time,
+                    "status": replayed.status,
+                    "stable_label": user.label,
+                    "shadow_label": label,
+                    "stable_confidence": user.confidence,
+                    "shadow_confidence": confidence,
+                    "stable_value": user.value,
+                    "shadow_value": value,
+                    "stable_ms": user.serving_ms,
+                    "shadow_ms": replayed.serving_ms,
+                }
+            )
+    database.add_new(connection, SHADOW_PAIRS, pairs)
+    database.put(connection, POSITIONS, [{"source": one.source, "position": int(floor * 1000)}])
+
+
+def said(prediction: Any) -> tuple[str | None, float | None, float | None]:
+    """Return label, confidence and value of one instance's prediction; None for what it does not say."""
+    first = prediction[0] if isinstance(prediction, list) and prediction else prediction
+    if not isinstance(first, dict):
+        return None, None, None
+    label, value = first.get("label"), first.get("value")
+    confidence = first.get("probability", first.get("confidence"))
+    return label if isinstance(label, str) else None, _number(confidence), _number(value)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _by_instance(predictions: Any, count: int) -> list[Any]:
+    """Return one prediction per instance; None where there is none."""
+    if not isinstance(predictions, list) or (count == 1 and not (predictions and isinstance(predictions[0], list))):
+        predictions = [predictions]
+    return [*predictions[:count], *[None] * (count - len(predictions))]
+
+
+def _unpaired(one: Shadowed, floor: float) -> sa.Select[Any]:
+    """Select the inputs after the floor whose user's answer is there, and the shadow's is not."""
+    answered = sa.and_(
+        PREDICTIONS.c.request_id == INPUTS.c.request_id,
+        *_of(PREDICTIONS, one.model, one.stable),
+        PREDICTIONS.c.instance == 0,
+    )
+    paired = sa.and_(
+        SHADOW_PAIRS.c.request_id == INPUTS.c.request_id,
+        SHADOW_PAIRS.c.model == one.model,
+        SHADOW_PAIRS.c.shadow == one.shadow,
+        SHADOW_PAIRS.c.instance == 0,
+    )
+    return (
+        sa.select(INPUTS.c.request_id, INPUTS.c.time)
+        .join(PREDICTIONS, answered)
+        .outerjoin(SHADOW_PAIRS, paired)
+        .where(*_of(INPUTS, one.model, one.stable), INPUTS.c.time > floor, SHADOW_PAIRS.c.request_id.is_(None))
+    )
+
+
+def _of(table: sa.Table, model: str, version: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return table.c.model == model, table.c.version == version
+
+
+def _same_version(table: sa.Table) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.model == ROLLOUTS.c.model, table.c.version == ROLLOUTS.c.canary)

@@ -1,0 +1,86 @@
+"""Shadow traffic: what users asked is asked again of silent versions, after the users have been answered.
+
+``python -m rollout.shadow`` runs beside TorchServe, as a companion of the supervisor. Requests are taken from the
+prediction log, so no user waits for a shadow. They are sent by threads at idle priority to workers at idle priority
+(rollout/priority.py), at most `replay.PER_SECOND` in all; of more, the oldest are left out.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from events.database import Database
+from rollout.backlog import Shadowed, settle, shadowed, waiting
+from rollout.premises import say
+from rollout.replay import Replay
+from rollout.torchserve import RunDir
+from settings import Settings
+
+IDLE_S = 0.5
+AWAY_S = 2.0
+BATCH = 50
+
+
+class Shadow:
+    """Replays to the silent versions that are ready on one replica."""
+
+    def __init__(self, database: Database, replica: str, replay: Replay, tell: Callable[[str], None] = say) -> None:
+        self._database = database
+        self._replica = replica
+        self._replay = replay
+        self._tell = tell
+        self._told: set[str] = set()
+
+    def step(self) -> int:
+        """Replay one batch to each silent version; return how many requests were answered.
+
+        Raises
+        ------
+        sqlalchemy.exc.SQLAlchemyError
+            When the database is away. What was answered in this step is asked again in a later one.
+        """
+        with self._database.reading() as connection:
+            found = shadowed(connection, self._replica, time.time())
+        return sum(self._catch_up(one) for one in found)
+
+    def _catch_up(self, one: Shadowed) -> int:
+        with self._database.reading() as connection:
+            found = waiting(connection, one, BATCH)
+        if found.left_out and one.source not in self._told:
+            self._told.add(one.source)
+            self._tell(f"{one.model} {one.shadow}: more is asked than is replayed; the newest requests are chosen")
+        answers = self._replay.send(one.model, one.shadow, found.inputs)
+        answered = [(given, got) for given, got in zip(found.inputs, answers, strict=True) if got is not None]
+        if answered or found.left_out:
+            with self._database.writing() as connection:
+                settle(self._database, connection, one, found.floor, answered)
+        return len(answered)
+
+
+def main() -> None:
+    """Replay until SIGTERM. What has not been written by then still waits, so nothing needs to be finished."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    settings = Settings()
+    replay = Replay(RunDir(Path(os.environ["MARINA_RUN_DIR"])).inference_socket)
+    shadow = Shadow(Database(settings.database), settings.replica_name, replay)
+    away = False
+    while True:
+        try:
+            answered = shadow.step()
+            if away:
+                say("the database answers again")
+            away = False
+        except sa.exc.SQLAlchemyError as error:
+            if not away:
+                say(f"the database does not answer; shadows wait ({str(error).splitlines()[0]})")
+            away, answered = True, 0
+        if not answered:
+            time.sleep(AWAY_S if away else IDLE_S)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,310 @@
+"""Shadow traffic to a server on a unix socket that speaks as TorchServe does."""
+
+import contextlib
+import http.server
+import json
+import os
+import random
+import signal
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from events.database import Database
+from events.tables import POSITIONS, SHADOW_PAIRS
+from rollout import backlog, replay
+from rollout.replay import Input, Replay
+from rollout.shadow import BATCH, Shadow
+from tests.rollout.logged import MODEL, STARTED, answered, rows, shadowing
+from tests.serving import ROOT
+
+
+class Seen(NamedTuple):
+    path: str
+    headers: Mapping[str, str]
+    at: float
+
+
+class Silent(socketserver.ThreadingUnixStreamServer):
+    """Answers every colour with blue, or as the body asks."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), _Answer)
+        self.path = path
+        self.seen: list[Seen] = []
+        self.running = self.most = 0
+        self.away = False
+        self.lock = threading.Lock()
+
+
+class _Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Silent
+
+    def do_POST(self) -> None:
+        wish = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.seen.append(Seen(self.path, dict(self.headers.items()), time.monotonic()))
+            self.server.running += 1
+            self.server.most = max(self.server.most, self.server.running)
+        time.sleep(wish.get("sleep_s", 0.002))
+        with self.server.lock:
+            self.server.running -= 1
+        status = 503 if self.server.away else wish.get("status", 200)
+        one = [{"label": "blue", "probability": 0.75}]
+        said = wish.get("predictions", [one] * len(wish["instances"]) if "instances" in wish else one)
+        body = json.dumps({"predictions": said, "serving_ms": 2.5}).encode()
+        with contextlib.suppress(BrokenPipeError):  # who asked may have given up
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    def address_string(self) -> str:
+        return "a unix socket"
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Iterator[Silent]:
+    with Silent(tmp_path / "inference.sock") as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def shadow(silent: Silent, database: Database) -> Iterator[Shadow]:
+    sender = Replay(silent.path)
+    yield Shadow(database, "here", sender)
+    sender.close()
+
+
+def test_a_kept_request_is_asked_again_and_both_answers_stand_side_by_side(
+    shadow: Shadow, silent: Silent, database: Database
+) -> None:
+    shadowing(database)
+    answered(database, "a", label="red")
+    assert shadow.step() == 1
+    assert rows(database, SHADOW_PAIRS) == [
+        {
+            "request_id": "a",
+            "model": MODEL,
+            "shadow": "2.0",
+            "instance": 0,
+            "stable": "1.0",
+            "time": STARTED + 1,
+            "status": 200,
+            "stable_label": "red",
+            "shadow_label": "blue",
+            "stable_confidence": 0.9,
+            "shadow_confidence": 0.75,
+            "stable_value": None,
+            "shadow_value": None,
+            "stable_ms": 1.5,
+            "shadow_ms": 2.5,
+        }
+    ]
+    (one,) = silent.seen
+    assert one.path == f"/predictions/{MODEL}/2.0"
+    assert (one.headers["X-Request-Id"], one.headers["X-Shadow"]) == ("a", "1")
+    assert shadow.step() == 0
+
+
+def test_many_instances_are_paired_one_by_one(shadow: Shadow, database: Database) -> None:
+    shadowing(database)
+    answered(database, "a", labels=("red", "blue", "green"), body={"instances": [{}, {}, {}]})
+    short = {"instances": [{}, {}], "predictions": [[{"label": "blue", "probability": 1}]]}
+    answered(database, "b", labels=("red", "blue"), body=short)
+    shadow.step()
+    pairs = [(row["instance"], row["stable_label"], row["shadow_label"]) for row in rows(database, SHADOW_PAIRS)]
+    assert pairs == [
+        (0, "red", "blue"),
+        (1, "blue", "blue"),
+        (2, "green", "blue"),
+        (0, "red", "blue"),
+        (1, "blue", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prediction", "expected"),
+    [
+        ([{"label": "a", "probability": 0.5}, {"label": "b", "probability": 0.4}], ("a", 0.5, None)),
+        ({"value": 3, "low": 1}, (None, None, 3.0)),
+        ({"label": "odd", "confidence": 0.25, "value": 0.5}, ("odd", 0.25, 0.5)),
+        ({"label": 7, "value": True}, (None, None, None)),
+        ([], (None, None, None)),
+        ("words", (None, None, None)),
+    ],
+)
+def test_a_prediction_says_a_label_a_confidence_and_a_value(prediction: Any, expected: Any) -> None:
+    assert backlog.said(prediction) == expected
+
+
+def test_a_failure_is_a_pair_without_a_label(shadow: Shadow, database: Database) -> None:
+    shadowing(database)
+    answered(database, "a", body={"status": 590})
+    answered(database, "b", body={"predictions": "nonsense"})
+    answered(database, "c", labels=("red", "red"), body={"instances": [{}, {}], "status": 422})
+    assert shadow.step() == 3
+    found = [(row["request_id"], row["status"], row["shadow_label"]) for row in rows(database, SHADOW_PAIRS)]
+    assert found == [("a", 590, None), ("b", 200, None), ("c", 422, None), ("c", 422, None)]
+
+
+def test_an_answer_that_does_not_come_is_a_failure(
+    shadow: Shadow, database: Database, silent: Silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "TIMEOUT_S", 0.2)
+    sender = Replay(silent.path)
+    shadowing(database)
+    answered(database, "a", body={"sleep_s": 0.6})
+    assert Shadow(database, "here", sender).step() == 1
+    sender.close()
+    assert [row["status"] for row in rows(database, SHADOW_PAIRS)] == [504]
+
+
+def test_what_a_version_that_is_away_did_not_answer_waits(shadow: Shadow, silent: Silent, database: Database) -> None:
+    shadowing(database)
+    answered(database, "a")
+    silent.away = True
+    assert shadow.step() == 0
+    assert rows(database, SHADOW_PAIRS) == []
+    silent.away = False
+    assert shadow.step() == 1
+
+
+# httpcore leaves the socket of a refused connection to the garbage collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_without_torchserve_everything_waits(database: Database, tmp_path: Path) -> None:
+    sender = Replay(tmp_path / "nobody.sock")
+    shadowing(database)
+    answered(database, "a")
+    assert Shadow(database, "here", sender).step() == 0
+    sender.close()
+    assert rows(database, SHADOW_PAIRS) == []
+
+
+@pytest.mark.parametrize("wrong", ["loading", "another replica", "ended", "deploying"])
+def test_only_a_version_that_is_shadowed_and_ready_here_is_asked(
+    wrong: str, shadow: Shadow, silent: Silent, database: Database
+) -> None:
+    if wrong == "ended":
+        answered(database, "a")
+        assert shadow.step() == 0
+        return
+    shadowing(
+        database,
+        phase="deploying" if wrong == "deploying" else "shadow",
+        state="loading" if wrong == "loading" else "ready",
+        replica="there" if wrong == "another replica" else "here",
+    )
+    answered(database, "a")
+    assert shadow.step() == 0
+    assert silent.seen == []
+
+
+def test_of_two_replicas_one_replays(silent: Silent, database: Database) -> None:
+    for replica in ("here", "there"):
+        shadowing(database, replica=replica)
+    answered(database, "a")
+    sender = Replay(silent.path)
+    assert Shadow(database, "there", sender).step() == 0
+    assert Shadow(database, "here", sender).step() == 1
+    sender.close()
+
+
+def test_a_watched_canary_answers_stables_requests_too(shadow: Shadow, database: Database) -> None:
+    shadowing(database, phase="watching")
+    answered(database, "a")
+    answered(database, "its own", version="2.0")
+    assert shadow.step() == 1
+    assert [row["request_id"] for row in rows(database, SHADOW_PAIRS)] == ["a"]
+
+
+def test_older_inputs_than_the_shadow_are_left_alone(shadow: Shadow, database: Database) -> None:
+    shadowing(database)
+    answered(database, "before", at=STARTED - 1)
+    answered(database, "after", at=STARTED + 1)
+    assert shadow.step() == 1
+
+
+def test_an_input_that_comes_late_is_found(shadow: Shadow, database: Database) -> None:
+    shadowing(database)
+    answered(database, "a", at=STARTED + 100)
+    assert shadow.step() == 1
+    answered(database, "late", at=STARTED + 100 - backlog.LATE_S + 1)
+    assert shadow.step() == 1
+
+
+def test_of_too_many_the_oldest_are_left_out_for_good(
+    silent: Silent, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "LONGEST", 10)
+    shadowing(database)
+    for number in range(25):
+        answered(database, f"{number:02}", at=STARTED + number + 1)
+    told: list[str] = []
+    sender = Replay(silent.path)
+    shadow = Shadow(database, "here", sender, told.append)
+    while shadow.step():
+        pass
+    sender.close()
+    assert [row["request_id"] for row in rows(database, SHADOW_PAIRS)] == [f"{number:02}" for number in range(15, 25)]
+    assert len(told) == 1
+
+
+def test_the_rate_and_the_number_at_once_are_bounded(silent: Silent) -> None:
+    sender = Replay(silent.path, per_second=100, at_once=3)
+    inputs = [Input(f"{number}", 0.0, "application/json", b'{"sleep_s": 0.05}') for number in range(30)]
+    assert all(one is not None and one.status == 200 for one in sender.send(MODEL, "2.0", inputs))
+    sender.close()
+    assert silent.most == 3
+    fast = Replay(silent.path, per_second=100, at_once=4)
+    fast.send(MODEL, "2.0", [Input(f"{number}", 0.0, "application/json", b"{}") for number in range(30)])
+    fast.close()
+    times = [one.at for one in silent.seen[30:]]
+    assert times[-1] - times[0] >= 0.28
+
+
+@pytest.mark.timeout(120)
+def test_killed_at_any_moment_it_counts_every_request_once(silent: Silent, database_url: str, tmp_path: Path) -> None:
+    database = Database(database_url)
+    database.upgrade()
+    shadowing(database)
+    for number in range(6 * BATCH):
+        answered(database, f"{number}", at=STARTED + number)
+    env = os.environ | {
+        "MARINA_RUN_DIR": str(tmp_path),
+        "MARINA_DATABASE_URL": database_url,
+        "MARINA_REPLICA": "here",
+        "MARINA_STATE_DIR": str(tmp_path),
+    }
+    chance = random.Random(0)
+    kills = 0
+    end = time.monotonic() + 100
+    while len(rows(database, SHADOW_PAIRS)) < 6 * BATCH - 1 and time.monotonic() < end:
+        shadowing(database)  # the supervisor's word must be fresh
+        process = subprocess.Popen([sys.executable, "-m", "rollout.shadow"], cwd=ROOT, env=env)
+        try:
+            process.wait(1.0 + chance.random() * 0.8)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            kills += 1
+        assert process.wait() == -signal.SIGKILL
+    pairs = rows(database, SHADOW_PAIRS)
+    assert {row["request_id"] for row in pairs} == {f"{number}" for number in range(1, 6 * BATCH)}
+    assert kills > 1
+    assert len(rows(database, POSITIONS)) == 1
+    database.close()
