@@ -1,0 +1,65 @@
+"""Promote a registered version if its metric is good enough, and better than that of the version that serves.
+
+    python scripts/promote.py --model catalog --version 2.0
+    python scripts/promote.py --model catalog --version 2.0 --metric accuracy --at-least 0.8
+    python scripts/promote.py --model code_impact --version 2.0 --metric rmse --at-most 0.2
+    python scripts/promote.py --model catalog --version 2.0 --now     # all traffic at once, watched all the same
+
+A promoted version goes through a rollout: watch it with scripts/monitor_canary.py. Any other is archived: it stays in
+the registry. Decision and reason are printed, kept in the ledger, and noted on the version in MLflow. Exit status: 0
+promoted, 3 archived, 1 nothing decided.
+"""
+
+import argparse
+import getpass
+import sys
+import time
+from pathlib import Path
+
+from archives.contract import ArchiveError
+from archives.registry import Registry, RegistryError
+from events.database import Database, DatabaseError
+from rollout.policy import DEFAULT, PolicyError, read_policy
+from rollout.promotion import PromotionError, Rule, at_once, promote
+from rollout.rollouts import RolloutError
+from settings import Settings
+
+ARCHIVED = 3
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="promote.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--version", required=True, help="a registered version, such as 2.0")
+    parser.add_argument("--metric", default=Rule.metric, help="as training logs it (default: %(default)s)")
+    bound = parser.add_mutually_exclusive_group()
+    bound.add_argument("--at-least", type=float, help=f"the least it must be (default: {Rule.bound})")
+    bound.add_argument("--at-most", type=float, help="the most it may be, for metrics of which less is better")
+    parser.add_argument("--now", action="store_true", help="give it all traffic as soon as it is ready")
+    parser.add_argument("--policy", type=Path, default=DEFAULT, help="how it is rolled out (default: %(default)s)")
+    parser.add_argument("--who", default=getpass.getuser(), help="who asks, for the ledger (default: %(default)s)")
+    options = parser.parse_args(argv)
+    settings = Settings()
+    if options.at_most is not None:
+        rule = Rule(options.metric, options.at_most, less_is_better=True)
+    else:
+        rule = Rule(options.metric, Rule.bound if options.at_least is None else options.at_least)
+    try:
+        policy = read_policy(options.policy)
+        database = Database(settings.database)
+        database.upgrade()
+        decision = promote(
+            database, Registry(settings.state_dir), settings.archive_store, options.model, options.version, rule,
+            at_once(policy) if options.now else policy, options.who, time.time(),
+        )  # fmt: skip
+    except (ArchiveError, DatabaseError, PolicyError, PromotionError, RegistryError, RolloutError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{options.model} {options.version} {'promoted' if decision.promoted else 'archived'}: {decision.reason}")
+    return 0 if decision.promoted else ARCHIVED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

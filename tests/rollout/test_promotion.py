@@ -1,0 +1,143 @@
+import json
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from archives.registry import Registered, Registry
+from events.tables import DECLARATIONS, ROLLOUTS
+from rollout import ledger
+from rollout.declaration import declare, read_archive
+from rollout.policy import read_policy
+from rollout.promotion import PromotionError, Rule, at_once, decide, promote
+from rollout.rollouts import RolloutError, rollout_of
+from rollout.trial import archive
+from tests.archives.rewrite import recertified
+from training import tracking
+
+MODEL = "catalog"
+
+
+def registered(version: str, data: str = "d", **metrics: float) -> Registered:
+    return Registered(MODEL, version, "1", "0" * 64, "run", metrics, {"data_manifest_sha256": data})
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "promoted", "reason"),
+    [
+        (0.80, 0.78, True, "weighted_f1 of 2.0 is 0.8: at least 0.75, and better than 0.78 of 1.0, which serves"),
+        (0.74, 0.70, False, "weighted_f1 of 2.0 is 0.74, at least 0.75 is asked"),
+        (0.80, 0.80, False, "weighted_f1 of 2.0 is 0.8, not better than 0.8 of 1.0, which serves"),
+        (0.75, 0.60, True, "weighted_f1 of 2.0 is 0.75: at least 0.75, and better than 0.6 of 1.0, which serves"),
+    ],
+)
+def test_a_version_must_reach_the_bound_and_beat_what_serves(new, old, promoted, reason):
+    decision = decide(Rule(), registered("2.0", weighted_f1=new), registered("1.0", weighted_f1=old))
+    assert (decision.promoted, decision.reason) == (promoted, reason)
+
+
+@pytest.mark.parametrize(("new", "old", "promoted"), [(0.1, 0.2, True), (0.2, 0.1, False), (0.4, 0.5, False)])
+def test_of_some_metrics_less_is_better(new, old, promoted):
+    rule = Rule("rmse", 0.3, less_is_better=True)
+    assert decide(rule, registered("2.0", rmse=new), registered("1.0", rmse=old)).promoted is promoted
+
+
+def test_a_metric_that_is_not_there_is_named_beside_those_that_are():
+    with pytest.raises(PromotionError, match=r"2\.0 has no metric 'weighted_f1'\. Name one of: auc, recall"):
+        decide(Rule(), registered("2.0", auc=0.9, recall=0.5), registered("1.0", weighted_f1=0.8))
+
+
+def test_a_comparison_across_data_sets_says_so():
+    decision = decide(Rule(), registered("2.0", weighted_f1=0.9), registered("1.0", data="e", weighted_f1=0.8))
+    assert decision.reason.endswith("which serves and was measured on other data")
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    """A registry with version 1.0 of F1 0.78, the better 2.0 and the worse 3.0."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        home = tmp_path_factory.mktemp("mlflow")
+        made = Registry(home)
+        for version, f1 in (("1.0", 0.78), ("2.0", 0.82), ("3.0", 0.76)):
+            with tracking.run(MODEL, home, {}, {}) as run:
+                pass
+            origin = json.dumps({"mlflow_run": run.id, "metrics": {"weighted_f1": f1}}).encode()
+            plain = archive(home, MODEL, version)
+            folder = home / "built"
+            folder.mkdir(exist_ok=True)
+            made.register(recertified(plain, folder / plain.name, {"provenance.json": origin}))
+        yield made
+
+
+@pytest.fixture
+def served(database, registry, tmp_path):
+    """A database in which 1.0 serves, and an empty store."""
+    champion = registry.download(registry.find(MODEL, "1.0"), tmp_path / "champion")
+    with database.writing() as connection:
+        declare(connection, read_archive(champion), time.time())
+        ledger.declared(connection, "test", [MODEL], time.time())
+    return database
+
+
+def last_entry(database):
+    with database.reading() as connection:
+        assert ledger.verify(connection) == []
+        return next(ledger.entries(connection, MODEL, newest_first=True))
+
+
+def test_a_better_version_begins_a_rollout_with_the_registered_archive(served, registry, tmp_path):
+    decision = promote(served, registry, tmp_path / "store", MODEL, "2.0", Rule(), read_policy(), "ann", 1000.0)
+    assert decision.promoted
+    with served.reading() as connection:
+        rollout = rollout_of(connection, MODEL)
+        declared = connection.execute(sa.select(DECLARATIONS).where(DECLARATIONS.c.version == "2.0")).one()
+    assert (rollout.stable, rollout.canary, rollout.phase, rollout.started_by) == ("1.0", "2.0", "deploying", "ann")
+    assert declared.sha256 == registry.find(MODEL, "2.0").sha256
+    assert declared.weight == 0
+    entry = last_entry(served)
+    assert (entry.who, json.loads(entry.details)["why"]) == ("ann", decision.reason)
+    tags = registry.find(MODEL, "2.0").tags
+    assert (tags["marina.decision"], tags["marina.decision.reason"]) == ("promoted", decision.reason)
+
+
+def test_a_worse_version_is_archived_and_nothing_is_deployed(served, registry, tmp_path):
+    decision = promote(served, registry, tmp_path / "store", MODEL, "3.0", Rule(), read_policy(), "ann", 1000.0)
+    assert not decision.promoted
+    with served.reading() as connection:
+        assert rollout_of(connection, MODEL) is None
+        assert connection.execute(sa.select(DECLARATIONS.c.version)).scalars().all() == ["1.0"]
+    entry = last_entry(served)
+    details = json.loads(entry.details)
+    assert (entry.action, details["version"], details["why"]) == ("archive", "3.0", decision.reason)
+    assert (details["value"], details["champion_value"]) == (0.76, 0.78)
+    assert registry.find(MODEL, "3.0").tags["marina.decision"] == "archived"
+    assert not (tmp_path / "store").exists()
+
+
+def test_nothing_is_decided_about_what_is_not_registered_or_serves_already(served, registry, tmp_path):
+    def ask(model: str, version: str) -> None:
+        promote(served, registry, tmp_path / "store", model, version, Rule(), read_policy(), "ann", 1000.0)
+
+    with pytest.raises(PromotionError, match=r"catalog 9\.0 is not registered"):
+        ask(MODEL, "9.0")
+    with pytest.raises(PromotionError, match=r"catalog 1\.0 is what is served already"):
+        ask(MODEL, "1.0")
+    with pytest.raises(RolloutError, match="not served"):
+        ask("nobody", "1.0")
+    with served.reading() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(ROLLOUTS)).scalar() == 0
+
+
+def test_an_archive_in_the_store_that_is_not_the_registered_one_is_refused(served, registry, tmp_path):
+    archive(tmp_path, MODEL, "2.0")
+    with pytest.raises(PromotionError, match="is not the archive that was registered"):
+        promote(served, registry, tmp_path, MODEL, "2.0", Rule(), read_policy(), "ann", 1000.0)
+    with served.reading() as connection:
+        assert rollout_of(connection, MODEL) is None
+
+
+def test_at_once_means_the_last_step_alone():
+    policy = at_once(read_policy())
+    assert [step.share for step in policy.steps] == [1.0]
+    assert policy.gates == read_policy().gates
