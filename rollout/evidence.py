@@ -17,7 +17,7 @@ class Arm:
     Attributes
     ----------
     requests, errors
-        Answered requests, and those of them answered with a 5xx.
+        Requests, and those of them that failed by the server's fault: a 5xx, or a full queue.
     timed, slow
         Answered requests whose latency is known, and those that took longer than stable's p95 and the policy's margin.
     labelled, right
@@ -66,14 +66,24 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything a verdict is based on."""
+    """Everything a verdict is based on.
+
+    Attributes
+    ----------
+    stable, canary, pairs
+        Counts.
+    shared_s
+        For how long both have had traffic, by the requests' own times: from the canary's first to stable's last.
+    """
 
     stable: Arm = field(default_factory=Arm)
     canary: Arm = field(default_factory=Arm)
     pairs: Pairs = field(default_factory=Pairs)
+    shared_s: float = 0.0
 
     def __add__(self, other: Evidence) -> Evidence:
-        return Evidence(self.stable + other.stable, self.canary + other.canary, self.pairs + other.pairs)
+        shared_s = max(self.shared_s, other.shared_s)
+        return Evidence(self.stable + other.stable, self.canary + other.canary, self.pairs + other.pairs, shared_s)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values, for JSON."""
@@ -82,4 +92,5 @@ class Evidence:
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Evidence:
         """Return the evidence that `to_dict` gave."""
-        return Evidence(Arm(**values["stable"]), Arm(**values["canary"]), Pairs(**values["pairs"]))
+        arms = Arm(**values["stable"]), Arm(**values["canary"])
+        return Evidence(*arms, Pairs(**values["pairs"]), values["shared_s"])
