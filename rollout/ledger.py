@@ -17,6 +17,9 @@ from events.tables import DECLARATIONS, LEDGER
 FIRST = "0" * 64
 """What the first row names as the hash before it."""
 
+SETTLED = ("declare", "done")
+"""Actions after which a model's champion is another, and no rollout is under way."""
+
 _LOCK = 727465
 
 
@@ -188,7 +191,7 @@ def previous_champion(connection: sa.Connection, model: str) -> tuple[str, str, 
     present: str | None = None
     for entry in entries(connection, model, newest_first=True):
         champion = entry.champion
-        if champion is None:
+        if entry.action not in SETTLED or champion is None:
             continue
         if present is None:
             present = champion

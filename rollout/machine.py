@@ -8,7 +8,8 @@
              ▼                           ▼                     unloaded when no gateway sends any more
           failed                   rolled back, aborted
 
-Only time that is known to have passed counts: where the clock went backwards, a phase begins anew.
+Only time that is known to have passed counts: where the clock was set back behind a phase's start, the phase begins
+anew.
 """
 
 import math
@@ -71,16 +72,13 @@ def advance(
     replicas
         What the live supervisors say.
     """
-    declared = {rollout.stable, rollout.canary} & set(replicas.declared)
+    rollout = _in_time(rollout, now)
     if rollout.phase in RETREATS:
         return _finish_retreat(rollout, now, replicas)
-    if len(declared) < 2:
-        gone = " and ".join(sorted({rollout.stable, rollout.canary} - declared))
+    if missing := {rollout.stable, rollout.canary} - set(replicas.declared):
+        gone = " and ".join(sorted(missing))
         why = f"{rollout.model} {gone} is declared no longer: what is served was changed from outside"
         return Step(_end(rollout, "aborted", now, why), action="aborted", why=why)
-    if now < rollout.phase_since:
-        since = rollout.watched_since
-        return Step(replace(rollout, phase_since=now, watched_since=None if since is None else min(since, window(now))))
     if refusals := replicas.refusals(rollout.canary):
         return _retreat(rollout, "failing", now, "refused to serve: " + "; ".join(refusals))
     if verdict is not None and verdict.outcome == "roll back":
@@ -136,6 +134,14 @@ def missing_approvals(rollout: Rollout, approvals: Collection[str]) -> int:
     return max(0, needed - len(counted))
 
 
+def _in_time(rollout: Rollout, now: float) -> Rollout:
+    """Begin a phase anew that lies ahead, and evidence that does so by more than a window: the clock was set back."""
+    since = rollout.watched_since
+    if since is not None and since - now > WINDOW_S:
+        since = window(now)
+    return replace(rollout, phase_since=min(rollout.phase_since, now), watched_since=since)
+
+
 def _deploy(rollout: Rollout, now: float, approvals: Collection[str], replicas: Replicas) -> Step:
     if lacking := replicas.lacking(rollout.canary):
         return _wait(rollout, now, 0, f"{rollout.canary} is not ready: " + "; ".join(lacking))
@@ -148,11 +154,9 @@ def _watch(rollout: Rollout, verdict: Verdict | None, now: float, approvals: Col
     at_least_s = rollout.policy.steps[rollout.step].at_least_s
     if verdict is None or now - rollout.phase_since < at_least_s:
         return Step(rollout)
-    test = rollout.policy.test
     if verdict.outcome != "promote":
-        if test is not None and now - rollout.phase_since >= test.ends_after_s:
-            return _retreat(rollout, "rolling back", now, f"the test ended without a winner: {verdict.reason}")
-        return _wait(rollout, now, at_least_s if test is None else test.ends_after_s, verdict.reason)
+        test = rollout.policy.test
+        return _wait(rollout, now, test.ends_after_s if test else at_least_s, verdict.reason)
     return _enter(rollout, rollout.step + 1, now, approvals, verdict.reason)
 
 
