@@ -60,10 +60,15 @@ class Entry:
         return dict(json.loads(self.details)["live"])
 
     @property
+    def weights(self) -> dict[str, float]:
+        """The shares of the traffic after it, by version, relative to each other."""
+        return {version: one["weight"] for version, one in self.live.items()}
+
+    @property
     def champion(self) -> str | None:
         """The version with the largest share of the traffic after it; None if none has any."""
-        weights = {version: one["weight"] for version, one in self.live.items() if one["weight"] > 0}
-        return max(weights, key=lambda version: weights[version]) if weights else None
+        weights = self.weights
+        return max(weights, key=lambda version: weights[version]) if any(weights.values()) else None
 
     def sealed(self) -> str:
         """Compute the hash that belongs to the row's contents: SHA-256 of canonical JSON of all other columns."""
@@ -176,7 +181,7 @@ def live_at(connection: sa.Connection, when: float) -> dict[str, dict[str, float
     found: dict[str, dict[str, float]] = {}
     for entry in entries(connection):
         if entry.time <= when:
-            found[entry.model] = {version: one["weight"] for version, one in entry.live.items()}
+            found[entry.model] = entry.weights
     return {model: weights for model, weights in found.items() if weights}
 
 

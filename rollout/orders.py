@@ -1,6 +1,7 @@
 """What a person may order: each order is one transaction, and nothing when it cannot be obeyed."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,8 +16,8 @@ from rollout.policy import Step as Share
 from rollout.rollouts import Rollout, RolloutError
 from rollout.transitions import carry_out
 
-Find = Callable[[str, str, str], Declared]
-"""Finds the archive of a model's version that has a SHA-256."""
+Find = Callable[[str, str, Path, str], Declared]
+"""Finds the archive of a model's version, last seen at a path, that has a SHA-256."""
 
 
 def pause(database: Database, model: str, who: str, now: float) -> Rollout:
@@ -81,8 +82,8 @@ def roll_back(database: Database, model: str, who: str, reason: str, now: float,
         return abort(database, model, who, reason, now)
     if before is None:
         raise RolloutError(f"{model}: the ledger knows of no version before the present one.")
-    version, sha256, _ = before
-    candidate = find(model, version, sha256)
+    version, sha256, archive = before
+    candidate = find(model, version, Path(archive), sha256)
     why = "rolled back by hand" + (f": {reason}" if reason else "")
     with database.writing() as connection:
         ledger.lock(connection)

@@ -80,6 +80,11 @@ def open_rollouts(connection: sa.Connection) -> list[Rollout]:
     return _read(connection, ROLLOUTS.c.ended_at.is_(None))
 
 
+def all_rollouts(connection: sa.Connection) -> list[Rollout]:
+    """Return every rollout there was, oldest first."""
+    return _read(connection, sa.true())
+
+
 def rollout_of(connection: sa.Connection, model: str) -> Rollout | None:
     """Return the model's open rollout, if there is one."""
     return next(iter(_read(connection, ROLLOUTS.c.ended_at.is_(None) & (ROLLOUTS.c.model == model))), None)

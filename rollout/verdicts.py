@@ -113,8 +113,8 @@ def simulate(connection: sa.Connection, rollout: Rollout, policy: Policy) -> Dec
     for kept in series(connection, rollout.id):
         evidence = kept.counts()
         verdict = decide(evidence, policy)
-        after_s = kept.time - (rollout.started_at if rollout.watched_since is None else rollout.watched_since)
-        decision = Decision(verdict.outcome, after_s, evidence.canary.requests, verdict.reason)
+        after_s = kept.time - (rollout.watched_since or rollout.started_at)
+        decision = Decision(verdict.outcome, max(0.0, after_s), evidence.canary.requests, verdict.reason)
         if verdict.outcome != "keep watching":
             break
     return decision

@@ -10,12 +10,13 @@ import argparse
 import getpass
 import sys
 import time
+from pathlib import Path
 
 from archives.contract import ArchiveError
 from archives.registry import RegistryError
 from events.database import Database, DatabaseError
 from rollout import candidates, orders
-from rollout.declaration import DeclarationError
+from rollout.declaration import Declared, DeclarationError
 from rollout.policy import read_policy
 from rollout.rollouts import RolloutError
 from settings import Settings
@@ -30,13 +31,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--who", default=getpass.getuser(), help="who asks, for the ledger (default: %(default)s)")
     options = parser.parse_args(argv)
     settings = Settings()
+
+    def find(model: str, version: str, archive: Path, sha256: str) -> Declared:
+        return candidates.find(settings, model, version, archive if archive.is_file() else None, sha256)
+
     try:
         database = Database(settings.database)
         database.upgrade()
-        begun = orders.roll_back(
-            database, options.model, options.who, options.reason, time.time(),
-            lambda model, version, sha256: candidates.find(settings, model, version, sha256=sha256), read_policy(),
-        )  # fmt: skip
+        begun = orders.roll_back(database, options.model, options.who, options.reason, time.time(), find, read_policy())
     except (ArchiveError, DatabaseError, DeclarationError, RegistryError, RolloutError) as error:
         print(error, file=sys.stderr)
         return 1
