@@ -56,7 +56,8 @@ def tell(connection: sa.Connection, rollout: Rollout) -> Iterator[str]:
         details = json.loads(entry.details)
         if details.get("rollout") == rollout.id:
             seen = f" [verdict {details['verdict']}]" if "verdict" in details else ""
-            yield f"    {clock(entry.time)}  {entry.action:<12} {entry.who}: {details['why'] or shares(entry.weights)}{seen}"
+            why = details["why"] or shares(entry.weights)
+            yield f"    {clock(entry.time)}  {entry.action:<12} {entry.who}: {why}{seen}"
     if rollout.ended_at is None and rollout.note:
         yield f"  now: {rollout.note}"
     last = verdicts.last(connection, rollout.id)

@@ -16,7 +16,7 @@ from archives.contract import ArchiveError
 from archives.registry import RegistryError
 from events.database import Database, DatabaseError
 from rollout import candidates, orders
-from rollout.declaration import Declared, DeclarationError
+from rollout.declaration import DeclarationError, Declared
 from rollout.policy import read_policy
 from rollout.rollouts import RolloutError
 from settings import Settings
