@@ -1,26 +1,34 @@
-"""What should run: model versions and their archives, kept in the database.
+"""What should run: model versions, their archives and their shares of the traffic, kept in the database.
 
-TorchServe forgets everything when it ends; the declaration does not. Declared archives are copied, by hash, into a
-folder of their own, so that neither a rebuilt nor a deleted file in the store changes what a restart brings back.
+TorchServe forgets everything when it ends; the declaration does not. Whoever releases a version writes it here, and
+every supervisor brings its server in line. Declared archives are copied, by hash, into a folder of their own, so that
+neither a rebuilt nor a deleted file in the store changes what a restart brings back.
 """
 
-import datetime
+import dataclasses
+import getpass
 import hashlib
 import json
 import re
 import shutil
+import time
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 import yaml
-from sqlalchemy import orm
+
+from events.database import Database
+from events.tables import DECLARATIONS
+from rollout import ledger
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+# A canary's clients come first, so that they keep it while its share grows.
+NEWEST_FIRST = (DECLARATIONS.c.model, DECLARATIONS.c.declared_at.desc(), DECLARATIONS.c.version.desc())
 
 
 class DeclarationError(ValueError):
@@ -54,6 +62,8 @@ class Declared:
         Hash of the whole archive file.
     weight
         Its share of its model's unversioned requests, relative to the other versions'.
+    input_share
+        The least share of its inputs that are to be logged.
     """
 
     model: str
@@ -61,6 +71,7 @@ class Declared:
     archive: Path
     sha256: str
     weight: float = 1.0
+    input_share: float = 0.0
     serving: Serving = field(default_factory=Serving)
 
     def __str__(self) -> str:
@@ -115,37 +126,30 @@ def _serving(path: Path, config: dict[str, Any]) -> Serving:
     )
 
 
-class _Base(orm.DeclarativeBase):
-    pass
-
-
-class _Row(_Base):
-    __tablename__ = "declarations"
-
-    model: orm.Mapped[str] = orm.mapped_column(sa.String(128), primary_key=True)
-    version: orm.Mapped[str] = orm.mapped_column(sa.String(64), primary_key=True)
-    archive: orm.Mapped[str] = orm.mapped_column(sa.Text)
-    sha256: orm.Mapped[str] = orm.mapped_column(sa.String(64))
-    weight: orm.Mapped[float] = orm.mapped_column(sa.Float)
-    declared_at: orm.Mapped[datetime.datetime] = orm.mapped_column(sa.DateTime(timezone=True))
+def declare(connection: sa.Connection, one: Declared, now: float) -> None:
+    """Write that a version should run, in place of what was declared of it."""
+    same = (DECLARATIONS.c.model == one.model, DECLARATIONS.c.version == one.version)
+    connection.execute(sa.delete(DECLARATIONS).where(*same))
+    connection.execute(
+        sa.insert(DECLARATIONS).values(
+            model=one.model,
+            version=one.version,
+            archive=str(one.archive.resolve()),
+            sha256=one.sha256,
+            weight=one.weight,
+            input_share=one.input_share,
+            declared_at=now,
+        )
+    )
 
 
 class Declaration:
     """The declared versions, in the database, and their archives, in a folder."""
 
-    def __init__(self, database_url: str, folder: Path) -> None:
+    def __init__(self, database: Database, folder: Path) -> None:
         self.folder = folder
+        self._database = database
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            self._engine = sa.create_engine(database_url)
-        except (sa.exc.SQLAlchemyError, ModuleNotFoundError) as error:
-            raise DeclarationError(f"MARINA_DATABASE_URL cannot be used: {error}") from error
-        if self._engine.dialect.name == "sqlite":
-            sa.event.listen(self._engine, "connect", _sqlite_waits)
-        try:
-            _Base.metadata.create_all(self._engine)
-        except sa.exc.SQLAlchemyError as error:
-            raise DeclarationError(f"The database (MARINA_DATABASE_URL) cannot be used: {error}") from error
 
     def replace(self, archives: Iterable[Declared]) -> None:
         """Declare exactly these versions; whatever else was declared is not any more.
@@ -163,55 +167,64 @@ class Declaration:
                     f"{one} is in {twin.archive} and, different, in {one.archive}: a version has one archive. "
                     "Give one of them another version."
                 )
-        for one in wanted.values():
-            self._keep(one)
-        now = datetime.datetime.now(datetime.UTC)
-        with orm.Session(self._engine) as session, session.begin():
-            session.execute(sa.delete(_Row))
-            session.add_all(
-                _Row(
-                    model=one.model,
-                    version=one.version,
-                    archive=str(one.archive),
-                    sha256=one.sha256,
-                    weight=one.weight,
-                    declared_at=now,
-                )
-                for one in wanted.values()
-            )
-        kept = {self._place(one).name for one in wanted.values()}
-        for file in self.folder.glob("*.mar"):
-            if file.name not in kept:
-                file.unlink()
+        self._declare(wanted.values(), instead=True)
 
-    def read(self) -> Sequence[Declared]:
-        """Return what is declared, each with the verified copy of its archive.
+    def add(self, archives: Iterable[Declared]) -> None:
+        """Declare these versions beside what is declared.
 
         Raises
         ------
         DeclarationError
-            When a copy is missing or its hash is not the declared one.
+            When an archive changes while it is copied.
         """
-        with orm.Session(self._engine) as session:
-            rows = session.scalars(sa.select(_Row).order_by(_Row.model, _Row.version)).all()
-            declared = [Declared(row.model, row.version, Path(row.archive), row.sha256, row.weight) for row in rows]
-        found = []
-        for one in declared:
-            place = self._place(one)
-            if not place.exists():
-                self._keep(one)
-            read = read_archive(place)
-            if read.sha256 != one.sha256:
-                raise DeclarationError(
-                    f"{one}: {place} has SHA-256 {read.sha256[:16]}…, {one.sha256[:16]}… was declared. "
-                    "Delete it and declare the archive again with --archive."
-                )
-            found.append(Declared(one.model, one.version, place, one.sha256, one.weight, read.serving))
-        return found
+        self._declare(list(archives), instead=False)
 
-    def close(self) -> None:
-        """Let go of the database."""
-        self._engine.dispose()
+    def read(self) -> list[Declared]:
+        """Return what is declared, the newest first; the archives are where they came from."""
+        with self._database.reading() as connection:
+            rows = connection.execute(sa.select(DECLARATIONS).order_by(*NEWEST_FIRST)).all()
+        return [
+            Declared(row.model, row.version, Path(row.archive), row.sha256, row.weight, row.input_share) for row in rows
+        ]
+
+    def fetch(self, one: Declared) -> Declared:
+        """Return a declared version with the verified copy of its archive, and how it wants to be served.
+
+        Raises
+        ------
+        DeclarationError
+            When there is no copy and none can be made, or its hash is not the declared one.
+        """
+        place = self._place(one)
+        if not place.exists():
+            self._keep(one)
+        read = read_archive(place)
+        if read.sha256 != one.sha256:
+            raise DeclarationError(
+                f"{one}: {place} has SHA-256 {read.sha256[:16]}…, {one.sha256[:16]}… was declared. "
+                "Delete it and declare the archive again with --archive."
+            )
+        return dataclasses.replace(one, archive=place, serving=read.serving)
+
+    def forget_others(self, kept: Iterable[Declared]) -> None:
+        """Delete the copies of all other versions."""
+        names = {self._place(one).name for one in kept}
+        for file in self.folder.glob("*.mar"):
+            if file.name not in names:
+                file.unlink()
+
+    def _declare(self, archives: Collection[Declared], instead: bool) -> None:
+        for one in archives:
+            self._keep(one)
+        now = time.time()
+        with self._database.writing() as connection:
+            ledger.lock(connection)
+            models = set(connection.execute(sa.select(DECLARATIONS.c.model)).scalars())
+            if instead:
+                connection.execute(sa.delete(DECLARATIONS))
+            for one in archives:
+                declare(connection, one, now)
+            ledger.declared(connection, getpass.getuser(), models | {one.model for one in archives}, now)
 
     def _place(self, one: Declared) -> Path:
         return self.folder / f"{one.model}-{one.version}-{one.sha256[:12]}.mar"
@@ -229,8 +242,3 @@ class Declaration:
             fresh.unlink()
             raise DeclarationError(f"{one}: {one.archive} is no longer what was declared. Declare it again.")
         fresh.replace(place)
-
-
-def _sqlite_waits(connection: Any, _: object) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA busy_timeout=5000")

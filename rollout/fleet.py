@@ -6,8 +6,6 @@ with workers that never loaded.
 """
 
 import re
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -121,30 +119,20 @@ class Fleet:
         )
 
     def remove(self, one: Declared) -> None:
-        """Remove a version at once. Its traffic must have left: requests in its queue would never be answered."""
-        answer = self._http.delete(f"/models/{one.model}/{one.version}")
-        if answer.is_error and answer.status_code != httpx.codes.NOT_FOUND:
-            raise FleetError(f"{one}: TorchServe refuses to remove it: {_message(answer)}")
-
-    def drain_and_remove(self, one: Declared, in_flight: Callable[[], int], timeout_s: float) -> None:
-        """Wait until nothing is queued or running for a version whose traffic has been turned away, then remove it.
-
-        Parameters
-        ----------
-        in_flight
-            How many requests for this version the gateway still waits for; TorchServe counts only queued ones.
+        """Remove a version at once. Its traffic must have left: requests in its queue would never be answered.
 
         Raises
         ------
         FleetError
-            When requests are left after `timeout_s`; the version then stays.
+            When TorchServe refuses.
         """
-        end = time.monotonic() + timeout_s
-        while (waiting := in_flight() + self.status(one).queued) > 0:
-            if time.monotonic() > end:
-                raise FleetError(f"{one}: {waiting} requests still wait after {timeout_s:g} s: not removed.")
-            time.sleep(0.05)
-        self.remove(one)
+        answer = self._http.delete(f"/models/{one.model}/{one.version}")
+        if answer.status_code == httpx.codes.FORBIDDEN and (others := self._others(one)):
+            # The first version that was registered is TorchServe's default, which it keeps while there are others.
+            self._http.put(f"/models/{one.model}/{others[0]}/set-default").raise_for_status()
+            answer = self._http.delete(f"/models/{one.model}/{one.version}")
+        if answer.is_error and answer.status_code != httpx.codes.NOT_FOUND:
+            raise FleetError(f"{one}: TorchServe refuses to remove it: {_message(answer)}")
 
     def revive(self, one: Declared) -> None:
         """Give a version new workers after TorchServe has given up restarting them, which it does for good."""
@@ -197,6 +185,10 @@ class Fleet:
             raise FleetError(f"{one}: TorchServe cannot describe it: {_message(answer)}")
         described: dict[str, Any] = answer.json()[0]
         return described
+
+    def _others(self, one: Declared) -> list[str]:
+        described = self._http.get(f"/models/{one.model}/all").raise_for_status().json()
+        return [other["modelVersion"] for other in described if other["modelVersion"] != one.version]
 
     def _compare(self, one: Declared, described: dict[str, Any]) -> None:
         asked = {

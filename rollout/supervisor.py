@@ -1,8 +1,7 @@
-"""The supervisor: one process that keeps TorchServe and the gateway running, and the declared models in them.
+"""The supervisor: one process that keeps TorchServe, the gateway and their companions running.
 
-It starts both as its children, registers what is declared, opens each version for traffic when it is ready, and then
-watches: whichever ends is started again, and what it knew is restored from the database. It is single-threaded, so
-that children can be bound to its life by the kernel: however it ends, they end.
+All are its children; whichever ends is started again, and the declared versions are brought back (`rollout.versions`).
+It is single-threaded, so that children can be bound to its life by the kernel: however it ends, they end.
 """
 
 import contextlib
@@ -14,25 +13,26 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import httpx
 
+from archives.store import newest
+from events.database import Database
 from rollout import batching, torchserve
-from rollout.declaration import Declaration, Declared
-from rollout.fleet import Fleet, FleetError
-from rollout.gateway import Gateway, Route
+from rollout.companions import MODULES, Companion
+from rollout.declaration import Declaration, DeclarationError, Declared, read_archive
+from rollout.fleet import Fleet
+from rollout.gateway import Gateway
 from rollout.premises import StartError, check_ports, only_one, private_run_dir, say
+from rollout.restarts import Restarts, ending
 from rollout.torchserve import RunDir
+from rollout.versions import HUNG_S, Versions
 from settings import Settings, management_token
 
 TICK_S = 0.2
 WATCH_S = 1.0
 WATCH_WITH_GPUS_S = 15.0  # describe runs nvidia-smi once per worker there
 PROGRESS_S = 5.0
-HUNG_S = 30.0
-SETTLED_S = 60.0  # a process that lived this long starts its backoff anew
-BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 FIRST_STARTS = 3
 JAVA_STOP_S = 8.0
 LARGEST_ACCESS_LOG_BYTES = 100 * 1024 * 1024
@@ -42,26 +42,10 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 WhenReady = Callable[[Sequence[Declared]], None]
 
 
-@dataclass
-class _Version:
-    """What the supervisor knows about one declared version."""
-
-    declared: Declared
-    state: str = "waiting"  # waiting, loading, ready, refused
-    since: float = 0.0  # when the state began
-    log_start: int = 0  # where the worker log was when it was registered
-    whole_at: float = 0.0  # when all of its workers were last ready
-    ready_at: float = 0.0  # when at least one was
-    reason: str = ""
-
-    def become(self, state: str, reason: str = "") -> None:
-        self.state, self.since, self.reason = state, time.monotonic(), reason
-
-
 class Supervisor:
     """Runs one TorchServe and one gateway until it is told to stop."""
 
-    def __init__(self, settings: Settings, declaration: Declaration, run_dir: RunDir) -> None:
+    def __init__(self, settings: Settings, database: Database, declaration: Declaration, run_dir: RunDir) -> None:
         self._settings = settings
         self._declaration = declaration
         self._run_dir = run_dir
@@ -71,15 +55,19 @@ class Supervisor:
         self._batching = batching.prepare(
             torchserve.installed() / "frontend" / "model-server.jar", run_dir.path / "send-when-idle.jar"
         )
-        self._versions: dict[tuple[str, str], _Version] = {}
+        self._versions = Versions(settings, database, declaration, self._gateway.routes, run_dir)
+        import importlib.util
+
+        self._companions = [
+            Companion(module, settings, run_dir) for module in MODULES if importlib.util.find_spec(module)
+        ]
         self._java: subprocess.Popen[bytes] | None = None
         self._fleet: Fleet | None = None
         self._watch_s = WATCH_WITH_GPUS_S if torchserve.count_gpus() else WATCH_S
-        self._java_started = self._java_due = self._gateway_started = self._gateway_due = 0.0
-        self._java_ends = self._gateway_ends = 0
+        self._java_restarts, self._gateway_restarts = Restarts(), Restarts()
         self._reached_at = self._looked_at = 0.0
         self._ever_reached = False
-        self._published: dict[str, dict[str, str]] | None = None
+        self._published: tuple[bool, dict[str, dict[str, str]]] | None = None
         self._signals: list[int] = []
 
     def run(self, when_ready: WhenReady = lambda _: None) -> None:
@@ -104,8 +92,8 @@ class Supervisor:
                     signal.signal(signum, lambda number, _: self._signals.append(number))
             signal.signal(signal.SIGCHLD, lambda *_: None)  # wakes the loop when a child ends
             try:
-                self._load_declaration()
-                self._gateway.configure(self._routes())
+                self._versions.load()
+                self._gateway.configure()
                 self._serve(wake, when_ready)
             finally:
                 self._stop()
@@ -117,91 +105,66 @@ class Supervisor:
         while not self._signals:
             self._keep_gateway()
             self._keep_java()
+            if any([companion.keep() for companion in self._companions]):
+                self._write_pids()
+            self._versions.follow()
             self._keep_versions()
             self._publish()
-            if not settled and all(one.state in ("ready", "refused") for one in self._versions.values()):
+            if not settled and self._versions.settled:
                 settled = True
                 self._announce()
-                when_ready([one.declared for one in self._versions.values() if one.state == "ready"])
+                when_ready(self._versions.ready())
             elif not settled and time.monotonic() - shown > PROGRESS_S:
                 shown = time.monotonic()
-                waiting = [f"{one.declared} {one.state}" for one in self._versions.values() if one.state != "ready"]
-                say(f"still starting: {', '.join(waiting)} ({shown - self._java_started:.0f} s)")
+                waiting = [f"{one.declared} {one.state}" for one in self._versions if one.state != "ready"]
+                say(f"still starting: {', '.join(waiting)} ({shown - self._java_restarts.started:.0f} s)")
             select.select([wake], [], [], TICK_S)
             with contextlib.suppress(BlockingIOError):
                 wake.recv(4096)
 
-    def _load_declaration(self) -> None:
-        found = {(one.model, one.version): one for one in self._declaration.read()}
-        self._versions = {key: self._versions.get(key) or _Version(one) for key, one in found.items()}
-
-    def _routes(self) -> list[Route]:
-        models: dict[str, list[_Version]] = {}
-        for one in self._versions.values():
-            models.setdefault(one.declared.model, []).append(one)
-        return [
-            Route(
-                model,
-                tuple((one.declared.version, one.declared.weight) for one in versions),
-                frozenset(one.declared.version for one in versions if one.state == "refused"),
-            )
-            for model, versions in models.items()
-        ]
-
     def _keep_gateway(self) -> None:
-        now = time.monotonic()
         if self._gateway.running():
             return
-        if self._gateway.process is not None and self._gateway_due <= self._gateway_started:
+        if self._gateway.process is not None and not self._gateway_restarts.noted:
             _end_group(self._gateway.process, signal.SIGQUIT)  # what a killed master left lets go of the port
-            self._gateway_ends = 0 if now - self._gateway_started > SETTLED_S else self._gateway_ends + 1
-            wait_s = BACKOFF_S[min(self._gateway_ends, len(BACKOFF_S) - 1)]
-            self._gateway_due = now + wait_s
-            say(f"the gateway ended ({_ending(self._gateway.process)}); starting it again" + _after(wait_s))
-        if now >= self._gateway_due:
-            self._gateway_started = now
+            how = ending(self._gateway.process)
+            say(f"the gateway ended ({how}); starting it again{self._gateway_restarts.end()}")
+        if self._gateway_restarts.due:
+            self._gateway_restarts.start()
             self._gateway.start()
             self._write_pids()
 
     def _keep_java(self) -> None:
-        now = time.monotonic()
         java = self._java
         if java is not None and java.poll() is None:
-            if self._fleet is None and now - self._java_started > 4 * HUNG_S:
+            if self._fleet is None and time.monotonic() - self._java_restarts.started > 4 * HUNG_S:
                 say("TorchServe does not come up; ending it")
                 _end_group(java, signal.SIGKILL)
             return
-        if java is not None and self._java_due <= self._java_started:
-            self._lose_java(java, now)
-        if now >= self._java_due:
-            self._java_started = now
-            workers = sum(one.declared.serving.workers for one in self._versions.values() if one.state != "refused")
+        if java is not None and not self._java_restarts.noted:
+            self._lose_java(java)
+        if self._java_restarts.due:
+            self._java_restarts.start()
             self._java = torchserve.start(
-                self._settings, self._run_dir, self._declaration.folder, workers, self._batching
+                self._settings, self._run_dir, self._declaration.folder, self._versions.workers, self._batching
             )
             self._write_pids()
 
-    def _lose_java(self, java: subprocess.Popen[bytes], now: float) -> None:
-        self._gateway.close_all()
+    def _lose_java(self, java: subprocess.Popen[bytes]) -> None:
+        self._versions.lose()
         _end_group(java, signal.SIGKILL)  # its workers, should one be busy
         if self._fleet is not None:
             self._fleet.close()
             self._fleet = None
-        for one in self._versions.values():
-            if one.state != "refused":
-                one.become("waiting")
-        self._java_ends = 0 if now - self._java_started > SETTLED_S else self._java_ends + 1
-        if not self._ever_reached and self._java_ends >= FIRST_STARTS:
+        pause = self._java_restarts.end()
+        if not self._ever_reached and self._java_restarts.ends >= FIRST_STARTS:
             words = (self._settings.log_dir / "torchserve.console.log").read_text(errors="replace").splitlines()[-15:]
             raise StartError("TorchServe ends as soon as it starts. Its last words:\n" + "\n".join(words))
-        wait_s = BACKOFF_S[min(self._java_ends, len(BACKOFF_S) - 1)]
-        self._java_due = now + wait_s
-        say(f"TorchServe ended ({_ending(java)}); starting it again" + _after(wait_s))
+        say(f"TorchServe ended ({ending(java)}); starting it again{pause}")
 
     def _keep_versions(self) -> None:
         now = time.monotonic()
-        loading = any(one.state in ("waiting", "loading") for one in self._versions.values())
-        if now - self._looked_at < (TICK_S if loading else self._watch_s):
+        if now - self._looked_at < (TICK_S if self._versions.loading else self._watch_s):
             return
         self._looked_at = now
         if self._java is None or self._java.poll() is not None:
@@ -213,78 +176,26 @@ class Supervisor:
                 return
             self._fleet, self._ever_reached = fleet, True
         try:
-            for one in self._versions.values():
-                if self._signals:
-                    return
-                self._keep_version(self._fleet, one)
+            self._versions.keep(self._fleet, lambda: bool(self._signals))
             self._reached_at = time.monotonic()
         except httpx.TransportError:
             if self._java.poll() is None and time.monotonic() - self._reached_at > HUNG_S:
                 say(f"TorchServe's management has not answered for {HUNG_S:g} s; ending it")
                 _end_group(self._java, signal.SIGKILL)
 
-    def _keep_version(self, fleet: Fleet, one: _Version) -> None:
-        declared = one.declared
-        if one.state == "refused":
-            return
-        try:
-            if one.state == "waiting":
-                one.log_start = fleet.log_end()
-                fleet.register(declared)
-                one.become("loading")
-            status = fleet.status(declared)
-        except FleetError as error:
-            self._refuse(fleet, one, str(error))
-            return
-        now = time.monotonic()
-        if status.state == "absent":
-            self._gateway.close(declared.model, declared.version)
-            one.become("waiting")
-        elif status.state == "ready":
-            one.ready_at = now
-            if status.ready_workers >= status.workers:
-                one.whole_at = now
-            if one.state != "ready":
-                one.become("ready")
-                one.whole_at = now
-            self._gateway.open(declared.model, declared.version)
-        elif one.state == "loading":
-            if (words := fleet.refusal(declared, one.log_start)) is not None:
-                self._refuse(fleet, one, words)
-        elif now - one.ready_at > self._settings.request_timeout_s / 2:
-            self._gateway.close(declared.model, declared.version)  # better 503 now than 504 later
-        # TorchServe stops restarting a worker after a while, and never says so.
-        if one.state == "ready" and now - one.whole_at > declared.serving.max_retry_timeout_s + HUNG_S:
-            say(f"{declared}: TorchServe no longer restarts its workers; giving it new ones")
-            fleet.revive(declared)
-            one.whole_at = now
-
-    def _refuse(self, fleet: Fleet, one: _Version, reason: str) -> None:
-        self._gateway.close(one.declared.model, one.declared.version)
-        with contextlib.suppress(FleetError):
-            fleet.remove(one.declared)
-        one.become("refused", reason)
-        self._gateway.configure(self._routes())
-        say(f"{one.declared} refuses to serve: {reason}\n          (all of it: {self._settings.log_dir}/workers.log)")
-
     def _publish(self) -> None:
-        states: dict[str, dict[str, str]] = {}
-        for one in self._versions.values():
-            open_for_traffic = (self._run_dir.path / "open" / one.declared.model / one.declared.version).exists()
-            state = "loading" if one.state == "ready" and not open_for_traffic else one.state
-            states.setdefault(one.declared.model, {})[one.declared.version] = state
-        if states != self._published:
-            self._gateway.report(states)
-            self._published = states
+        state = (self._versions.answering(), self._versions.states())
+        if state != self._published:
+            self._gateway.report(*state)
+            self._published = state
         log = self._settings.log_dir / "access.jsonl"
         if log.exists() and log.stat().st_size > LARGEST_ACCESS_LOG_BYTES:
-            log.replace(log.with_suffix(".1.jsonl"))
+            log.replace(log.with_suffix(f".{time.time_ns()}.jsonl"))  # the collector deletes it
             self._gateway.signal(signal.SIGUSR1)
 
     def _announce(self) -> None:
         settings = self._settings
-        ready = [str(one.declared) for one in self._versions.values() if one.state == "ready"]
-        say(f"serving {', '.join(ready) or 'nothing'}")
+        say(f"serving {', '.join(map(str, self._versions.ready())) or 'nothing'}")
         say(f"  predictions  http://{settings.host}:{settings.inference_port}/predictions/MODEL")
         where = f"token in {self._token_place}" if self._token_place else "token in MARINA_MANAGEMENT_TOKEN"
         say(f"  management   http://{settings.management_host}:{settings.management_port}/models  ({where})")
@@ -293,6 +204,7 @@ class Supervisor:
 
     def _write_pids(self) -> None:
         processes = {"java": self._java, "nginx": self._gateway.process}
+        processes |= {companion.name: companion.process for companion in self._companions}
         state = {
             "run_dir": str(self._run_dir.path),
             "supervisor": os.getpid(),
@@ -309,7 +221,7 @@ class Supervisor:
         first = len(self._signals)
         if first:
             say("stopping: requests in flight finish (once more to end at once)")
-        self._gateway.report({})
+        self._gateway.report(False, {})
         self._gateway.signal(signal.SIGQUIT)
         if nginx is not None:
             self._wait(nginx, self._settings.drain_timeout_s + 2, first)
@@ -321,6 +233,11 @@ class Supervisor:
             _end_group(java, signal.SIGKILL)
         if self._fleet is not None:
             self._fleet.close()
+        for companion in self._companions:
+            companion.ask_to_stop()
+        for companion in self._companions:
+            companion.stop()
+        self._versions.gone()
         (self._settings.state_dir / "running.json").unlink(missing_ok=True)
         if first:
             say("stopped")
@@ -339,39 +256,54 @@ def _end_group(process: subprocess.Popen[bytes], signum: int) -> None:
         process.wait()
 
 
-def _ending(process: subprocess.Popen[bytes]) -> str:
-    code = process.returncode
-    return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-
-
-def _after(wait_s: float) -> str:
-    return f" in {wait_s:g} s" if wait_s else ""
-
-
 def serve(settings: Settings, archives: Sequence[Declared], when_ready: WhenReady = lambda _: None) -> None:
-    """Declare `archives` and serve them until told to stop.
+    """Serve until told to stop.
 
-    After a run that did not end by itself (a crash, a power cut), what it had declared is restored when no archive
-    is named.
+    Parameters
+    ----------
+    archives
+        Declared in place of whatever was declared before; none: that goes on, see `restore`.
 
     Raises
     ------
-    StartError, DeclarationError, MissingProgramError
+    StartError, DeclarationError, DatabaseError, MissingProgramError
         When the server cannot start.
     """
     with only_one(settings):
         check_ports(settings)
-        settings.log_dir.mkdir(parents=True, exist_ok=True)
-        declaration = Declaration(settings.database, settings.state_dir / "declared")
+        for folder in (settings.log_dir, settings.spool_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+        database = Database(settings.database)
         try:
+            database.upgrade()
+            declaration = Declaration(database, settings.state_dir / "declared")
             if archives:
                 declaration.replace(archives)
+            else:
+                restore(settings, declaration)
             with private_run_dir() as run_dir:
-                Supervisor(settings, declaration, run_dir).run(when_ready)
+                Supervisor(settings, database, declaration, run_dir).run(when_ready)
         finally:
-            declaration.close()
+            database.close()
 
 
-def crashed(settings: Settings) -> bool:
-    """Whether the last run from this state folder ended without stopping."""
-    return (settings.state_dir / "running.json").exists()
+def restore(settings: Settings, declaration: Declaration) -> None:
+    """Go on with what is declared; of models that are not, declare the newest version in the store.
+
+    Raises
+    ------
+    DeclarationError
+        When there is nothing to serve.
+    """
+    declared = declaration.read()
+    if declared:
+        say(f"restoring what is declared: {', '.join(str(one) for one in declared)}")
+    known = {one.model for one in declared}
+    stored = newest(settings.archive_store)
+    if not declared and not stored:
+        raise DeclarationError(f"There is no archive in {settings.archive_store}: build one (make archive).")
+    declaration.add([read_archive(one.path) for one in stored if one.model not in known])
+    for one in stored:
+        if one.model in known and one.version not in {other.version for other in declared if other.model == one.model}:
+            say(f"{one.model} {one.version} is in the store, and not declared: release it with")
+            say(f"  python scripts/deploy_canary.py --model {one.model} --version {one.version}   (or serve --newest)")

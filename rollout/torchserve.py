@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -45,6 +46,11 @@ class RunDir:
     def management_socket(self) -> Path:
         """Where TorchServe answers management calls."""
         return self.path / "management.sock"
+
+    @property
+    def events_socket(self) -> Path:
+        """Where labels are taken and numbers are given."""
+        return self.path / "events.sock"
 
     @property
     def temp(self) -> Path:
@@ -162,6 +168,12 @@ def environment(settings: Settings, run_dir: RunDir, model_store: Path, workers:
         "MARINA_JOB_QUEUE_SIZE": str(settings.job_queue_size),
         "MARINA_JAVA_HEAP": settings.java_heap,
         "MARINA_GPUS": str(count_gpus()),
+        "MARINA_SPOOL": str(settings.spool_dir.resolve()),
+        "MARINA_SPOOL_LIMIT_BYTES": str(settings.spool_limit_bytes),
+        "MARINA_LOG_SHARE": str(settings.log_share),
+        "MARINA_LOG_INPUT_SHARE": str(settings.log_input_share),
+        "MARINA_LOG_INPUT_LIMIT_BYTES": str(settings.log_input_limit_bytes),
+        "MARINA_LOG_REDACT": json.dumps(settings.log_redact),
         "LOG_LOCATION": logs,
         "METRICS_LOCATION": logs,
         "TEMP": str(run_dir.temp),

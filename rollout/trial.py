@@ -60,9 +60,9 @@ class Server:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process ids of supervisor, java and nginx, as they are now."""
+        """Process ids of supervisor, java, nginx and the companions, as they are now."""
         state = json.loads((self.state_dir / "running.json").read_text())
-        return {name: state[name] for name in ("supervisor", "java", "nginx") if name in state}
+        return {name: pid for name, pid in state.items() if name != "run_dir"}
 
     @property
     def run_dir(self) -> Path:

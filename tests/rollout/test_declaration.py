@@ -2,13 +2,14 @@ from pathlib import Path
 
 import pytest
 
+from events.database import Database
 from rollout.declaration import Declaration, DeclarationError, Serving, read_archive
 from tests.serving import archive
 
 
 @pytest.fixture
-def declaration(tmp_path: Path) -> Declaration:
-    return Declaration(f"sqlite:///{tmp_path}/marina.db", tmp_path / "declared")
+def declaration(database: Database, tmp_path: Path) -> Declaration:
+    return Declaration(database, tmp_path / "declared")
 
 
 def test_an_archive_says_how_it_wants_to_be_served(tmp_path: Path) -> None:
@@ -31,24 +32,24 @@ def test_a_name_that_is_no_name_is_refused(tmp_path: Path) -> None:
         read_archive(archive(tmp_path, model="two words"))
 
 
-def test_what_was_declared_comes_back_after_the_file_is_gone(tmp_path: Path, declaration: Declaration) -> None:
+def test_what_was_declared_comes_back_after_the_file_is_gone(tmp_path: Path, database: Database) -> None:
     path = archive(tmp_path)
-    declaration.replace([read_archive(path)])
+    Declaration(database, tmp_path / "declared").replace([read_archive(path)])
     path.unlink()
-    again = Declaration(f"sqlite:///{tmp_path}/marina.db", tmp_path / "declared")
-    (found,) = again.read()
+    again = Declaration(database, tmp_path / "declared")
+    (found,) = map(again.fetch, again.read())
     assert (found.model, found.version, found.archive.parent) == ("echo", "1.0", tmp_path / "declared")
     assert found.archive.exists()
-    for one in (declaration, again):
-        one.close()
 
 
-def test_a_declaration_replaces_the_last_one_and_its_copies(tmp_path: Path, declaration: Declaration) -> None:
+def test_a_declaration_replaces_the_last_one_or_adds_to_it(tmp_path: Path, declaration: Declaration) -> None:
     for version in ("1.0", "2.0"):
         declaration.replace([read_archive(archive(tmp_path, version=version))])
+    declaration.forget_others(declaration.read())
     assert [one.version for one in declaration.read()] == ["2.0"]
     assert len(list((tmp_path / "declared").glob("*.mar"))) == 1
-    declaration.close()
+    declaration.add([read_archive(archive(tmp_path, version="3.0"))])
+    assert [one.version for one in declaration.read()] == ["3.0", "2.0"]  # the newest first
 
 
 def test_one_version_with_two_archives_is_refused(tmp_path: Path, declaration: Declaration) -> None:
@@ -56,7 +57,6 @@ def test_one_version_with_two_archives_is_refused(tmp_path: Path, declaration: D
     twins = [read_archive(archive(tmp_path)), read_archive(archive(tmp_path / "other", config={"batchSize": 2}))]
     with pytest.raises(DeclarationError, match="a version has one archive"):
         declaration.replace(twins)
-    declaration.close()
 
 
 def test_a_copy_that_was_changed_is_not_served(tmp_path: Path, declaration: Declaration) -> None:
@@ -64,5 +64,4 @@ def test_a_copy_that_was_changed_is_not_served(tmp_path: Path, declaration: Decl
     (copy,) = (tmp_path / "declared").glob("*.mar")
     archive(tmp_path / "declared", config={"batchSize": 2}).replace(copy)
     with pytest.raises(DeclarationError, match="SHA-256"):
-        declaration.read()
-    declaration.close()
+        declaration.fetch(declaration.read()[0])

@@ -1,7 +1,6 @@
 import json
 import re
 import socket
-import subprocess
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +10,8 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from rollout.gateway import Route, find_nginx, render
-from rollout.torchserve import RunDir
 from settings import Settings
-from tests.serving import Server, archive, free_ports, running
+from tests.serving import Server, archive, running
 
 
 def error_of(answer: httpx.Response) -> dict[str, str]:
@@ -110,9 +107,10 @@ def test_what_is_not_served_is_refused_in_json(
     assert (answer.status_code, error_of(answer)["code"]) == (status, code)
 
 
-def test_an_unknown_model_is_answered_with_those_there_are(server: Server) -> None:
-    answer = httpx.post(f"{server.url}/predictions/nobody", json={})
-    assert "echo (1.0, 2.0)" in error_of(answer)["message"]
+def test_a_version_that_is_not_there_is_no_version(server: Server) -> None:
+    answer = httpx.post(f"{server.url}/predictions/echo/3.0", json={})
+    assert (answer.status_code, error_of(answer)["code"]) == (404, "unknown_model")
+    assert "x-model-version" not in answer.headers
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -279,70 +277,6 @@ def test_inference_tokens_and_rate_limits_hold_when_set(tmp_path: Path) -> None:
         assert client.post("/predictions/echo", json={}, headers=second).status_code == 200  # its own budget
 
 
-def routed(tmp_path: Path, routes: list[Route]) -> tuple[Path, Settings]:
-    inference, management, metrics = free_ports(3)
-    settings = Settings(
-        inference_port=inference, management_port=management, metrics_port=metrics, state_dir=tmp_path / "state"
-    )
-    settings.log_dir.mkdir(parents=True)
-    config = tmp_path / "nginx.conf"
-    config.write_text(render(settings, "a-management-token", RunDir(tmp_path), routes))
-    return config, settings
-
-
-def test_weights_divide_the_clients_and_each_keeps_its_version(tmp_path: Path) -> None:
-    route = Route("m", (("2.0", 10), ("1.0", 70), ("3.0-rc.1", 20), ("0.9", 0)))
-    config, settings = routed(tmp_path, [route, Route("other-model.x", (("1", 1),))])
-    nginx = find_nginx(settings)
-    test = subprocess.run([nginx, "-t", "-c", config, "-p", tmp_path], capture_output=True, text=True, check=False)
-    assert test.returncode == 0, test.stderr
-    # Nothing is open, so each answer is a 503 that names the version it was meant for.
-    process = subprocess.Popen([nginx, "-c", config, "-p", tmp_path])
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{settings.inference_port}") as client:
-            for _ in range(100):
-                try:
-                    client.get("/ping")
-                    break
-                except httpx.TransportError:
-                    time.sleep(0.1)
-
-            def version_of(user: int) -> str:
-                answer = client.post("/predictions/m", headers={"X-User-Id": f"user-{user}"})
-                assert answer.status_code == 503
-                return answer.headers["x-model-version"]
-
-            first = [version_of(user) for user in range(1000)]
-            assert [version_of(user) for user in range(0, 1000, 50)] == first[::50]
-    finally:
-        process.terminate()
-        process.wait()
-    share = Counter(first)
-    assert share.keys() == {"2.0", "1.0", "3.0-rc.1"}
-    for version, expected in (("2.0", 100), ("1.0", 700), ("3.0-rc.1", 200)):
-        assert abs(share[version] - expected) < 60  # over four standard deviations
-
-
-def test_the_last_weighted_version_takes_the_rest() -> None:
-    assert Route("m", (("2", 1), ("1", 2), ("0", 0))).shares() == [("2", "33.33%"), ("1", "*")]
-    assert Route("m", (("1", 5),)).shares() == [("1", "*")]
-
-
-@pytest.mark.parametrize(
-    ("model", "versions"),
-    [("a b", (("1", 1),)), ('x"', (("1", 1),)), ("m", (("1;", 1),)), ("m", ()), ("m", (("1", -1),))],
-)
-def test_a_route_that_could_not_be_written_is_refused(model: str, versions: tuple[tuple[str, float], ...]) -> None:
-    with pytest.raises(ValueError, match=r"expected|nothing would answer"):
-        Route(model, versions)
-
-
 def test_a_token_that_could_break_the_configuration_is_refused() -> None:
     with pytest.raises(ValidationError, match="bearer token"):
         Settings.model_validate({"inference_tokens": ['a";return 200;#']})
-
-
-def test_a_refused_versions_share_goes_to_the_others() -> None:
-    versions = (("1.0", 1.0), ("2.0", 3.0))
-    assert Route("m", versions, frozenset({"2.0"})).shares() == [("1.0", "*")]
-    assert Route("m", versions, frozenset({"1.0", "2.0"})).shares() == [("1.0", "25.00%"), ("2.0", "*")]
