@@ -7,7 +7,7 @@ GROUPS := --group serve --group train --group ops --group dev
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install nginx postgresql serve train archive test lint format types arrows load benchmark lock clean
+.PHONY: help install nginx postgresql serve train archive test lint format demo load benchmark lock clean
 
 help: ## List every verb
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ format: install ## Format the code and sort its imports
 benchmark: install nginx ## Measure SignFlow against its in-process limit, and every other model of the store
 	@$(BIN)/python scripts/benchmark_throughput.py --mode batch --batch-size 32
 	@$(BIN)/python scripts/benchmark_models.py
+
+demo: install nginx ## Six releases of a small model under live traffic: two that are good, three that are not
+	@$(BIN)/python scripts/demo.py
 
 load: install ## Locust against a running server; writes load-report.html
 	@$(BIN)/locust --locustfile tests/load/locustfile.py --headless --users 16 --spawn-rate 16 --run-time 30s --html load-report.html --host http://127.0.0.1:8080
