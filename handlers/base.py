@@ -5,8 +5,8 @@ graph's input arrays) and `Handler.phrase` (the graph's outputs to predictions).
 types, options, isolation of bad requests, splitting of failing batches, the self-check at load, and the answer's
 form. `handlers.errors` draws the path and its errors.
 
-Per batch this costs one pass over the requests to decode them, one forward pass per group of items, and one
-vectorised pass over the outputs; nothing is logged.
+Per batch this costs one pass over the requests to decode them, one forward pass per group of items, one vectorised
+pass over the outputs, and one write to the prediction log where there is one; nothing else is logged.
 """
 
 import contextlib
@@ -27,6 +27,7 @@ from archives.certificate import check_hashes, check_replay, read_cases
 from archives.contract import Contract, read_contract, read_json
 from handlers.engine import Engine, open_engine, threads
 from handlers.errors import InternalError, InvalidError, RequestError
+from handlers.spool import Answered, Spool
 from handlers.wire import JSON, NPY, Body, decode_json, decode_npy, describe, integer, media_type, unsupported
 
 logger = logging.getLogger(__name__)
@@ -136,6 +137,7 @@ class Handler(ABC, Generic[Item]):
         gap = check_replay(cases, self.engine.run, tolerance)
         self.pass_limit = int((context.model_yaml_config.get("handler") or {}).get("pass_limit", 32))
         self.opened(folder)
+        self._spool = Spool.from_environment(self.contract.model, self.contract.version)
         logger.info(
             "%s %s serves on %s, %d thread(s): %d golden inputs replayed, largest gap %.2g of %.2g in '%s'",
             self.contract.model, self.contract.version, self.engine.name, threads(),
@@ -167,7 +169,8 @@ class Handler(ABC, Generic[Item]):
         calls = [self._decode(one, head) for one, head in zip(data, headers, strict=True)]
         results = iter(self._predict([call for call in calls if isinstance(call, Call)]))
         took_ms = round((time.perf_counter() - start) * 1e3, 3)
-        answers = []
+        answers: list[bytes] = []
+        answered: list[Answered] = []
         for index, (call, head) in enumerate(zip(calls, headers, strict=True)):
             result = next(results) if isinstance(call, Call) else call
             request_id = head.get("x-request-id") or str(context.get_request_id(index))
@@ -177,9 +180,13 @@ class Handler(ABC, Generic[Item]):
                 answers.append(orjson.dumps(result.body(request_id)))
                 continue
             answer = {"model": self.contract.model, "version": self.contract.version, "request_id": request_id}
-            if isinstance(call, Call) and call.session is not None:
+            assert isinstance(call, Call)  # whatever is none has become an error
+            if call.session is not None:
                 answer["session"] = call.session
             answers.append(orjson.dumps({**answer, **result, "serving_ms": took_ms}))
+            answered.append(Answered(request_id, head, data[index].get("body", b""), call.many, answers[-1]))
+        if self._spool is not None:
+            self._spool.keep(answered)
         return answers
 
     def _decode(self, one: dict[str, Any], headers: dict[str, str]) -> Call[Item] | RequestError:

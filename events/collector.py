@@ -1,0 +1,247 @@
+"""The collector: takes what workers and the gateway wrote to files over into the database.
+
+    python -m events.collector
+
+It reads the settings from the environment, as the supervisor that starts it does. Rows and the positions in the files
+they came from are written in one transaction, so that nothing is counted twice or lost, wherever it is killed. While
+the database is away the files wait. Hourly, what is too old is deleted.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from events.access import access_logs, add_windows, read_windows
+from events.database import Database, DatabaseError
+from events.lines import CHUNK_BYTES, read_lines
+from events.priority import step_aside
+from events.retention import forget
+from events.spool import read_entries, spool_files
+from events.tables import INPUTS, POSITIONS, PREDICTIONS
+from settings import Settings
+
+PAUSE_S = 0.5
+AWAY_S = 1.0
+FORGET_S = 3600.0
+MOST_LOGS = 10
+"""Rotated access logs that may wait; while the database is away for long, the oldest go uncounted."""
+
+
+class Collector:
+    """Takes the files of one server over, a batch at a time.
+
+    Parameters
+    ----------
+    replica
+        The server's name among those that share the database.
+    spool_dir, log_dir
+        Where its workers and its gateway write.
+    """
+
+    def __init__(self, database: Database, replica: str, spool_dir: Path, log_dir: Path) -> None:
+        self._database = database
+        self._replica = replica
+        self._spool_dir = spool_dir
+        self._log_dir = log_dir
+        self._positions: dict[str, int] | None = None
+        self._told_of_malformed = False
+
+    def step(self) -> int:
+        """Take a batch over from each kind of file.
+
+        Returns
+        -------
+        int
+            How many lines; 0 when there are none for now.
+
+        Raises
+        ------
+        sqlalchemy.exc.SQLAlchemyError
+            When the database is away; nothing is lost, call it again.
+        """
+        return self._take_windows() + self._take_predictions()
+
+    def tidy(self) -> None:
+        """Forget positions in files that are gone."""
+        with access_logs(self._log_dir) as logs:
+            there = {self._source("access", log.key) for log in logs}
+        with spool_files(self._spool_dir) as files:
+            there |= {self._source("spool", file.key) for file in files}
+        prefixes = (self._source("access", ""), self._source("spool", ""))
+        gone = [source for source in self._known() if source.startswith(prefixes) and source not in there]
+        if gone:
+            with self._database.writing() as connection:
+                connection.execute(
+                    sa.delete(POSITIONS).where(POSITIONS.c.source == sa.bindparam("gone")),
+                    [{"gone": source} for source in gone],
+                )
+            for source in gone:
+                del self._known()[source]
+
+    def _take_windows(self) -> int:
+        with access_logs(self._log_dir) as logs:
+            for log in logs[: -MOST_LOGS - 1]:
+                log.path.unlink(missing_ok=True)
+                _say(f"{log.path.name} was deleted, counted or not: {MOST_LOGS} more wait for the database")
+            for log in logs[-MOST_LOGS - 1 :]:
+                source = self._source("access", log.key)
+                read = read_lines(log.file, self._known().get(source, 0), last=log.finished)
+                if read.lines:
+                    windows, malformed = read_windows(read.lines)
+                    self._tell_of(malformed, log.path)
+                    with self._moving({source: read.position}, malformed) as connection:
+                        add_windows(self._database, connection, self._replica, windows)
+                    return len(read.lines)
+                if log.finished:
+                    log.path.unlink(missing_ok=True)
+        return 0
+
+    def _take_predictions(self) -> int:
+        lines: list[bytes] = []
+        moved: dict[str, int] = {}
+        consumed: list[Path] = []
+        left = CHUNK_BYTES
+        with spool_files(self._spool_dir) as files:
+            for file in files:
+                source = self._source("spool", file.key)
+                start = self._known().get(source, 0)
+                read = read_lines(file.file, start, left, last=file.finished)
+                lines += read.lines
+                left -= read.position - start
+                if read.lines:
+                    moved[source] = read.position
+                if file.finished and read.position >= os.fstat(file.file.fileno()).st_size:
+                    consumed.append(file.path)
+                if left <= 0:
+                    break
+            if lines:
+                entries = read_entries(lines)
+                self._tell_of(entries.malformed, self._spool_dir)
+                if entries.dropped:
+                    _say(f"{entries.dropped} answers were not logged: the spool was full, or could not be written to")
+                with self._moving(moved, entries.malformed, entries.dropped) as connection:
+                    self._database.add_new(connection, PREDICTIONS, entries.predictions)
+                    self._database.add_new(connection, INPUTS, entries.inputs)
+            for path in consumed:
+                path.unlink(missing_ok=True)
+        return len(lines)
+
+    def _source(self, kind: str, key: str) -> str:
+        return f"{self._replica} {kind} {key}"
+
+    def _known(self) -> dict[str, int]:
+        """Return the positions as they are in the database; only this process moves them."""
+        if self._positions is None:
+            mine = POSITIONS.c.source.startswith(f"{self._replica} ", autoescape=True)
+            with self._database.reading() as connection:
+                self._positions = {
+                    row.source: row.position for row in connection.execute(sa.select(POSITIONS).where(mine))
+                }
+        return self._positions
+
+    @contextlib.contextmanager
+    def _moving(self, moved: Mapping[str, int], malformed: int, dropped: int = 0) -> Iterator[sa.Connection]:
+        """Open a transaction that moves positions with what the block writes."""
+        after = dict(moved)
+        for name, count in (("malformed", malformed), ("dropped", dropped)):
+            if count:
+                source = self._source("count", name)
+                after[source] = self._known().get(source, 0) + count
+        try:
+            with self._database.writing() as connection:
+                yield connection
+                self._database.put(
+                    connection, POSITIONS, [{"source": source, "position": at} for source, at in after.items()]
+                )
+        except BaseException:
+            self._positions = None  # a commit whose answer was lost may have happened
+            raise
+        self._known().update(after)
+
+    def _tell_of(self, malformed: int, place: Path) -> None:
+        if malformed and not self._told_of_malformed:
+            self._told_of_malformed = True
+            _say(f"{malformed} lines in {place} are none of ours, and passed over; further ones are counted only")
+
+
+def dropped(connection: sa.Connection) -> dict[str, int]:
+    """Return how many answers were not logged for want of space, by replica."""
+    counts = sa.select(POSITIONS).where(POSITIONS.c.source.endswith(" count dropped"))
+    return {row.source.removesuffix(" count dropped"): row.position for row in connection.execute(counts)}
+
+
+def collect(settings: Settings, database: Database, stop: threading.Event) -> None:
+    """Take over what comes until told to stop, whatever becomes of the database meanwhile."""
+    collector = Collector(database, settings.replica_name, settings.spool_dir, settings.log_dir)
+    away, forget_at = False, 0.0
+    forgetting: Iterator[int] = iter(())
+    while not stop.is_set():
+        try:
+            taken = collector.step()
+            if time.monotonic() >= forget_at:
+                collector.tidy()
+                forgetting = forget(database, time.time(), settings.retention_days, settings.input_retention_days)
+                forget_at = time.monotonic() + FORGET_S
+            forgotten = next(forgetting, None)
+        except sa.exc.SQLAlchemyError as error:
+            if not away:
+                away = True
+                _say(f"the database is away; predictions wait in {settings.spool_dir} ({str(error).splitlines()[0]})")
+            stop.wait(AWAY_S)
+            continue
+        if away:
+            away = False
+            _say("the database is back")
+        if not taken and not forgotten:
+            stop.wait(PAUSE_S)
+
+
+def _say(text: str) -> None:
+    print(f"collector: {text}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, stop: threading.Event) -> Iterator[None]:
+    """Wait until no other collector takes this folder over."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        while not stop.is_set():
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                stop.wait(PAUSE_S)
+        yield
+    finally:
+        os.close(lock)
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; the batch in hand is finished."""
+    stop = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    step_aside()
+    settings = Settings()
+    try:
+        database = Database(settings.database)
+    except DatabaseError as error:
+        _say(str(error))
+        return 1
+    with _alone(settings.spool_dir, stop):
+        collect(settings, database, stop)
+    database.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,225 @@
+"""What a worker answered, kept for the prediction log: a file of JSON lines per worker, written before answers leave.
+
+A line is there as soon as one `os.write` returned, so an answer that a client has seen is in the log even when the
+worker is killed in the next instant. Nothing waits: what cannot be written is dropped and counted, and the count is
+written when there is room again. One line::
+
+    {"time":1700000000.123,"picked":true,"many":false,"answer":{…},"input":{"content_type":"application/json","body":{…}}}
+
+``answer`` is the body as it was sent; ``many`` says whether its predictions are a list of instances; ``input`` is there
+for the sampled share only. A worker holds a lock (`fcntl.flock`) on the file it writes, so that whoever reads the
+folder knows a file that is done: one without a lock.
+"""
+
+import base64
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from handlers.wire import JSON, NPY, Body, media_type
+
+FILE_BYTES = 4 * 1024 * 1024
+"""A file that has grown to this is left to the collector, and another begun."""
+
+LIMIT_BYTES = 256 * 1024 * 1024
+
+LOOK_S = 1.0
+"""How often a worker looks at the folder's size while that is over the limit, and at the shares of inputs."""
+
+INPUT_SHARES = "input_share.json"
+
+
+class Answered(NamedTuple):
+    """One request that was answered with 200."""
+
+    request_id: str
+    headers: Mapping[str, str]
+    body: Body
+    many: bool
+    answer: bytes
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which answers are kept, and of which the inputs.
+
+    Attributes
+    ----------
+    share
+        Share of the requests that is kept, by a hash of their ids: every worker chooses alike.
+    input_share
+        Share of those whose input is kept too.
+    input_limit_bytes
+        Larger inputs are never kept.
+    redact
+        Fields that are taken out of JSON inputs, at the top and in each of ``instances``. Arrays (.npy) have no
+        names to go by, so none is kept when there is anything to redact.
+    """
+
+    share: float = 1.0
+    input_share: float = 0.0
+    input_limit_bytes: int = 262_144
+    redact: frozenset[str] = frozenset()
+
+
+class Spool:
+    """The files of one worker.
+
+    Parameters
+    ----------
+    folder
+        Where every worker of this server writes; made when it is not there.
+    model, version
+        What the worker serves.
+    limit_bytes
+        How much may lie in the folder, all workers together. It is looked at when a file is begun, so it may be
+        exceeded by one file per worker.
+    """
+
+    def __init__(self, folder: Path, model: str, version: str, sampling: Sampling, limit_bytes: int) -> None:
+        self._folder = folder
+        self._model = model
+        self._version = version
+        self._sampling = sampling
+        self._limit_bytes = limit_bytes
+        self._file_bytes = min(FILE_BYTES, limit_bytes // 4)
+        self._file = -1
+        self._size = 0
+        self._dropped = 0
+        self._closed_until = 0.0
+        self._input_share = sampling.input_share
+        self._look_at = 0.0
+        self._shares_seen = (0, 0)
+
+    @staticmethod
+    def from_environment(model: str, version: str) -> "Spool | None":
+        """Make the spool that the supervisor asks for; None when it asks for none."""
+        given, default = os.environ, Sampling()
+        if not given.get("MARINA_SPOOL"):
+            return None
+        sampling = Sampling(
+            share=float(given.get("MARINA_LOG_SHARE") or default.share),
+            input_share=float(given.get("MARINA_LOG_INPUT_SHARE") or default.input_share),
+            input_limit_bytes=int(given.get("MARINA_LOG_INPUT_LIMIT_BYTES") or default.input_limit_bytes),
+            redact=frozenset(json.loads(given.get("MARINA_LOG_REDACT") or "[]")),
+        )
+        limit_bytes = int(given.get("MARINA_SPOOL_LIMIT_BYTES") or LIMIT_BYTES)
+        return Spool(Path(given["MARINA_SPOOL"]), model, version, sampling, limit_bytes)
+
+    def keep(self, answered: Sequence[Answered]) -> None:
+        """Write the lines of a batch at once; never waits, and never fails a request."""
+        now = time.time()
+        self._look_at_shares()
+        lines = [self._line(one, now) for one in answered if self._chosen(one)]
+        if not lines:
+            return
+        if self._file < 0 and not self._begin(now):
+            self._dropped += len(lines)
+            return
+        data, written = b"".join(lines), 0
+        with contextlib.suppress(OSError):
+            written = os.write(self._file, data)
+        self._size += written
+        if written < len(data):  # the disk is full; the collector passes over half a line at the end of a file
+            self._dropped += len(lines) - data.count(b"\n", 0, written)
+            self._refuse()
+        elif self._size >= self._file_bytes:
+            self._end()
+
+    def _chosen(self, one: Answered) -> bool:
+        if one.headers.get("x-shadow") == "1":
+            return False
+        return self._sampling.share >= 1 or _chance(one.request_id) < self._sampling.share
+
+    def _line(self, one: Answered, now: float) -> bytes:
+        picked = b"true" if one.headers.get("x-picked") == "1" else b"false"
+        many = b"true" if one.many else b"false"
+        line = b'{"time":%.3f,"picked":%b,"many":%b,"answer":%b' % (now, picked, many, one.answer)
+        if self._input_share and (body := self._input(one)):
+            return b'%b,"input":%b}\n' % (line, body)
+        return line + b"}\n"
+
+    def _input(self, one: Answered) -> bytes | None:
+        # Nested in the share of answers: of the requests that are kept, the asked share has its input.
+        if _chance(one.request_id) >= self._sampling.share * self._input_share:
+            return None
+        if len(one.body) > self._sampling.input_limit_bytes:
+            return None
+        if media_type(one.headers.get("content-type", "")) == JSON:
+            return b'{"content_type":"%b","body":%b}' % (JSON.encode(), self._redacted(bytes(one.body)))
+        if self._sampling.redact:
+            return None
+        return b'{"content_type":"%b","base64":"%b"}' % (NPY.encode(), base64.b64encode(one.body))
+
+    def _redacted(self, body: bytes) -> bytes:
+        """Return a JSON body on one line, without what is to be left out."""
+        if not self._sampling.redact:
+            return body.replace(b"\n", b" ").replace(b"\r", b" ")  # in JSON they stand between values only
+        fields = self._without(orjson.loads(body))
+        if isinstance(fields.get("instances"), list):
+            fields["instances"] = [self._without(instance) for instance in fields["instances"]]
+        return orjson.dumps(fields)
+
+    def _without(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in fields.items() if name not in self._sampling.redact}
+
+    def _look_at_shares(self) -> None:
+        """Follow the share of inputs that the server's declarations ask for, at most once a second."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_S
+        place = self._folder / INPUT_SHARES
+        with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):  # absent or unreadable: as before
+            state = place.stat()
+            if (seen := (state.st_mtime_ns, state.st_ino)) != self._shares_seen:
+                declared = float(orjson.loads(place.read_bytes()).get(self._model, 0))
+                self._input_share = max(self._sampling.input_share, declared)
+                self._shares_seen = seen
+
+    def _begin(self, now: float) -> bool:
+        """Begin a file, unless the folder is full or was a moment ago."""
+        if time.monotonic() < self._closed_until:
+            return False
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with os.scandir(self._folder) as entries:
+                used = sum(entry.stat().st_size for entry in entries)
+            if used < self._limit_bytes:
+                name = f"{self._model}-{self._version}-{os.getpid()}-{time.time_ns()}.jsonl"
+                self._file = os.open(self._folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                notice = b'{"dropped":%d,"time":%.3f}\n' % (self._dropped, now) if self._dropped else b""
+                if (written := os.write(self._file, notice)) == len(notice):
+                    self._dropped, self._size = 0, written
+                    return True
+        except OSError:  # also of a file that the collector removed while it was looked at
+            pass
+        self._refuse()
+        return False
+
+    def _refuse(self) -> None:
+        """Try again in a while."""
+        self._end()
+        self._closed_until = time.monotonic() + LOOK_S
+
+    def _end(self) -> None:
+        """Leave the file to the collector."""
+        if self._file >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._file)
+            self._file = -1
+
+
+def _chance(request_id: str) -> float:
+    """Return a number in [0, 1) that depends on the request's id alone."""
+    return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=6).digest(), "big") / 2**48
