@@ -82,7 +82,7 @@ class Registry:
         home
             Folder of the local database and artifacts, used unless ``MLFLOW_TRACKING_URI`` names a server.
         """
-        self._home = home
+        self.home = home
 
     def register(self, archive: Path) -> Registered:
         """Enter a built archive under its model's name, the archive itself as an artifact of the run that made it.
@@ -197,7 +197,7 @@ class Registry:
 
     @functools.cached_property
     def _connected(self) -> Any:
-        return connect(self._home)[0]
+        return connect(self.home)[0]
 
 
 def _registered(one: Any) -> Registered:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from archives.linter import refuse_unclean
 from archives.registry import Registered, Registry
 from events.database import Database
-from rollout import ledger, rollouts
-from rollout.declaration import digest, read_archive
+from rollout import candidates, ledger, rollouts
 from rollout.policy import Policy
+from settings import Settings
 
 
 class PromotionError(RuntimeError):
@@ -86,8 +84,7 @@ def decide(rule: Rule, candidate: Registered, champion: Registered) -> Decision:
 
 def promote(
     database: Database,
-    registry: Registry,
-    store: Path,
+    settings: Settings,
     model: str,
     version: str,
     rule: Rule,
@@ -102,10 +99,10 @@ def promote(
 
     Parameters
     ----------
-    database, registry
-        What serves, and what is known of the versions.
-    store
-        Folder of archives; one that is not there is brought from the registry.
+    database
+        What serves.
+    settings
+        Where registry and store are; an archive that is not in the store is brought from the registry.
     model, version
         Of the candidate.
     rule
@@ -120,13 +117,13 @@ def promote(
     Raises
     ------
     PromotionError
-        If the candidate serves already, it or the serving version is not registered or lacks the metric, or the store
-        holds another archive of that version.
+        If the candidate serves already, or it or the serving version is not registered or lacks the metric.
     rollout.rollouts.RolloutError
-        If the model is not served, or is being rolled out.
+        If the model is not served or is being rolled out, or the store holds another archive of that version.
     archives.contract.ArchiveError, archives.registry.RegistryError
         If the archive does not verify.
     """
+    registry = Registry(settings.state_dir)
     with database.reading() as connection:
         stable = rollouts.stable_of(connection, model)
     if version == stable:
@@ -134,10 +131,9 @@ def promote(
     candidate, champion = _registered(registry, model, version), _registered(registry, model, stable)
     decision = decide(rule, candidate, champion)
     if decision.promoted:
-        path = _archive(registry, candidate, store)
-        refuse_unclean(path)
+        found = candidates.find(settings, model, version, sha256=candidate.sha256)
         with database.writing() as connection:
-            rollouts.start(connection, read_archive(path), policy, who, now, why=decision.reason)
+            rollouts.start(connection, found, policy, who, now, why=decision.reason)
     else:
         with database.writing() as connection:
             ledger.append(connection, who, "archive", model, {**decision.details, "why": decision.reason}, now)
@@ -173,15 +169,3 @@ def _registered(registry: Registry, model: str, version: str) -> Registered:
             "scripts/train.py registers what it builds; MLFLOW_TRACKING_URI says where to look."
         )
     return found
-
-
-def _archive(registry: Registry, candidate: Registered, store: Path) -> Path:
-    place = store / candidate.file
-    if not place.exists():
-        return registry.download(candidate, store)
-    if digest(place) != candidate.sha256:
-        raise PromotionError(
-            f"{place} is not the archive that was registered as {candidate.model} {candidate.version}. "
-            "Move it away, and the registered one is brought; or register it under another version."
-        )
-    return place

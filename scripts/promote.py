@@ -17,8 +17,9 @@ import time
 from pathlib import Path
 
 from archives.contract import ArchiveError
-from archives.registry import Registry, RegistryError
+from archives.registry import RegistryError
 from events.database import Database, DatabaseError
+from rollout.declaration import DeclarationError
 from rollout.policy import DEFAULT, PolicyError, read_policy
 from rollout.promotion import PromotionError, Rule, at_once, promote
 from rollout.rollouts import RolloutError
@@ -48,13 +49,20 @@ def main(argv: list[str] | None = None) -> int:
         rule = Rule(options.metric, Rule.bound if options.at_least is None else options.at_least)
     try:
         policy = read_policy(options.policy)
+        if options.now:
+            policy = at_once(policy)
         database = Database(settings.database)
         database.upgrade()
-        decision = promote(
-            database, Registry(settings.state_dir), settings.archive_store, options.model, options.version, rule,
-            at_once(policy) if options.now else policy, options.who, time.time(),
-        )  # fmt: skip
-    except (ArchiveError, DatabaseError, PolicyError, PromotionError, RegistryError, RolloutError) as error:
+        decision = promote(database, settings, options.model, options.version, rule, policy, options.who, time.time())
+    except (
+        ArchiveError,
+        DatabaseError,
+        DeclarationError,
+        PolicyError,
+        PromotionError,
+        RegistryError,
+        RolloutError,
+    ) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{options.model} {options.version} {'promoted' if decision.promoted else 'archived'}: {decision.reason}")

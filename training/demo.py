@@ -57,8 +57,8 @@ _BEST = replace(EASY, products=TRAINED_ON)
 VERSIONS: Final = (
     Version("1.0", "good: trained on 2,000 products", replace(EASY, products=2000)),
     Version("2.0", "better: trained on 5,000 products", _BEST),
-    Version("3.0", "worse: trained on 2,800 products, one label in ten wrong",
-            replace(EASY, products=2800, mislabelled=0.1)),
+    Version("3.0", "worse: trained on 2,900 products, one label in ten wrong",
+            replace(EASY, products=2900, mislabelled=0.1)),
     Version("4.0", "slow: 2.0 with code that waits 80 ms", _BEST, "handlers.faulty:SlowCatalogHandler"),
     Version("5.0", "fails: 2.0 with code that raises on 3 % of requests", _BEST,
             "handlers.faulty:FailingCatalogHandler"),

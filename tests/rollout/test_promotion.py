@@ -12,6 +12,7 @@ from rollout.policy import read_policy
 from rollout.promotion import PromotionError, Rule, at_once, decide, promote
 from rollout.rollouts import RolloutError, rollout_of
 from rollout.trial import archive
+from settings import Settings
 from tests.archives.rewrite import recertified
 from training import tracking
 
@@ -71,8 +72,14 @@ def registry(tmp_path_factory):
 
 
 @pytest.fixture
+def settings(registry, tmp_path):
+    """Settings with that registry and an empty store."""
+    return Settings(state_dir=registry.home, archive_store=tmp_path / "store")
+
+
+@pytest.fixture
 def served(database, registry, tmp_path):
-    """A database in which 1.0 serves, and an empty store."""
+    """A database in which 1.0 serves."""
     champion = registry.download(registry.find(MODEL, "1.0"), tmp_path / "champion")
     with database.writing() as connection:
         declare(connection, read_archive(champion), time.time())
@@ -86,8 +93,8 @@ def last_entry(database):
         return next(ledger.entries(connection, MODEL, newest_first=True))
 
 
-def test_a_better_version_begins_a_rollout_with_the_registered_archive(served, registry, tmp_path):
-    decision = promote(served, registry, tmp_path / "store", MODEL, "2.0", Rule(), read_policy(), "ann", 1000.0)
+def test_a_better_version_begins_a_rollout_with_the_registered_archive(served, settings, registry):
+    decision = promote(served, settings, MODEL, "2.0", Rule(), read_policy(), "ann", 1000.0)
     assert decision.promoted
     with served.reading() as connection:
         rollout = rollout_of(connection, MODEL)
@@ -101,8 +108,8 @@ def test_a_better_version_begins_a_rollout_with_the_registered_archive(served, r
     assert (tags["marina.decision"], tags["marina.decision.reason"]) == ("promoted", decision.reason)
 
 
-def test_a_worse_version_is_archived_and_nothing_is_deployed(served, registry, tmp_path):
-    decision = promote(served, registry, tmp_path / "store", MODEL, "3.0", Rule(), read_policy(), "ann", 1000.0)
+def test_a_worse_version_is_archived_and_nothing_is_deployed(served, settings, registry):
+    decision = promote(served, settings, MODEL, "3.0", Rule(), read_policy(), "ann", 1000.0)
     assert not decision.promoted
     with served.reading() as connection:
         assert rollout_of(connection, MODEL) is None
@@ -112,12 +119,12 @@ def test_a_worse_version_is_archived_and_nothing_is_deployed(served, registry, t
     assert (entry.action, details["version"], details["why"]) == ("archive", "3.0", decision.reason)
     assert (details["value"], details["champion_value"]) == (0.76, 0.78)
     assert registry.find(MODEL, "3.0").tags["marina.decision"] == "archived"
-    assert not (tmp_path / "store").exists()
+    assert not settings.archive_store.exists()
 
 
-def test_nothing_is_decided_about_what_is_not_registered_or_serves_already(served, registry, tmp_path):
+def test_nothing_is_decided_about_what_is_not_registered_or_serves_already(served, settings):
     def ask(model: str, version: str) -> None:
-        promote(served, registry, tmp_path / "store", model, version, Rule(), read_policy(), "ann", 1000.0)
+        promote(served, settings, model, version, Rule(), read_policy(), "ann", 1000.0)
 
     with pytest.raises(PromotionError, match=r"catalog 9\.0 is not registered"):
         ask(MODEL, "9.0")
@@ -129,10 +136,11 @@ def test_nothing_is_decided_about_what_is_not_registered_or_serves_already(serve
         assert connection.execute(sa.select(sa.func.count()).select_from(ROLLOUTS)).scalar() == 0
 
 
-def test_an_archive_in_the_store_that_is_not_the_registered_one_is_refused(served, registry, tmp_path):
-    archive(tmp_path, MODEL, "2.0")
-    with pytest.raises(PromotionError, match="is not the archive that was registered"):
-        promote(served, registry, tmp_path, MODEL, "2.0", Rule(), read_policy(), "ann", 1000.0)
+def test_an_archive_in_the_store_that_is_not_the_registered_one_is_refused(served, settings):
+    settings.archive_store.mkdir()
+    archive(settings.archive_store, MODEL, "2.0")
+    with pytest.raises(RolloutError, match="SHA-256"):
+        promote(served, settings, MODEL, "2.0", Rule(), read_policy(), "ann", 1000.0)
     with served.reading() as connection:
         assert rollout_of(connection, MODEL) is None
 
