@@ -13,7 +13,7 @@ from typing import Literal
 
 from rollout.evidence import Arm, Evidence, Pairs
 from rollout.gates import accuracy, errors, latency
-from rollout.policy import Gate, Policy
+from rollout.policy import Policy
 
 Outcome = Literal["promote", "roll back", "keep watching"]
 
@@ -30,9 +30,9 @@ class Finding:
     Attributes
     ----------
     gate
-        Its name.
+        Its name; ``test`` for the metric of an A/B test.
     outcome
-        ``harm``, ``fine`` or ``open``.
+        ``harm``, ``fine`` or ``open``. In a test ``fine`` is a canary that is better, ``harm`` one that is worse.
     log_harm, log_fine
         Log e-values for either.
     log_harm_needed, log_fine_needed
@@ -67,6 +67,8 @@ class Verdict:
         harmed = [one for one in self.findings if one.outcome == "harm"]
         if harmed:
             return "roll back: " + "; ".join(_sentence(one) for one in harmed)
+        if self.outcome == "roll back":
+            return f"roll back: the test ended before either was shown to be better; {self.findings[-1].observed}"
         if self.outcome == "promote":
             return "promote: " + "; ".join(one.observed for one in self.findings if one.outcome == "fine")
         waiting = [f"{one.gate} needs {_more(one)}" for one in self.findings if one.outcome == "open"]
@@ -87,22 +89,34 @@ def decide(evidence: Evidence, policy: Policy) -> Verdict:
     -------
     Verdict
         "roll back" as soon as one gate finds harm; "promote" once every required gate finds none; else "keep
-        watching". No traffic is evidence of nothing.
+        watching". No traffic is evidence of nothing. In a test the canary has to be shown to be better by the test's
+        metric too; "roll back" also when it is shown to be worse, or neither is by the end.
     """
-    findings = tuple(_find(name, evidence, policy) for name in GATES)
-    if any(one.outcome == "harm" for one in findings):
-        return Verdict("roll back", findings)
+    findings = [_find(name, evidence, policy) for name in GATES]
     required = [one for one in findings if getattr(policy.gates, one.gate).required]
-    passed = bool(required) and all(one.outcome == "fine" for one in required)
-    return Verdict("promote" if passed else "keep watching", findings)
+    if policy.test:
+        findings.append(_find("test", evidence, policy))
+        required.append(findings[-1])
+    outcome: Outcome = "keep watching"
+    if any(one.outcome == "harm" for one in findings):
+        outcome = "roll back"
+    elif required and all(one.outcome == "fine" for one in required):
+        outcome = "promote"
+    elif policy.test and evidence.shared_s >= policy.test.ends_after_s:
+        outcome = "roll back"
+    return Verdict(outcome, tuple(findings))
+
+
+def decides(policy: Policy) -> tuple[float, float]:
+    """Return the log e-values at which one gate finds harm, and none: each promised rate is divided evenly."""
+    gates = len(GATES) + (policy.test is not None)
+    return math.log(gates / policy.false_alarm_rate), math.log(gates / policy.false_promotion_rate)
 
 
 def _find(name: str, evidence: Evidence, policy: Policy) -> Finding:
-    gate: Gate = getattr(policy.gates, name)
-    module = GATES[name]
-    harm_needed = math.log(len(GATES) / policy.false_alarm_rate)
-    fine_needed = math.log(len(GATES) / policy.false_promotion_rate)
-    harm, fine = module.harm(evidence, gate), module.fine(evidence, gate)
+    module, bet_harm, bet_fine = _bets(name, policy)
+    harm_needed, fine_needed = decides(policy)
+    harm, fine = bet_harm(evidence), bet_fine(evidence)
     outcome: Literal["harm", "fine", "open"] = "open"
     if harm >= harm_needed:
         outcome = "harm"
@@ -111,11 +125,22 @@ def _find(name: str, evidence: Evidence, policy: Policy) -> Finding:
     needs = None
     if outcome == "open" and (seen := module.count(evidence)):
         times = min(
-            _until(lambda more: module.harm(more, gate) >= harm_needed, evidence),
-            _until(lambda more: module.fine(more, gate) >= fine_needed, evidence),
+            _until(lambda more: bet_harm(more) >= harm_needed, evidence),
+            _until(lambda more: bet_fine(more) >= fine_needed, evidence),
         )
         needs = None if math.isinf(times) else max(1, math.ceil((times - 1) * seen))
     return Finding(name, outcome, harm, fine, harm_needed, fine_needed, module.observed(evidence), needs)
+
+
+Bet = Callable[[Evidence], float]
+
+
+def _bets(name: str, policy: Policy) -> tuple[ModuleType, Bet, Bet]:
+    if name == "test" and policy.test:
+        module = GATES[policy.test.metric]
+        return module, module.behind, module.ahead
+    module, gate = GATES[name], getattr(policy.gates, name)
+    return module, lambda evidence: module.harm(evidence, gate), lambda evidence: module.fine(evidence, gate)
 
 
 def _until(decided: Callable[[Evidence], bool], evidence: Evidence) -> float:
@@ -147,5 +172,5 @@ def _sentence(finding: Finding) -> str:
 
 def _more(finding: Finding) -> str:
     if finding.needs is None:
-        return "observations" if finding.log_harm == finding.log_fine == 0 else "a clearer difference"
+        return "observations" if finding.log_harm == finding.log_fine else "a clearer difference"
     return f"about {finding.needs:,} more"

@@ -1,5 +1,6 @@
 """The judge keeps its promises, and says what it goes by."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollout.evidence import Arm, Evidence, Pairs
+from rollout.gates import accuracy
 from rollout.gates.bets import above, below, between, mean_above
-from rollout.judge import GATES, decide
-from rollout.policy import PolicyError, read_policy
+from rollout.judge import GATES, decide, decides
+from rollout.policy import DEFAULT, PolicyError, read_policy
 
 POLICY = read_policy()
-DECIDES = math.log(len(GATES) / POLICY.false_alarm_rate)
+AB_POLICY = read_policy(DEFAULT.with_name("ab_policy.yaml"))
+DECIDES = decides(POLICY)[0]
 ROLLOUTS = 2000
 REQUESTS = 3000
 LOOKS = np.arange(15, REQUESTS + 1, 15)  # requests of the canary at which the judge is asked
@@ -52,6 +55,14 @@ def test_the_errors_gate_forgives_what_stable_does_too() -> None:
     assert upper_bound(alarms(won), 500) < ALPHA
 
 
+def test_the_latency_gate_forgives_a_server_that_is_slow_as_a_whole() -> None:
+    slow = Evidence(Arm(190_000, 0, 190_000, 30_000), Arm(10_000, 0, 10_000, 1_600))
+    assert decide(slow, POLICY).outcome == "promote"
+    alone = replace(slow, stable=Arm(190_000, 0, 190_000, 9_000))
+    assert decide(alone, POLICY).outcome == "roll back"
+    assert decide(replace(slow, stable=Arm()), POLICY).outcome == "roll back"  # nothing to compare with
+
+
 def test_the_latency_gate_keeps_its_false_alarm_rate_at_the_worst_allowed_case() -> None:
     rate = alarms(above(streams(0.05, REQUESTS, 4), LOOKS, 0.05))
     assert upper_bound(rate, ROLLOUTS) < ALPHA
@@ -81,6 +92,31 @@ def test_errors_are_caught_soon(rate: float, most: int) -> None:
     hit = above(streams(rate, REQUESTS, 9, 300), LOOKS, 0.01) >= DECIDES
     assert hit.any(axis=1).mean() > 0.99
     assert np.median(LOOKS[hit.argmax(axis=1)]) <= most
+
+
+def test_of_two_alike_versions_a_test_seldom_finds_a_winner_or_a_loser() -> None:
+    canary, stable = streams(0.9, REQUESTS, 13)[:, ::20], streams(0.9, 4 * REQUESTS, 14)[:, ::20]
+    looks = LOOKS[::20]
+    won = between(stable, 4 * looks, canary, looks, 0.0).max(axis=1) >= decides(AB_POLICY)[1]
+    lost = between(canary, looks, stable, 4 * looks, 0.0).max(axis=1) >= decides(AB_POLICY)[0]
+    assert upper_bound(float(won.mean()), ROLLOUTS) < AB_POLICY.false_promotion_rate / 4
+    assert upper_bound(float(lost.mean()), ROLLOUTS) < AB_POLICY.false_alarm_rate / 4
+
+
+def test_a_test_finds_the_better_version_early() -> None:
+    canary, stable = streams(0.93, 10 * REQUESTS, 15, 200)[:, ::8], streams(0.90, 10 * REQUESTS, 16, 200)[:, ::8]
+    hit = between(stable, 10 * LOOKS[::8], canary, 10 * LOOKS[::8], 0.0) >= decides(AB_POLICY)[1]
+    assert hit.any(axis=1).mean() > 0.99
+    assert np.median(10 * LOOKS[::8][hit.argmax(axis=1)]) < 7_000
+
+
+def test_labels_apart_and_in_pairs_share_the_error_budget() -> None:
+    pairs = Evidence(pairs=Pairs(120, 1_800, 20))
+    apart = Evidence(Arm(labelled=9_000, right=8_100), Arm(labelled=3_000, right=2_500))
+    both = replace(apart, pairs=pairs.pairs)
+    gate = POLICY.gates.accuracy
+    assert accuracy.harm(both, gate) == max(accuracy.harm(apart, gate), accuracy.harm(pairs, gate))
+    assert accuracy.harm(pairs, gate) == pytest.approx(float(mean_above(120, 1_800, 20, 0.02)) - math.log(2))
 
 
 def test_pairs_need_far_fewer_labels_than_separate_requests() -> None:
@@ -129,6 +165,29 @@ def test_all_traffic_on_the_canary_still_rolls_back_on_its_own_errors() -> None:
     assert decide(Evidence(canary=Arm(1_000, 50, 1_000, 30)), POLICY).outcome == "roll back"
 
 
+@pytest.mark.parametrize("metric", ["errors", "latency", "accuracy"])
+def test_a_test_promotes_the_winner_and_gives_up_the_loser(metric: str) -> None:
+    assert AB_POLICY.test
+    policy = AB_POLICY.model_copy(update={"test": AB_POLICY.test.model_copy(update={"metric": metric})})
+    good, bad = Arm(20_000, 20, 20_000, 400, 9_000, 8_500), Arm(20_000, 120, 20_000, 800, 9_000, 8_280)
+    better, worse = decide(Evidence(bad, good), policy), decide(Evidence(good, bad), policy)
+    assert better.outcome == "promote" and worse.outcome == "roll back"
+    assert [one.gate for one in worse.findings if one.outcome == "harm"] == ["test"]
+    assert better.findings[-1].gate == "test" and better.findings[-1].observed in better.reason
+
+
+def test_a_test_ends_on_its_date_without_a_winner_and_harm_ends_it_before() -> None:
+    assert AB_POLICY.test
+    alike = Evidence(Arm(9_000, 20, 9_000, 90, 800, 700), Arm(9_000, 22, 9_000, 95, 800, 702))
+    week = AB_POLICY.test.ends_after_s
+    assert decide(replace(alike, shared_s=week - 5), AB_POLICY).outcome == "keep watching"
+    ended = decide(replace(alike, shared_s=week), AB_POLICY)
+    assert ended.outcome == "roll back" and "before either was shown to be better" in ended.reason
+    assert decide(replace(alike, shared_s=week), POLICY).outcome == "promote"  # no test, no end
+    harmed = decide(replace(alike, canary=replace(alike.canary, errors=500)), AB_POLICY)
+    assert harmed.outcome == "roll back" and "errors" in harmed.reason
+
+
 def test_what_is_still_needed_is_about_right() -> None:
     early = Evidence(Arm(1_900, 8, 1_900, 90), Arm(100, 5, 100, 3))
     needs = next(one.needs for one in decide(early, POLICY).findings if one.gate == "errors")
@@ -144,9 +203,12 @@ counts = st.integers(0, 2_000)
 @settings(deadline=None, max_examples=30)
 @given(counts, counts, counts, counts)
 def test_evidence_adds_up_in_any_order_and_survives_json(a: int, b: int, c: int, d: int) -> None:
-    first, second = Evidence(Arm(a + b, a), Arm(c + d, c)), Evidence(Arm(d, 0, d, 0, d, d), Arm(), Pairs(a, b, c))
+    first, second = (
+        Evidence(Arm(a + b, a), Arm(c + d, c)),
+        Evidence(Arm(d, 0, d, 0, d, d), Arm(), Pairs(a, b, c), a / 7),
+    )
     assert first + second == second + first
-    assert Evidence.from_dict((first + second).to_dict()) == first + second
+    assert Evidence.from_dict(json.loads(json.dumps((first + second).to_dict()))) == first + second
     assert decide(first + second, POLICY) == decide(Evidence.from_dict((second + first).to_dict()), POLICY)
 
 
