@@ -10,6 +10,7 @@ import math
 import time
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -95,6 +96,7 @@ def stable_p95(connection: sa.Connection, model: str, version: str, since: float
 
 def _gather(connection: sa.Connection, rollout: Rollout, low: float, high: float) -> Evidence:
     """Count the windows that begin, and the labels that came, from `low` up to `high`."""
+    _look_up(connection, each=low > -math.inf)
     pairs = _pairs(connection, rollout, low, high)
     since = rollout.watched_since
     if since is None:
@@ -126,7 +128,7 @@ class _Windows:
 def _windows(connection: sa.Connection, model: str, version: str, low: float, high: float) -> _Windows:
     table = EVIDENCE.c
     chosen = sa.select(table.start, table.requests, table.errors, table.latencies).where(
-        table.model == model, table.version == version, *_within(table.start, low, high)
+        table.model == model, table.version == version, *_within(table.start, low, high, whole=True)
     )
     requests, errors, last = 0, 0, -math.inf
     counts: Counter[int] = Counter()
@@ -158,7 +160,7 @@ def _right(
         .where(*_within(known.time, low, high))
         .group_by(given.version)
     )
-    # Labels of others make up the row without a version. Without it SQLite would go through all predictions instead.
+    # Labels of others make up the row without a version. Without it SQLite would go through all answers instead.
     return {row.version: (row.labelled, row.right) for row in connection.execute(counted) if row.version is not None}
 
 
@@ -194,14 +196,22 @@ def _pairs_since(connection: sa.Connection, rollout: Rollout) -> float:
     return connection.execute(ended).scalar_one() or 0.0
 
 
+def _look_up(connection: sa.Connection, each: bool) -> None:
+    """Have PostgreSQL look each label's answer up, where labels are few, instead of reading every answer there is."""
+    if connection.dialect.name == "postgresql":
+        allowed = "off" if each else "on"
+        connection.exec_driver_sql(f"SET LOCAL enable_hashjoin = {allowed}; SET LOCAL enable_mergejoin = {allowed}")
+
+
 def _is(one: sa.ColumnElement[str], other: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
     return sa.case((one == other, 1), (one != other, 0))
 
 
-def _within(time: sa.ColumnElement[float], low: float, high: float) -> list[sa.ColumnElement[bool]]:
+def _within(time: sa.ColumnElement[Any], low: float, high: float, whole: bool = False) -> list[sa.ColumnElement[bool]]:
+    """Bound a column; by whole numbers where it holds such, since no index helps to compare them with others."""
     bounds = []
     if low > -math.inf:
-        bounds.append(time >= low)
+        bounds.append(time >= (math.ceil(low) if whole else low))
     if high < math.inf:
-        bounds.append(time < high)
+        bounds.append(time < (math.ceil(high) if whole else high))
     return bounds
