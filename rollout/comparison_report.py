@@ -1,0 +1,129 @@
+"""A comparison, as text and as a page."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rollout.comparison import Comparison, Side, differences
+from rollout.page import CHANGED, INK, STABLE, axes_style, heading, page, paragraph, picture, table, verdict
+from rollout.significance import interval
+
+Row = tuple[str, str, str, str]
+"""What is compared, the baseline's, the candidate's, and the change."""
+
+EXPLAINED = (
+    "Metrics are what training stated. Times and failures are the gateway's, of each version's own requests. Intervals "
+    "hold however often one looks; the p-value of McNemar's exact test is meant for one look."
+)
+
+
+def text(comparison: Comparison) -> str:
+    """Return the comparison as lines of text."""
+    lines = [_head(comparison), *rows(comparison)]
+    widths = [max(len(line[place]) for line in lines) for place in range(4)]
+    shown = [
+        f"{name:<{widths[0]}}  {before:>{widths[1]}}  {after:>{widths[2]}}  {change:>{widths[3]}}".rstrip()
+        for name, before, after, change in lines
+    ]
+    return "\n".join([*shown, "", *_contract(comparison), "", comparison.verdict[1]])
+
+
+def report(comparison: Comparison) -> str:
+    """Return the comparison as a page."""
+    better, words = comparison.verdict
+    parts = [verdict(words, better), table(_head(comparison), rows(comparison))]
+    parts += [heading("What clients send and get"), *map(paragraph, _contract(comparison))]
+    stated = (comparison.baseline.stated, comparison.candidate.stated)
+    if stated[0] and stated[1] and (shared := _shares(stated[0].metrics, stated[1].metrics)):
+        parts += [heading("Metrics on held-out data"), _dumbbells(comparison, shared)]
+    parts += [heading("How to read this"), paragraph(EXPLAINED)]
+    title = f"{comparison.baseline.name} and {comparison.candidate.name}"
+    return page(title, "baseline and candidate, side by side", parts)
+
+
+def rows(comparison: Comparison) -> list[Row]:
+    """Return everything that is known of both sides, or of one."""
+    sides = (comparison.baseline, comparison.candidate)
+    return _stated_rows(*sides) + _met_rows(*sides)
+
+
+def _stated_rows(*sides: Side) -> list[Row]:
+    stated = [side.stated for side in sides]
+    if not any(stated):
+        return []
+    found = [
+        _row(name, [getattr(one, attribute) if one else None for one in stated], shown, change)
+        for name, attribute, shown, change in (
+            ("archive, bytes", "archive_bytes", ",", True),
+            ("graph, bytes", "graph_bytes", ",", True),
+            ("golden gap", "gap", ".2g", False),
+            ("  allowed", "tolerance", ".0e", False),
+            ("git commit", "git_commit", ".12", False),
+        )
+    ]
+    names = sorted({name for one in stated if one for name in one.metrics})
+    return found + [_row(name, [one.metrics.get(name) if one else None for one in stated], ".4g") for name in names]
+
+
+def _met_rows(*sides: Side) -> list[Row]:
+    met = [side.met for side in sides]
+    found = []
+    if any(one.requests for one in met):
+        times = [one.p50_p95_ms or (None, None) for one in met]
+        found += [
+            _row("requests", [one.requests for one in met], ",", change=False),
+            _row("  failed", [one.errors / one.requests if one.requests else None for one in met], ".3%"),
+            _row("  p50, ms", [p50 for p50, _ in times], ".2f"),
+            _row("  p95, ms", [p95 for _, p95 in times], ".2f"),
+        ]
+    if any(one.labelled for one in met):
+        before, after = ("{:.2%} to {:.2%}".format(*interval(one.right, one.labelled)) for one in met)
+        found += [
+            _row("labelled answers", [one.labelled for one in met], ",", change=False),
+            _row("  right", [one.right / one.labelled if one.labelled else None for one in met], ".2%"),
+            ("  95 % interval", before, after, ""),
+        ]
+    return found
+
+
+def _row(name: str, values: Sequence[Any], shown: str, change: bool = True) -> Row:
+    before, after = ("-" if value is None else format(value, shown) for value in values)
+    moved = ""
+    if change and None not in values and before != after:
+        moved = format(values[1] - values[0], f"+{shown}")
+    return name, before, after, moved
+
+
+def _head(comparison: Comparison) -> Row:
+    return "", comparison.baseline.name, comparison.candidate.name, "change"
+
+
+def _contract(comparison: Comparison) -> list[str]:
+    before, after = comparison.baseline.stated, comparison.candidate.stated
+    if before is None or after is None:
+        return ["Contracts are not compared: an archive is missing."]
+    found = differences(before.contract, after.contract)
+    return [f"Contract: {one}." for one in found] or ["Contract: the same inputs, outputs, labels and limits."]
+
+
+def _shares(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    """Return the metrics that both have and that are shares: one scale fits them."""
+    both = {name: (before[name], after[name]) for name in sorted(before.keys() & after.keys())}
+    return {name: pair for name, pair in both.items() if all(0 <= value <= 1 for value in pair)}
+
+
+def _dumbbells(comparison: Comparison, metrics: Mapping[str, tuple[float, float]]) -> str:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(axes_style()):
+        figure = Figure(figsize=(9, 0.8 + 0.3 * len(metrics)), layout="constrained")
+        axes = figure.subplots()
+        places = range(len(metrics))
+        before, after = zip(*metrics.values(), strict=True)
+        axes.hlines(places, before, after, color=INK, linewidth=1)
+        axes.plot(before, places, "o", color=STABLE, label=comparison.baseline.name)
+        axes.plot(after, places, "o", color=CHANGED, label=comparison.candidate.name)
+        axes.set_yticks(places, list(metrics))
+        axes.invert_yaxis()
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+        return picture(figure, "metrics")
