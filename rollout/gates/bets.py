@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 
 Logs = NDArray[np.float64]
 
-STEPS = np.geomspace(0.08, 6.0, 28)
-"""How far alternatives lie from the null, in log-odds."""
+STEPS = np.concatenate([[0.0], np.geomspace(0.02, 6.0, 36)])
+"""How far alternatives lie from the null, in log-odds. The first bets nothing, so that there is always something left:
+`between` asks for the product of two bets of which one may be on nothing."""
 
-STAKES = np.geomspace(0.005, 0.98, 28)
+STAKES = np.concatenate([[0.0], np.geomspace(0.005, 0.98, 28)])
 """Shares of the largest stake that a bet on a mean may put in."""
 
 NULLS = np.linspace(0.0, 1.0, 49)
