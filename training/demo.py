@@ -64,6 +64,9 @@ VERSIONS: Final = (
             "handlers.faulty:FailingCatalogHandler"),
 )  # fmt: skip
 
+FAILING: Final = VERSIONS[-1].number
+"""The version some of whose requests fail."""
+
 
 @dataclass(frozen=True)
 class Ready:

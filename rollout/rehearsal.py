@@ -1,0 +1,189 @@
+"""A rehearsal: one version after the other is released to simulated clients, by the commands a person would type.
+
+For the demo. It steers nothing that a person could not, and notes what clients saw beside what the judge said.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from events.database import Database
+from events.tables import SHADOW_PAIRS
+from rollout import rollouts, verdicts
+from rollout.clients import Clients, Seen
+from rollout.evidence import Evidence
+from rollout.judge import Finding, decide
+from rollout.rollouts import Rollout
+from settings import ROOT, Settings
+
+LOOK_S = 0.5
+
+Tell = Callable[[str], None]
+
+
+class RehearsalError(RuntimeError):
+    """A command failed; the message is what it said."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """How a release ended.
+
+    Attributes
+    ----------
+    rollout
+        As it ended.
+    evidence, findings
+        What the last verdict went by, and what each gate found in it.
+    seen
+        Every request that was sent from its start to its end, as the clients saw it.
+    """
+
+    rollout: Rollout
+    evidence: Evidence
+    findings: tuple[Finding, ...]
+    seen: tuple[Seen, ...]
+
+    @property
+    def version(self) -> str:
+        """The version that was released."""
+        return self.rollout.canary
+
+    @property
+    def gates(self) -> list[str]:
+        """The gates that found harm."""
+        return [one.gate for one in self.findings if one.outcome == "harm"]
+
+    @property
+    def odds(self) -> float:
+        """The strongest gate's evidence of harm, as odds against its being none."""
+        return math.exp(min(700.0, max(one.log_harm for one in self.findings)))
+
+    @property
+    def own_errors(self) -> list[Seen]:
+        """Requests that this version itself failed on."""
+        return [one for one in self.seen if self._is_own(one)]
+
+    @property
+    def other_failures(self) -> list[Seen]:
+        """Requests that failed for any other reason: there should be none."""
+        return [one for one in self.seen if one.status != 200 and not self._is_own(one)]
+
+    @property
+    def harmed_s(self) -> float:
+        """Seconds from the first bad request to the last one that this version answered.
+
+        The first bad one is the first that it failed on; where it fails on none, the first that it answered.
+        """
+        sent = [one.sent for one in self.seen if one.version == self.version]
+        first = min((one.sent for one in self.own_errors), default=min(sent, default=0.0))
+        return max(sent) - first if sent else 0.0
+
+    def _is_own(self, one: Seen) -> bool:
+        return one.status == 500 and one.version == self.version
+
+
+class Rehearsal:
+    """Releases versions of one model on a running server, while its clients ask."""
+
+    def __init__(self, settings: Settings, clients: Clients, tell: Tell, show: Tell) -> None:
+        """Nothing begins yet.
+
+        Parameters
+        ----------
+        settings
+            Of the server: its state and its store.
+        clients
+            Of the model; they ask already.
+        tell
+            Takes each thing that happened, a line of words.
+        show
+            Takes what is the case now, several times a second.
+        """
+        self.database = Database(settings.database)
+        self._clients = clients
+        self._tell = tell
+        self._show = show
+        self._model = clients.model
+        self._env = {name: value for name, value in os.environ.items() if not name.startswith("MARINA_")} | {
+            "MARINA_STATE_DIR": str(settings.state_dir),
+            "MARINA_ARCHIVE_STORE": str(settings.archive_store),
+        }
+
+    def command(self, script: str, *arguments: str) -> str:
+        """Run one of the project's scripts as a person would; return what it printed.
+
+        Raises
+        ------
+        RehearsalError
+            If it fails.
+        """
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "scripts" / script), *arguments],
+            env=self._env, cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise RehearsalError(f"{script} {' '.join(arguments)}: {done.stdout}{done.stderr}".strip())
+        return done.stdout.strip()
+
+    def shadow(self, version: str, share: float, pairs: int, limit_s: float) -> int:
+        """Let a version answer in silence until so many answers can be compared; return how many there are."""
+        self._tell(self.command("rollout.py", "shadow", "start", "--model", self._model, "--version", version,
+                                "--share", str(share)))  # fmt: skip
+        end, count = time.monotonic() + limit_s, 0
+        while count < pairs and time.monotonic() < end:
+            time.sleep(LOOK_S)
+            with self.database.reading() as connection:
+                chosen = sa.select(sa.func.count()).select_from(SHADOW_PAIRS).where(SHADOW_PAIRS.c.shadow == version)
+                count = int(connection.execute(chosen).scalar_one())
+            self._show(f"{version} in silence: {count} answers to compare")
+        return count
+
+    def release(self, version: str, policy: Path, limit_s: float) -> Release:
+        """Release a version and wait for the end; one that is not decided in time is aborted."""
+        begun = time.time()
+        self._tell(self.command("deploy_canary.py", "--model", self._model, "--version", version,
+                                "--policy", str(policy)))  # fmt: skip
+        aborted, told = False, ("", 0)
+        while True:
+            with self.database.reading() as connection:
+                now = rollouts.last_rollout_of(connection, self._model)
+                last = verdicts.last(connection, now.id) if now else None
+            assert now is not None  # it was begun above
+            if told != (now.phase, now.step):
+                told = now.phase, now.step
+                self._tell(f"{now.phase}: {now.note}" if now.note else now.phase)
+            evidence = last.counts() if last else Evidence()
+            if now.ended_at is not None:
+                break
+            self._show(f"{version} {now.phase}: {_counts(evidence)}")
+            if not aborted and time.time() - begun > limit_s:
+                why = f"undecided after {limit_s:g} s"
+                self.command("rollout.py", "abort", "--model", self._model, "--reason", why)
+                aborted = True
+            time.sleep(LOOK_S)
+        time.sleep(2 * LOOK_S)  # what is on its way is seen too
+        seen = tuple(one for one in list(self._clients.seen) if begun <= one.sent <= now.ended_at)
+        return Release(now, evidence, decide(evidence, now.policy).findings, seen)
+
+    def wait(self, seconds: float, what: str) -> None:
+        """Let the clients ask for a while."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._show(f"{what}: {left:.0f} s")
+            time.sleep(min(left, LOOK_S))
+
+
+def _counts(evidence: Evidence) -> str:
+    canary = evidence.canary
+    words = f"{canary.requests} requests, {canary.errors} errors, {canary.slow} slow"
+    return words + (f", {canary.right} of {canary.labelled} right" if canary.labelled else "")

@@ -1,0 +1,201 @@
+"""Release five versions of a small model under live traffic, in less than six minutes, and show what became of each.
+
+    python scripts/demo.py
+    python scripts/demo.py --out somewhere --picture releases.svg
+
+It trains a small model of a catalogue, serves it, and lets simulated clients ask, who tell the true answers seconds
+later. Version 2.0 is better: it answers in silence first, then takes over step by step. Then come one that is right 4
+points less often, one that is 80 ms slower and one that fails on 3 % of requests; each is to be rolled back by its own
+gate. The server is the one of production, on free ports and with a database of its own; nothing of it is left.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from rollout.clients import Clients, Question, Seen
+from rollout.rehearsal import Rehearsal, Release
+from rollout.rehearsal_picture import picture
+from rollout.trial import running
+from settings import ROOT, Settings
+from training import demo
+from training.catalog import MODEL
+
+POLICY = ROOT / "rollout" / "demo_policy.yaml"
+QUESTIONS = 3000
+QUIET_S = 8.0
+INPUT_SHARE = 0.3
+PAIRS = 500
+LIMIT_S = 150.0
+SILENT_S = 10.0
+WIDTH = 150
+
+Tell = Callable[[str], None]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--per-s", type=float, default=150.0, help="requests per second (default: %(default)s)")
+    parser.add_argument("--instances", type=int, default=10, help="products in each request (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Settings().state_dir / "demo", help="folder of picture and report")
+    parser.add_argument("--picture", default="demo.png", help="its name, .png or .svg (default: %(default)s)")
+    options = parser.parse_args()
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # a server of yours learns nothing of this
+    options.out.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return run(options)
+    except KeyboardInterrupt:
+        return 130
+
+
+def run(options: argparse.Namespace) -> int:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    begun = time.monotonic()
+    shown = begun
+
+    def tell(words: str) -> None:
+        nonlocal shown
+        shown = time.monotonic()
+        for line in words.splitlines():
+            console.print(f"{shown - begun:4.0f} s  {line}", markup=False, soft_wrap=True)
+
+    def show(words: str) -> None:
+        status.update(words)
+        if not console.is_terminal and time.monotonic() - shown > SILENT_S:  # a log has no line that changes
+            tell(words)
+
+    with (
+        tempfile.TemporaryDirectory(prefix="marina-demo-", ignore_cleanup_errors=True) as folder,
+        console.status("training and building five versions") as status,
+    ):
+        settings = Settings(state_dir=Path(folder) / "state", archive_store=Path(folder) / "store")
+        first = build(settings, tell)
+        status.update("starting Java, nginx, the collector and the controller")
+        overrides = {"state_dir": str(settings.state_dir), "archive_store": str(settings.archive_store)}
+        with running([first], overrides) as server:
+            clients = Clients(server.url, MODEL, questions(options.instances), options.per_s)
+            rehearsal = Rehearsal(settings, clients, tell, show)
+            tell(f"1.0 serves on {server.url}; clients ask {options.per_s:g} times a second")
+            clients.start()
+            try:
+                releases = release_all(rehearsal, options.out, tell)
+            finally:
+                clients.stop()
+            console.print()
+            console.print(summary(releases))
+            for line in conclusions(rehearsal, clients):
+                console.print(line, markup=False, soft_wrap=True)
+            place = options.out / options.picture
+            picture(rehearsal.database, clients.seen, releases).savefig(place)
+            console.print(f"pictures: {place} and {options.out / 'shadow.html'}", markup=False, soft_wrap=True)
+            rehearsal.database.close()
+    console.print(f"{time.monotonic() - begun:.0f} s in all; the server is stopped and its folder removed")
+    expected = [one.rollout.phase for one in releases] == ["done", *["rolled back"] * 3]
+    return 0 if expected and not failures(clients.seen) else 1
+
+
+def build(settings: Settings, tell: Tell) -> Path:
+    """Train and build all versions; return the first one's archive."""
+    paths = []
+    for one in demo.build_all(settings.state_dir, settings.archive_store):
+        tell(f"built {one.version.number}, {one.version.what}: right on {100 * one.accuracy:.1f} % of users' products")
+        paths.append(one.built.path)
+    return paths[0]
+
+
+def questions(instances: int) -> list[Question]:
+    """Return what clients ask: so many products at once, drawn from those that no version was trained on."""
+    chance, products = random.Random(0), demo.asked()
+    drawn = [chance.choices(products, k=instances) for _ in range(QUESTIONS)]
+    return [
+        Question(
+            json.dumps({"instances": [one.instance for one in some], "top_k": 1}).encode(), [one.code for one in some]
+        )
+        for some in drawn
+    ]
+
+
+def release_all(rehearsal: Rehearsal, out: Path, tell: Tell) -> list[Release]:
+    rehearsal.wait(QUIET_S, "1.0 serves alone")
+    tell("--- 2.0 answers in silence")
+    rehearsal.shadow("2.0", INPUT_SHARE, PAIRS, LIMIT_S)
+    tell(rehearsal.command("shadow_mode_report.py", "--model", MODEL, "--out", str(out / "shadow.html")))
+    releases = []
+    for version in demo.VERSIONS[1:]:
+        tell(f"--- {version.number} is released: {version.what}")
+        releases.append(rehearsal.release(version.number, POLICY, LIMIT_S))
+        tell(rehearsal.command("rollout.py", "explain", "--model", MODEL))
+    return releases
+
+
+def summary(releases: Sequence[Release]) -> Table:
+    """Return what became of each release, as a table."""
+    table = Table(title="What became of each release")
+    for heading in (
+        "version",
+        "what it is",
+        "ended",
+        "by its",
+        "evidence",
+        "requests",
+        "labels",
+        "bad for",
+        "failed",
+        "others failed",
+    ):
+        table.add_column(
+            heading, justify="left" if heading in ("version", "what it is", "ended", "by its") else "right"
+        )
+    what = {version.number: version.what for version in demo.VERSIONS}
+    for one in releases:
+        canary = one.evidence.canary
+        bad = [", ".join(one.gates), f"{one.odds:,.0f} : 1"] if one.gates else ["", ""]
+        table.add_row(
+            one.version, what[one.version], one.rollout.phase, *bad, f"{canary.requests:,}", f"{canary.labelled:,}",
+            f"{one.harmed_s:.1f} s" if one.gates else "", str(len(one.own_errors)), str(len(one.other_failures)),
+        )  # fmt: skip
+    table.caption = (
+        "requests and labels: of the version until the verdict; bad for: from its first bad request to its last; "
+        "failed: requests that it failed on; others failed: any other request meanwhile"
+    )
+    return table
+
+
+def failures(seen: Sequence[Seen]) -> list[Seen]:
+    """Return every request that failed, but for those that the version made to fail did itself."""
+    return [one for one in seen if one.status != 200 and (one.status, one.version) != (500, demo.FAILING)]
+
+
+def conclusions(rehearsal: Rehearsal, clients: Clients) -> Sequence[str]:
+    """Say what the whole run came to, and check the books."""
+    seen, failed = clients.seen, failures(clients.seen)
+    own = sum(one.status != 200 for one in seen) - len(failed)
+    lines = [
+        f"{len(seen):,} requests: {own} failed in {demo.FAILING}, on purpose; {len(failed)} failed otherwise",
+        *(f"  {one.status} from {one.version or 'nobody'}: {one.why}" for one in failed[:5]),
+        f"{sum(clients.labels.values()):,} labels were told: {dict(clients.labels)}",
+        rehearsal.command("rollout.py", "ledger", "verify"),
+        rehearsal.command("rollout.py", "replay"),
+    ]
+    if clients.label_faults:
+        lines.append(
+            f"labels were refused {len(clients.label_faults)} times and told again: {clients.label_faults[-1]}"
+        )
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())
