@@ -12,7 +12,6 @@ import fcntl
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,9 +29,12 @@ from settings import Settings
 
 PAUSE_S = 0.5
 AWAY_S = 1.0
+NICE = 10  # at 19 a busy server would starve it until the spool is full; so it has a tenth of a core even then
 FORGET_S = 3600.0
 MOST_LOGS = 10
 """Rotated access logs that may wait; while the database is away for long, the oldest go uncounted."""
+
+ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Collector:
@@ -178,12 +180,13 @@ def dropped(connection: sa.Connection) -> dict[str, int]:
     return {row.source.removesuffix(" count dropped"): row.position for row in connection.execute(counts)}
 
 
-def collect(settings: Settings, database: Database, stop: threading.Event) -> None:
+def collect(settings: Settings, database: Database) -> None:
     """Take over what comes until told to stop, whatever becomes of the database meanwhile."""
     collector = Collector(database, settings.replica_name, settings.spool_dir, settings.log_dir)
     away, forget_at = False, 0.0
     forgetting: Iterator[int] = iter(())
-    while not stop.is_set():
+    pause_s = 0.0
+    while not _told_to_stop(pause_s):
         try:
             taken = collector.step()
             if time.monotonic() >= forget_at:
@@ -195,50 +198,48 @@ def collect(settings: Settings, database: Database, stop: threading.Event) -> No
             if not away:
                 away = True
                 _say(f"the database is away; predictions wait in {settings.spool_dir} ({str(error).splitlines()[0]})")
-            stop.wait(AWAY_S)
+            pause_s = AWAY_S
             continue
         if away:
             away = False
             _say("the database is back")
-        if not taken and not forgotten:
-            stop.wait(PAUSE_S)
+        pause_s = 0.0 if taken or forgotten else PAUSE_S
 
 
 def _say(text: str) -> None:
     print(f"collector: {text}", file=sys.stderr, flush=True)
 
 
-@contextlib.contextmanager
-def _alone(folder: Path, stop: threading.Event) -> Iterator[None]:
-    """Wait until no other collector takes this folder over."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
+def _told_to_stop(wait_s: float) -> bool:
+    """Wait for a signal that ends the process; they are blocked, so that they come here and nowhere else."""
+    return signal.sigtimedwait(ENDING, wait_s) is not None
+
+
+def _locked(folder: int) -> bool:
+    """Lock an open folder for as long as it is open; False when another process has."""
     try:
-        while not stop.is_set():
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                stop.wait(PAUSE_S)
-        yield
-    finally:
-        os.close(lock)
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; the batch in hand is finished."""
-    stop = threading.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: stop.set())
-    step_aside()
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    step_aside(NICE)
     settings = Settings()
     try:
         database = Database(settings.database)
     except DatabaseError as error:
         _say(str(error))
         return 1
-    with _alone(settings.spool_dir, stop):
-        collect(settings, database, stop)
+    settings.spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = os.open(settings.spool_dir, os.O_RDONLY)
+    while not _locked(folder):  # another collector takes it over
+        if _told_to_stop(PAUSE_S):
+            return 0
+    collect(settings, database)
     database.close()
     return 0
 

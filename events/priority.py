@@ -1,21 +1,24 @@
-"""Work that may wait: it takes the processor time that serving leaves over."""
+"""Work that may wait: what serves comes first."""
 
 import contextlib
 import os
 from pathlib import Path
 
-LOWEST = 19
 
-
-def step_aside() -> None:
-    """Give this process the lowest priority, in a session of its own.
+def step_aside(nice: int) -> None:
+    """Give this process a lower priority, in a session of its own.
 
     Linux may share the processor between sessions first (autogroup), and only within one by priority: so the session
-    gets the lowest priority too.
+    gets the same.
+
+    Parameters
+    ----------
+    nice
+        From 1 to 19. Beside busy others, 10 is a tenth of a core, 19 hardly anything.
     """
-    os.nice(LOWEST)
+    os.setpriority(os.PRIO_PROCESS, 0, nice)
     with contextlib.suppress(PermissionError):  # it leads a session or a group of processes already
         os.setsid()
     if os.getsid(0) == os.getpid():
         with contextlib.suppress(OSError):  # no autogroups here
-            Path("/proc/self/autogroup").write_text(str(LOWEST))
+            Path("/proc/self/autogroup").write_text(str(nice))
