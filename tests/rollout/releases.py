@@ -1,0 +1,84 @@
+"""Rollouts to test with: two versions of a model, and a supervisor of a few lines that obeys what is declared."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from events.database import Database
+from events.tables import DECLARATIONS, EVIDENCE, REPLICAS
+from rollout import ledger, rollouts
+from rollout.declaration import Declared, declare
+from rollout.policy import Policy, read_policy
+from rollout.rollouts import Rollout
+
+NOW = 1_000_000.0
+
+
+def policy(**changes: Any) -> Policy:
+    """Return the usual policy, with steps of 60 s unless told otherwise."""
+    return Policy.model_validate(_usual() | changes)
+
+
+@functools.cache
+def _usual() -> dict[str, Any]:
+    values = read_policy().model_dump()
+    for step in values["steps"]:
+        step["at_least_s"] = 60
+    return values
+
+
+def candidate(model: str = "sums", version: str = "2.0") -> Declared:
+    return Declared(model, version, Path(f"/archives/{model}-{version}.mar"), version[0] * 64)
+
+
+def serve(database: Database, model: str = "sums", version: str = "1.0", now: float = NOW - 7200) -> None:
+    """Declare a first version, as a supervisor does when it starts."""
+    with database.writing() as connection:
+        ledger.lock(connection)
+        declare(connection, candidate(model, version), now)
+        ledger.declared(connection, "serve", [model], now)
+
+
+def begin(database: Database, model: str = "sums", version: str = "2.0", now: float = NOW, **changes: Any) -> Rollout:
+    with database.writing() as connection:
+        return rollouts.start(connection, candidate(model, version), policy(**changes), "ann", now)
+
+
+def supervise(database: Database, now: float, replica: str = "one:8080", **states: str) -> None:
+    """Report everything declared as ready, or in the state given for its version (``v2="loading"``)."""
+    with database.writing() as connection:
+        connection.execute(sa.delete(REPLICAS).where(REPLICAS.c.replica == replica))
+        for row in connection.execute(sa.select(DECLARATIONS)).all():
+            state = states.get(f"v{row.version[0]}", "ready")
+            report = {"replica": replica, "state": state, "reason": "it is ill" if state == "refused" else ""}
+            shared = {name: getattr(row, name) for name in ("model", "version", "sha256", "weight")}
+            connection.execute(sa.insert(REPLICAS), report | shared | {"seen_at": now})
+
+
+def answer(
+    database: Database, requests: int, errors: int, start: float, version: str = "2.0", model: str = "sums", ms: int = 5
+) -> None:
+    """Count requests of a window, all equally fast (in buckets)."""
+    row = {"model": model, "version": version, "replica": "one:8080", "start": int(start)}
+    with database.writing() as connection:
+        database.put(
+            connection,
+            EVIDENCE,
+            [row | {"requests": requests, "errors": errors, "latencies": f'{{"{ms}": {requests}}}'}],
+        )
+
+
+def declared(database: Database, model: str = "sums") -> dict[str, float]:
+    """Return the weight of each declared version."""
+    with database.reading() as connection:
+        rows = connection.execute(sa.select(DECLARATIONS).where(DECLARATIONS.c.model == model)).all()
+    return {row.version: row.weight for row in rows}
+
+
+def latest(database: Database, model: str = "sums") -> Rollout:
+    with database.reading() as connection:
+        found = rollouts.last_rollout_of(connection, model)
+    assert found is not None
+    return found

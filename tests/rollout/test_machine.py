@@ -1,0 +1,265 @@
+"""The machine gives a canary traffic only by rule, and takes it away at once."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from rollout.evidence import Evidence
+from rollout.judge import Outcome, Verdict, decide
+from rollout.machine import STUCK, Step, abort, advance, pause, resume
+from rollout.replicas import Replicas, Report
+from rollout.rollouts import ENDINGS, RETREATS, Rollout, RolloutError
+from tests.rollout.releases import NOW, policy
+
+DECLARED = {"1.0": "1" * 64, "2.0": "2" * 64}
+
+
+def rollout(phase: str = "deploying", step: int = 0, note: str = "", **changes: object) -> Rollout:
+    watched = NOW if phase in ("watching", "probation") else None
+    return Rollout(
+        7, "sums", "1.0", "2.0", phase, step, False, policy(**changes), None, "ann", NOW, watched, NOW, None, note
+    )
+
+
+NOTHING = decide(Evidence(), policy())
+
+
+def says(outcome: Outcome) -> Verdict:
+    return replace(NOTHING, outcome=outcome)
+
+
+def fleet(state: str = "ready", canary: float = 0.0, stable: float = 100.0, replica: str = "one") -> Replicas:
+    reports = (
+        Report(replica, "1.0", "1" * 64, "ready", "", stable),
+        Report(replica, "2.0", "2" * 64, state, "it is ill", canary),
+    )
+    return Replicas(frozenset({replica}), DECLARED, reports)
+
+
+def test_a_canary_gets_traffic_when_it_is_ready_everywhere() -> None:
+    one, two = fleet(), fleet("loading", replica="two")
+    both = Replicas(one.alive | two.alive, DECLARED, one.reports + two.reports)
+    assert advance(rollout(), None, NOW + 1, (), both) == Step(rollout())
+    step = advance(rollout(), None, NOW + 1, (), one)
+    assert (step.rollout.phase, step.rollout.step, step.weights) == ("watching", 0, {"1.0": 95.0, "2.0": 5.0})
+    assert step.rollout.watched_since == 1_000_005  # the first whole window
+
+
+@pytest.mark.parametrize(
+    "unready",
+    [
+        Replicas(declared=DECLARED),
+        Replicas(frozenset({"one"}), DECLARED, fleet().reports[:1]),
+        Replicas(frozenset({"one"}), DECLARED | {"2.0": "3" * 64}, fleet().reports),
+    ],
+    ids=["no server", "not taken up", "another archive"],
+)
+def test_a_version_that_is_not_there_as_declared_is_not_ready(unready: Replicas) -> None:
+    assert advance(rollout(), None, NOW + 1, (), unready).rollout.phase == "deploying"
+
+
+def test_a_refusal_anywhere_ends_it_with_the_workers_words() -> None:
+    for phase in ("deploying", "watching", "probation"):
+        step = advance(rollout(phase), None, NOW + 1, (), fleet("refused"))
+        assert step.rollout.phase == "failing" and step.weights == {"1.0": 100.0, "2.0": 0.0}
+        assert "it is ill" in step.rollout.note
+    ended = advance(step.rollout, None, NOW + 2, (), fleet("refused"))
+    assert ended.rollout.phase == "failed" and ended.withdrawn == ("2.0",) and "it is ill" in ended.rollout.note
+
+
+def test_steps_take_a_verdict_and_their_time() -> None:
+    watching = rollout("watching")
+    assert advance(watching, says("promote"), NOW + 59, (), fleet()).rollout == watching
+    assert advance(watching, says("keep watching"), NOW + 61, (), fleet()).rollout == watching
+    step = advance(watching, says("promote"), NOW + 61, (), fleet())
+    assert (step.rollout.step, step.weights) == (1, {"1.0": 50.0, "2.0": 50.0})
+    last = advance(replace(step.rollout, phase_since=NOW), says("promote"), NOW + 61, (), fleet())
+    assert last.rollout.phase == "probation" and last.weights == {"1.0": 0.0, "2.0": 100.0} and not last.withdrawn
+    done = advance(last.rollout, says("keep watching"), NOW + 122, (), fleet(canary=100.0, stable=0.0))
+    assert done.rollout.phase == "done" and done.withdrawn == ("1.0",)
+
+
+def test_the_old_version_stays_until_no_gateway_sends_to_it() -> None:
+    probation = rollout("probation", 2)
+    assert advance(probation, None, NOW + 61, (), fleet(canary=100.0, stable=1.0)).withdrawn == ()
+
+
+@pytest.mark.parametrize("phase", ["watching", "probation"])
+def test_harm_returns_all_traffic_at_once_and_unloads_when_no_gateway_sends_any(phase: str) -> None:
+    step = advance(replace(rollout(phase), paused=True), says("roll back"), NOW + 1, (), fleet(canary=5.0))
+    assert step.weights == {"1.0": 100.0, "2.0": 0.0} and step.withdrawn == ()
+    waiting = advance(step.rollout, None, NOW + 2, (), fleet(canary=5.0))
+    assert waiting == Step(step.rollout)
+    ended = advance(step.rollout, None, NOW + 3, (), fleet())
+    assert (ended.rollout.phase, ended.withdrawn) == ("rolled back", ("2.0",))
+    assert ended.rollout.note == says("roll back").reason and ended.rollout.ended_at == NOW + 3
+
+
+def test_a_paused_rollout_stays_until_it_is_resumed() -> None:
+    paused = pause(rollout("watching"), "ben").rollout
+    assert advance(paused, says("promote"), NOW + 61, (), fleet()).rollout == paused
+    with pytest.raises(RolloutError, match="paused already"):
+        pause(paused, "ben")
+    going = resume(paused, "ben").rollout
+    assert advance(going, says("promote"), NOW + 61, (), fleet()).rollout.step == 1
+    with pytest.raises(RolloutError, match="not paused"):
+        resume(going, "ben")
+
+
+def test_two_others_agree_before_the_last_step() -> None:
+    watching = rollout("watching", 1, approvals=2)
+    later = NOW + 61
+    for approvals in [set(), {"ann"}, {"ann", "ben"}]:
+        step = advance(watching, says("promote"), later, approvals, fleet())
+        assert not step.weights and "agree" in step.rollout.note
+    assert advance(watching, says("promote"), later, {"ben", "cem"}, fleet()).rollout.phase == "probation"
+
+
+def test_one_approval_may_be_the_starters_own() -> None:
+    watching = rollout("watching", 1, approvals=1)
+    assert advance(watching, says("promote"), NOW + 61, {"ann"}, fleet()).rollout.phase == "probation"
+
+
+def test_a_direct_switch_has_one_step() -> None:
+    one = rollout(steps=[{"share": 1.0, "at_least_s": 0}])
+    step = advance(one, None, NOW + 1, (), fleet())
+    assert step.rollout.phase == "probation" and step.weights["2.0"] == 100
+    ended = advance(step.rollout, says("keep watching"), NOW + 2, (), fleet(canary=100.0, stable=0.0))
+    assert ended.rollout.phase == "done"
+
+
+def test_what_does_not_get_on_is_reported_once() -> None:
+    step = advance(rollout(), None, NOW + 600, (), fleet("loading"))
+    assert step.action == "stuck" and STUCK in step.rollout.note and "one: loading" in step.rollout.note
+    assert advance(step.rollout, None, NOW + 601, (), fleet("loading")) == Step(step.rollout)
+    assert advance(step.rollout, None, NOW + 602, (), fleet()).rollout.phase == "watching"
+
+
+def test_no_traffic_is_reported_and_decides_nothing() -> None:
+    step = advance(rollout("watching"), NOTHING, NOW + 661, (), fleet())
+    assert step.action == "stuck" and step.rollout.phase == "watching" and not step.weights
+
+
+def test_a_reason_outlives_a_report_of_being_stuck() -> None:
+    rolling = rollout("rolling back", note="too many errors")
+    stuck = advance(rolling, None, NOW + 600, (), fleet(canary=5.0))
+    assert stuck.action == "stuck"
+    assert advance(stuck.rollout, None, NOW + 601, (), fleet()).rollout.note == "too many errors"
+
+
+def test_a_clock_that_is_set_back_begins_the_phase_anew() -> None:
+    late = replace(rollout("watching"), phase_since=NOW + 3600, watched_since=NOW + 3600)
+    step = advance(late, says("promote"), NOW, (), fleet())
+    assert step.rollout.phase_since == NOW and step.rollout.watched_since == NOW and not step.weights
+    assert advance(step.rollout, says("promote"), NOW + 59, (), fleet()).rollout.step == 0
+
+
+def test_declarations_changed_from_outside_end_it() -> None:
+    alone = replace(fleet(), declared={"1.0": "1" * 64})
+    step = advance(rollout("watching"), says("promote"), NOW + 61, (), alone)
+    assert step.rollout.phase == "aborted" and "2.0 is declared no longer" in step.why and not step.weights
+
+
+def test_a_shadow_stays_silent_until_it_is_stopped() -> None:
+    shadow = rollout("shadow")
+    step = advance(shadow, None, NOW + 1, (), fleet())
+    assert step.rollout.phase == "shadow" and not step.weights and "silent" in step.rollout.note
+    assert advance(step.rollout, None, NOW + 99_999, (), fleet()) == Step(step.rollout)
+    stopped = abort(shadow, NOW + 5, "by ben")
+    assert stopped.rollout.phase == "done" and stopped.withdrawn == ("2.0",)
+
+
+class Rollouts(RuleBasedStateMachine):
+    """Whatever happens in whatever order: no traffic without a reason, and always somebody who serves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.entered = NOW
+        self.state = "ready"
+        self.approvals: set[str] = set()
+
+    @initialize(
+        start=st.sampled_from([("deploying", 0, 0), ("watching", 0, 5), ("watching", 1, 50), ("probation", 2, 100)])
+    )
+    def begin(self, start: tuple[str, int, int]) -> None:
+        phase, step, share = start
+        self.rollout = rollout(phase, step, approvals=1)
+        self.weights = {"1.0": 100.0 - share, "2.0": float(share)}
+        self.seen = {"1.0": 100.0, "2.0": 0.0}
+
+    def take(self, step: Step) -> None:
+        before, more = self.weights.get("2.0", 0.0), step.weights.get("2.0")
+        assert set(step.weights) in (set(), {"1.0", "2.0"})
+        if more is not None and more > before:
+            assert not self.rollout.paused
+            assert before == 0 or self.now - self.entered >= 60
+            assert more < 100 or self.approvals
+            self.entered = self.now
+        for version in step.withdrawn:
+            assert self.weights[version] == 0 and self.seen[version] == 0
+        self.weights = {v: w for v, w in (self.weights | step.weights).items() if v not in step.withdrawn}
+        self.rollout = step.rollout
+
+    def look(self) -> Replicas:
+        reports = tuple(
+            Report(
+                "one", version, DECLARED[version], self.state if version == "2.0" else "ready", "", self.seen[version]
+            )
+            for version in self.weights
+        )
+        return Replicas(frozenset({"one"}), {version: DECLARED[version] for version in self.weights}, reports)
+
+    open = precondition(lambda self: self.rollout.ended_at is None)
+
+    @open
+    @rule(outcome=st.sampled_from(["promote", "keep watching", "roll back"]), seconds=st.sampled_from([0.5, 61.0]))
+    def judge(self, outcome: Outcome, seconds: float) -> None:
+        self.now += seconds
+        judged = self.rollout.phase in ("watching", "probation")
+        watched = judged and self.state != "refused"
+        self.take(advance(self.rollout, says(outcome) if judged else None, self.now, self.approvals, self.look()))
+        if watched and outcome == "roll back":
+            assert self.rollout.phase == "rolling back" and self.weights["2.0"] == 0
+
+    @rule()
+    def gateway(self) -> None:
+        self.seen = {"1.0": 0.0, "2.0": 0.0} | self.weights
+
+    @rule(state=st.sampled_from(["loading", "ready", "refused"]))
+    def load(self, state: str) -> None:
+        self.state = state
+
+    @rule(seconds=st.floats(0, 200))
+    def clock_set_back(self, seconds: float) -> None:
+        self.now -= seconds
+        self.entered = min(self.entered, self.now)
+
+    @rule()
+    def approve(self) -> None:
+        self.approvals.add("ben")
+
+    @open
+    @rule(order=st.sampled_from(["pause", "resume", "abort"]))
+    def order(self, order: str) -> None:
+        try:
+            if order == "abort":
+                self.take(abort(self.rollout, self.now, "by ben"))
+                assert self.weights == {"1.0": 100.0, "2.0": 0.0}
+            else:
+                self.take({"pause": pause, "resume": resume}[order](self.rollout, "ben"))
+        except RolloutError:
+            assert self.rollout.phase in RETREATS or order != "abort"
+
+    @invariant()
+    def somebody_has_all_the_traffic(self) -> None:
+        assert sum(self.weights.values()) == 100
+        if self.rollout.ended_at is not None:
+            assert self.rollout.phase in ENDINGS and len(self.weights) == 1
+            assert ("2.0" in self.weights) == (self.rollout.phase == "done")
+
+
+TestRollouts = Rollouts.TestCase
+TestRollouts.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
