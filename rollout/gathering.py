@@ -143,33 +143,22 @@ def _right(
 ) -> dict[str, tuple[int, int]]:
     """Return how many labels each version has, and how many of them it had right."""
     given, known = PREDICTIONS.c, LABELS.c
-    meets = sa.and_(
-        given.request_id == known.request_id,
-        given.instance == known.instance,
-        given.model == rollout.model,
-        given.version.in_([rollout.stable, rollout.canary]),
-        given.picked,
-        given.time >= since,
-        given.label.is_not(None),
-    )
-    counted = (
+    counts = sa.and_(given.model == rollout.model, given.picked, given.time >= since, given.label.is_not(None))
+    asked = (
         sa.select(
-            given.version, sa.func.count().label("labelled"), sa.func.sum(_is(given.label, known.label)).label("right")
+            given.version, _sum(counts).label("labelled"), _sum(counts & (given.label == known.label)).label("right")
         )
-        .join_from(LABELS, PREDICTIONS, meets, isouter=True)
+        .join_from(LABELS, PREDICTIONS, _same_instance(given, known), isouter=True)
         .where(*_within(known.time, low, high))
         .group_by(given.version)
     )
-    # Labels of others make up the row without a version. Without it SQLite would go through all answers instead.
-    return {row.version: (row.labelled, row.right) for row in connection.execute(counted) if row.version is not None}
+    return {row.version: (row.labelled, row.right) for row in connection.execute(asked)}
 
 
 def _pairs(connection: sa.Connection, rollout: Rollout, low: float, high: float) -> Pairs:
     """Compare the answers of both versions to the same requests with the labels that came."""
     given, known = SHADOW_PAIRS.c, LABELS.c
-    meets = sa.and_(
-        given.request_id == known.request_id,
-        given.instance == known.instance,
+    counts = sa.and_(
         given.model == rollout.model,
         given.shadow == rollout.canary,
         given.stable == rollout.stable,
@@ -177,15 +166,18 @@ def _pairs(connection: sa.Connection, rollout: Rollout, low: float, high: float)
         given.stable_label.is_not(None),
         given.shadow_label.is_not(None),
     )
-    better = _is(given.shadow_label, known.label) - _is(given.stable_label, known.label)
-    counted = (
-        sa.select(better.label("better"), sa.func.count().label("pairs"))
-        .join_from(LABELS, SHADOW_PAIRS, meets, isouter=True)  # outer for the same reason
+    stable, canary = given.stable_label == known.label, given.shadow_label == known.label
+    asked = (
+        sa.select(
+            _sum(counts).label("all"),
+            _sum(counts & stable & ~canary).label("worse"),
+            _sum(counts & canary & ~stable).label("better"),
+        )
+        .join_from(LABELS, SHADOW_PAIRS, _same_instance(given, known), isouter=True)
         .where(*_within(known.time, low, high))
-        .group_by(better)
     )
-    seen = {row.better: row.pairs for row in connection.execute(counted)}
-    return Pairs(worse=seen.get(-1, 0), same=seen.get(0, 0), better=seen.get(1, 0))
+    seen = connection.execute(asked).one()
+    return Pairs(seen.worse, seen.all - seen.worse - seen.better, seen.better)
 
 
 def _pairs_since(connection: sa.Connection, rollout: Rollout) -> float:
@@ -196,15 +188,26 @@ def _pairs_since(connection: sa.Connection, rollout: Rollout) -> float:
     return connection.execute(ended).scalar_one() or 0.0
 
 
+Columns = sa.ColumnCollection[str, sa.Column[Any]]
+
+
+def _same_instance(given: Columns, known: Columns) -> sa.ColumnElement[bool]:
+    """Join answers to labels by nothing but their key: any other condition may tempt a database to read all answers.
+
+    For the same reason the join is an outer one, which begins with the labels. They are few, or are to be read anyway.
+    """
+    return sa.and_(given["request_id"] == known["request_id"], given["instance"] == known["instance"])
+
+
 def _look_up(connection: sa.Connection, each: bool) -> None:
-    """Have PostgreSQL look each label's answer up, where labels are few, instead of reading every answer there is."""
+    """Have PostgreSQL look each label's answer up by its key where labels are few."""
     if connection.dialect.name == "postgresql":
         allowed = "off" if each else "on"
         connection.exec_driver_sql(f"SET LOCAL enable_hashjoin = {allowed}; SET LOCAL enable_mergejoin = {allowed}")
 
 
-def _is(one: sa.ColumnElement[str], other: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
-    return sa.case((one == other, 1), (one != other, 0))
+def _sum(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
 
 
 def _within(time: sa.ColumnElement[Any], low: float, high: float, whole: bool = False) -> list[sa.ColumnElement[bool]]:
