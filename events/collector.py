@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from events.access import access_logs, add_windows, read_windows
 from events.database import Database, DatabaseError
-from events.lines import CHUNK_BYTES, read_lines
+from events.lines import read_lines
 from events.priority import step_aside
 from events.retention import forget
 from events.spool import read_entries, spool_files
@@ -31,6 +31,8 @@ PAUSE_S = 0.5
 AWAY_S = 1.0
 NICE = 10  # at 19 a busy server would starve it until the spool is full; so it has a tenth of a core even then
 FORGET_S = 3600.0
+BATCH_BYTES = 256 * 1024
+"""Predictions taken over at once, about 600: SQLite's other writers wait for a few milliseconds of work."""
 MOST_LOGS = 10
 """Rotated access logs that may wait; while the database is away for long, the oldest go uncounted."""
 
@@ -110,7 +112,7 @@ class Collector:
         lines: list[bytes] = []
         moved: dict[str, int] = {}
         consumed: list[Path] = []
-        left = CHUNK_BYTES
+        left = BATCH_BYTES
         with spool_files(self._spool_dir) as files:
             for file in files:
                 source = self._source("spool", file.key)
