@@ -154,8 +154,9 @@ def said(prediction: Any) -> tuple[str | None, float | None, float | None]:
     first = prediction[0] if isinstance(prediction, list) and prediction else prediction
     if not isinstance(first, dict):
         return None, None, None
-    label, value = first.get("label"), first.get("value")
+    label = first.get("label")
     confidence = first.get("probability", first.get("confidence"))
+    value = prediction.get("value") if isinstance(prediction, dict) else None
     return label if isinstance(label, str) else None, _number(confidence), _number(value)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from events.database import Database
+from events.priority import step_aside
 from rollout.backlog import Shadowed, settle, shadowed, waiting
 from rollout.premises import say
 from rollout.replay import Replay
@@ -23,6 +24,7 @@ from settings import Settings
 IDLE_S = 0.5
 AWAY_S = 2.0
 BATCH = 50
+NICE = 19
 
 
 class Shadow:
@@ -64,6 +66,7 @@ class Shadow:
 def main() -> None:
     """Replay until SIGTERM. What has not been written by then still waits, so nothing needs to be finished."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    step_aside(NICE)
     settings = Settings()
     replay = Replay(RunDir(Path(os.environ["MARINA_RUN_DIR"])).inference_socket)
     shadow = Shadow(Database(settings.database), settings.replica_name, replay)

@@ -1,0 +1,135 @@
+"""Measure what a shadow costs users: their p95 at half of the server's capacity, without and with one.
+
+    python scripts/benchmark_shadow.py                                    # the newest archive of the store
+    python scripts/benchmark_shadow.py --archive archives/store/signflow-1.0.mar --repeats 5
+
+The shadow is the same model under another version; every input is kept for it. Capacity is what 16 connections get.
+Then clients send half of that at random moments, whether or not earlier requests were answered: in turns without a
+shadow and with one. Prints both p95, what the shadow answered, and the ratio that is to be at most 1.1.
+"""
+
+import argparse
+import hashlib
+import json
+import statistics
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import sqlalchemy as sa
+
+from archives.store import newest, pack
+from events.database import Database
+from events.tables import REPLICAS, SHADOW_PAIRS
+from rollout import orders, rollouts
+from rollout.clients import Clients, Question
+from rollout.declaration import Declared, read_archive
+from rollout.host import describe_machine
+from rollout.load import request, served
+from rollout.policy import read_policy
+from rollout.sample import example
+from rollout.trial import Server, running
+from settings import Settings
+
+BAR = 1.1
+CONNECTIONS = 16
+TIMEOUT_S = 120.0
+SETTLE_S = 3.0
+
+
+def twin(archive: Path, version: str, folder: Path) -> Path:
+    """Copy an archive as another version of the same model."""
+    with zipfile.ZipFile(archive) as source:
+        members = {name: source.read(name) for name in source.namelist()}
+    manifest, contract, certificate = (
+        json.loads(members[name]) for name in ("MAR-INF/MANIFEST.json", "contract.json", "certificate.json")
+    )
+    manifest["model"]["modelVersion"] = contract["version"] = version
+    for name, changed in (("MAR-INF/MANIFEST.json", manifest), ("contract.json", contract)):
+        members[name] = json.dumps(changed).encode()
+        if name in certificate["sha256"]:
+            certificate["sha256"][name] = hashlib.sha256(members[name]).hexdigest()
+    members["certificate.json"] = json.dumps(certificate).encode()
+    path = folder / f"{contract['model']}-{version}.mar"
+    pack(members, path)
+    return path
+
+
+def p95_ms(server: Server, model: str, body: bytes, per_s: float, seconds: float, seed: int) -> float:
+    """Return the p95 of clients at a rate, in milliseconds; their first seconds are left out."""
+    clients = Clients(server.url, model, [Question(body, ())], per_s, seed=seed)
+    clients.start()
+    time.sleep(SETTLE_S)
+    since = time.time()
+    time.sleep(seconds)
+    clients.stop()
+    if failures := clients.failures():
+        raise SystemExit(f"{len(failures)} requests failed, such as: {failures[0]}")
+    return float(np.percentile([one.ms for one in clients.seen if one.sent >= since], 95))
+
+
+def set_shadow(database: Database, candidate: Declared, on: bool) -> None:
+    """Start the shadow and wait until it answers, or stop it and wait until it is gone."""
+    if on:
+        with database.writing() as connection:
+            rollouts.start(connection, candidate, read_policy(), "benchmark", time.time(), shadow=True, input_share=1.0)
+    else:
+        orders.abort(database, candidate.model, "benchmark", "its turn is over", time.time())
+    mine = sa.select(REPLICAS.c.state).where(REPLICAS.c.version == candidate.version)
+    end = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < end:
+        with database.reading() as connection:
+            states = connection.execute(mine).scalars().all()
+        if states == (["ready"] if on else []):
+            return
+        time.sleep(0.2)
+    raise SystemExit(f"the shadow is not {'ready' if on else 'gone'} after {TIMEOUT_S:g} s")
+
+
+def answered(database: Database) -> int:
+    with database.reading() as connection:
+        return int(connection.execute(sa.select(sa.func.count()).select_from(SHADOW_PAIRS)).scalar_one())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--archive", type=Path, metavar="FILE", help="whose model (default: the newest of the store)")
+    parser.add_argument("--repeats", type=int, default=3, help="of each, in turns (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=15, help="length of each (default: %(default)s)")
+    options = parser.parse_args()
+    store = Settings().archive_store
+    archive = options.archive or next((one.path for one in newest(store)), None)
+    body = example(archive) if archive else None
+    if archive is None or body is None:
+        print(f"There is no archive with an example in {store}: build one (make archive).")
+        return 1
+    with tempfile.TemporaryDirectory(prefix="marina-shadow-") as folder, running([archive]) as server:
+        candidate = read_archive(twin(archive, "999.0", Path(folder)))
+        database = Database(f"sqlite:///{server.state_dir / 'marina.db'}")
+        posted = [request(f"/predictions/{candidate.model}", body)]
+        served("warm-up", server.url, posted, CONNECTIONS, options.seconds / 2)
+        capacity = served("capacity", server.url, posted, CONNECTIONS, options.seconds / 2).per_second
+        print(f"{candidate.model}, {capacity:.0f} requests/s at most, on {describe_machine()}", flush=True)
+        head = f"p95 ms at {capacity / 2:.0f}/s"
+        print(f"{head:>20} {'without':>9} {'with':>9} {'ratio':>7} {'shadow/s':>9}")
+        ratios = []
+        for turn in range(options.repeats):
+            without = p95_ms(server, candidate.model, body, capacity / 2, options.seconds, turn)
+            set_shadow(database, candidate, on=True)
+            before, start = answered(database), time.monotonic()
+            shadowed = p95_ms(server, candidate.model, body, capacity / 2, options.seconds, turn)
+            rate = (answered(database) - before) / (time.monotonic() - start)
+            set_shadow(database, candidate, on=False)
+            ratios.append(shadowed / without)
+            print(f"{turn + 1:20} {without:9.2f} {shadowed:9.2f} {ratios[-1]:7.2f} {rate:9.0f}", flush=True)
+        database.close()
+    ratio = statistics.median(ratios)
+    print(f"median ratio {ratio:.2f}, to be at most {BAR}")
+    return int(ratio > BAR)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
