@@ -15,7 +15,7 @@ def interval(successes: int, trials: int, alpha: float = 0.05) -> tuple[float, f
     """Return a confidence interval of a rate that holds at all looks together.
 
     These are the rates that neither of the judge's bets (rollout/gates/bets.py) refutes, each at half of `alpha`: a
-    confidence sequence. It is wider than an interval that may be looked at once, by about half.
+    confidence sequence. It is 1.7 times as wide as an interval for a single look.
     """
     if not trials:
         return 0.0, 1.0
