@@ -2,6 +2,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -242,9 +243,69 @@ def wait_for(what: object, timeout_s: float = 120.0) -> None:
         time.sleep(0.05)
 
 
+def killed_at(moment: int, url: str, spool_dir: Path, log_dir: Path) -> bool:
+    """Collect in a child that kills itself at its n-th access to the database or removal of a file.
+
+    Returns whether it was killed: False when it came to its end before.
+    """
+    child = os.fork()
+    if child == 0:
+        passed = 0
+
+        def pass_by(*_: object) -> None:
+            nonlocal passed
+            passed += 1
+            if passed == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            database = Database(url)
+            for name in ("before_cursor_execute", "after_cursor_execute", "commit", "checkin"):
+                sa.event.listen(database.engine, name, pass_by)
+            sys.addaudithook(lambda name, _: pass_by() if name == "os.remove" else None)
+            one = Collector(database, "here", spool_dir, log_dir)
+            finish(one)
+            one.tidy()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert status in (0, signal.SIGKILL)
+    return status != 0
+
+
+def test_killed_at_each_access_to_database_and_files_it_counts_every_line_once(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    spool_dir, log_dir = folders(tmp_path)
+    sent: list[str] = []
+    moment, killed = 0, True
+    while killed:
+        moment += 1
+        for part in range(2):
+            batch = [f"{moment:03d}-{part}-{at}" for at in range(3)]
+            spool = worker(spool_dir)
+            spool.keep([answered(one) for one in batch])
+            spool._end()
+            log = log_dir / "access.jsonl"
+            append(log, b"".join(gateway_line(one) for one in batch))
+            log.replace(log_dir / f"access.{moment}-{part}.jsonl")
+            sent += batch
+        (spool_dir / f"m-1-7-{moment}.jsonl").write_bytes(b'{"dropped":1,"time":1.0}\n')
+        database.close()  # a child inherits no connection
+        killed = killed_at(moment, database_url, spool_dir, log_dir)
+        finish(Collector(database, "here", spool_dir, log_dir))
+        assert logged(database) == sent
+        assert counted(database) == len(sent)
+        with database.reading() as connection:
+            assert dropped(connection) == {"here": moment}
+        assert list(spool_dir.iterdir()) == []
+    assert moment > 15
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_killed_at_any_point_it_counts_every_line_once(database: Database, database_url: str, tmp_path: Path) -> None:
+def test_killed_while_serving_it_counts_every_line_once(database: Database, database_url: str, tmp_path: Path) -> None:
     spool_dir, log_dir = folders(tmp_path)
     stop = threading.Event()
     sent: list[str] = []
@@ -271,7 +332,7 @@ def test_killed_at_any_point_it_counts_every_line_once(database: Database, datab
     server.start()
     draw = random.Random(7)
     try:
-        for _ in range(10):
+        for _ in range(5):
             before = len(logged(database))
             with started(database_url, tmp_path):
                 wait_for(lambda before=before: len(logged(database)) > before)
