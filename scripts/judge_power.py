@@ -1,10 +1,11 @@
 """How soon the judge catches a bad canary, and how often it accuses a good one, beside two usual rules.
 
-    python scripts/judge_power.py                       # prints the table of docs/JUDGE.md; about two minutes
+    python scripts/judge_power.py                       # prints the table of docs/JUDGE.md; about 20 s
     python scripts/judge_power.py --rollouts 2000 --picture docs/judge_power.svg
 
-The same simulated requests go to three judges, each asked every 20 of the canary's: this project's; "three strikes"
-(three windows of 100 requests in a row beyond the limit); and a one-sided z-test at 5 % that is looked at every time.
+The same simulated requests go to three judges, each asked every 20 of the canary's: this project's, which sees stable's
+19 in 20 too; "three strikes" (three windows of 100 requests in a row beyond the limit); and a one-sided z-test at 5 %
+that is looked at every time.
 """
 
 import argparse
@@ -21,13 +22,18 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from rollout.gates.bets import above, between, mean_above
-from rollout.judge import GATES
+from rollout.judge import decides
 from rollout.policy import Policy, read_policy
 from training.progress import counted
 
 EVERY = 20
+STABLES = 19
+"""Requests of stable's for each of the canary's, at a share of 5 %."""
+STABLE_FAILS = 0.005
 WINDOW = 100
 Z05 = 1.6449
+HALF = math.log(2)
+"""Labels apart and in pairs have half of their gate's error budget each."""
 
 Counts = NDArray[np.int64]
 Rule = Callable[[Counts, Counts], NDArray[np.bool_]]
@@ -45,17 +51,31 @@ class Case:
     judged: dict[str, NDArray[np.bool_]]
 
 
-def binary(gate: str, rate: float, limit: float, called: str, options: argparse.Namespace, policy: Policy) -> Case:
-    """Simulate requests that fail (or are slow) at a rate."""
+def binary(
+    gate: str, rate: float, stable_rate: float, limit: float, called: str, options: argparse.Namespace, policy: Policy
+) -> Case:
+    """Simulate requests that fail (or are slow) at a rate, beside stable's."""
     looks = np.arange(EVERY, options.requests + 1, EVERY)
     rng = np.random.default_rng(options.seed)
     seen = np.cumsum(rng.binomial(EVERY, rate, (options.rollouts, len(looks))), axis=1)
+    stable = np.cumsum(rng.binomial(STABLES * EVERY, stable_rate, seen.shape), axis=1)
     judged = {
-        "this judge": above(seen, looks, limit) >= decides(policy),
+        "this judge": harmed(seen, stable, looks, limit, policy),
         "three strikes": strikes(seen, limit),
         "peeked z-test": peeked(seen / looks, looks, limit, limit * (1 - limit)),
     }
     return Case(gate, called, rate <= limit, options.requests, judged)
+
+
+def harmed(seen: NDArray[Any], stable: NDArray[Any], looks: Counts, limit: float, policy: Policy) -> NDArray[np.bool_]:
+    """Roll back as the gates of errors and latency do: beyond the limit, and beyond stable; up to the first time."""
+    needed = decides(policy)[0]
+    beyond: NDArray[np.bool_] = above(seen, looks, limit) >= needed
+    for look, trials in enumerate(looks):
+        asked = np.flatnonzero(beyond[:, look] & ~beyond[:, :look].any(axis=1))
+        compared = between(stable[asked, look], STABLES * trials, seen[asked, look], trials, 0.0)
+        beyond[asked, look] = compared >= needed
+    return beyond
 
 
 def labelled(drop: float, options: argparse.Namespace, policy: Policy) -> Sequence[Case]:
@@ -71,12 +91,12 @@ def labelled(drop: float, options: argparse.Namespace, policy: Policy) -> Sequen
     gap = (right[0] - right[1]) / looks
     variance = stable * (1 - stable) + (stable - drop) * (1 - stable + drop)
     apart = {
-        "this judge": between(right[1], looks, right[0], looks, limit) >= decides(policy),
+        "this judge": between(right[1], looks, right[0], looks, limit) - HALF >= decides(policy)[0],
         "three strikes": strikes(right[0] - right[1], limit, 5),
         "peeked z-test": peeked(gap, looks, limit, variance),
     }
     paired = {
-        "this judge": mean_above(worse, same, better, limit) >= decides(policy),
+        "this judge": mean_above(worse, same, better, limit) - HALF >= decides(policy)[0],
         "three strikes": strikes(worse - better, limit, 5),
         "peeked z-test": peeked((worse - better) / looks, looks, limit, drop + 2 * churn),
     }
@@ -90,11 +110,6 @@ def slow(shift_ms: float, p95_ms: float = 100.0, margin_ms: float = 50.0, sigma:
     median = math.log(p95_ms) - Z05 * sigma
     beyond = (math.log(p95_ms + margin_ms - shift_ms) - median) / sigma
     return round(math.erfc(beyond / math.sqrt(2)) / 2, 4)
-
-
-def decides(policy: Policy) -> float:
-    """Return the log e-value at which a gate rolls back."""
-    return math.log(len(GATES) / policy.false_alarm_rate)
 
 
 def strikes(seen: NDArray[Any], limit: float, scale: int = 1) -> NDArray[np.bool_]:
@@ -168,11 +183,11 @@ def main() -> int:
     cases: list[Case] = []
     work: list[Callable[[], Sequence[Case]]] = [
         *(
-            lambda rate=rate: [binary("errors", rate, errors, f"{100 * rate:g} % fail", options, policy)]
+            lambda rate=rate: [binary("errors", rate, STABLE_FAILS, errors, f"{100 * rate:g} % fail", options, policy)]
             for rate in (0.006, 0.01, 0.015, 0.02, 0.03, 0.05)
         ),
         *(
-            lambda ms=ms: [binary("latency", slow(ms), latency, f"+{ms} ms", options, policy)]
+            lambda ms=ms: [binary("latency", slow(ms), slow(0), latency, f"+{ms} ms", options, policy)]
             for ms in (0, 50, 80, 120)
         ),
         *(lambda drop=drop: labelled(drop, options, policy) for drop in (0.0, 0.02, 0.03, 0.05)),
