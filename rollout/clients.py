@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 30.0
+LATE_S = 0.1
 LABELS_AT_ONCE = 500
 LABELS_EVERY_S = 0.25
 
@@ -147,7 +148,8 @@ class Clients:
         telling = asyncio.create_task(self._tell())
         number, at = 0, time.monotonic()
         while not self._stop.is_set():
-            at += self._chance.expovariate(self.per_s)
+            # Who would have come while this process itself stood still does not come all at once afterwards.
+            at = max(at + self._chance.expovariate(self.per_s), time.monotonic() - LATE_S)
             await asyncio.sleep(max(0.0, at - time.monotonic()))
             task = asyncio.create_task(self._ask(number))
             asking.add(task)

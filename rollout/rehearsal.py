@@ -79,6 +79,20 @@ class Release:
         return [one for one in self.seen if one.status != 200 and not self._is_own(one)]
 
     @property
+    def wavering(self) -> list[str]:
+        """Sessions that changed versions more often than the traffic was moved: there should be none.
+
+        A growing canary takes a session once, and a rollback gives it back once.
+        """
+        moved: dict[str, list[str]] = {}
+        for one in sorted(self.seen, key=lambda one: one.sent):
+            versions = moved.setdefault(one.session, [])
+            if one.version and versions[-1:] != [one.version]:
+                versions.append(one.version)
+        most = 2 if self.rollout.phase == "done" else 3
+        return [session for session, versions in moved.items() if len(versions) > most]
+
+    @property
     def harmed_s(self) -> float:
         """Seconds from the first bad request to the last one that this version answered.
 

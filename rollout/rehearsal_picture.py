@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 BIN_S = 2.0
 COLOURS = ("#3b82c4", "#2f9e6e", "#d9822b", "#8b5fbf", "#c53030", "#808890")
+GATE_STYLES = {"errors": "-", "latency": "--", "accuracy": ":"}
+MOST = 2.0
+"""Evidence of so many times what decides is drawn as no more."""
+
 LEAST_ASKED = 3
 """A bin with fewer requests of a version has no latency to speak of."""
 
@@ -51,11 +55,12 @@ def picture(database: Database, seen: Sequence[Seen], releases: Sequence[Release
     for release in releases:
         begun, ended = release.rollout.started_at - start, (release.rollout.ended_at or 0.0) - start
         bad = release.rollout.phase != "done"
-        for axes in (shares, evidence, latency, errors):
+        for axes in (evidence, latency, errors):
             axes.axvspan(begun, ended, color="#c53030" if bad else "#2f855a", alpha=0.06, linewidth=0)
         said = f"{release.version}: {release.rollout.phase}" + (f"\nby {', '.join(release.gates)}" if bad else "")
         shares.annotate(said, ((begun + ended) / 2, 1.02), ha="center", va="bottom", fontsize=9, annotation_clip=False)
     errors.set_xlabel("seconds")
+    errors.set_xlim(0, max(one.sent for one in seen) - start)
     return figure
 
 
@@ -63,7 +68,7 @@ def _shares(axes: Axes, seen: Sequence[Seen], start: float, colours: dict[str, s
     edges, asked = _asked(seen, start, colours)
     total = np.maximum(sum(asked.values()), 1)
     axes.stackplot(edges, *(asked[version] / total for version in colours), colors=list(colours.values()),
-                   labels=list(colours), linewidth=0)  # fmt: skip
+                   labels=list(colours), linewidth=0, step="post")  # fmt: skip
     axes.set_ylim(0, 1)
     axes.set_ylabel("share of traffic")
     axes.legend(loc="lower left", fontsize=8, ncols=len(colours))
@@ -77,13 +82,13 @@ def _evidence(axes: Axes, database: Database, releases: Sequence[Release], start
             for kept in verdicts.series(connection, release.rollout.id):
                 times.append(kept.time - start)
                 for one in decide(kept.counts(), release.rollout.policy).findings:
-                    found[one.gate].append(max(0.0, one.log_harm / one.log_harm_needed))
-        for (gate, values), colour in zip(found.items(), COLOURS[2:], strict=False):
+                    found[one.gate].append(float(np.clip(one.log_harm / one.log_harm_needed, 0.0, MOST)))
+        for gate, values in found.items():
             label = gate if release is releases[0] else None
-            axes.plot(times, np.minimum(values, 2.0), color=colour, marker=".", markersize=4, label=label)
+            axes.plot(times, values, GATE_STYLES[gate], color="#1d2329", marker=".", linewidth=1.6, label=label)
     axes.axhline(1, color="#c53030", linewidth=1, linestyle="--")
     axes.annotate("rolled back", (0, 1), va="bottom", fontsize=8, color="#c53030")
-    axes.set_ylim(-0.05, 2.05)
+    axes.set_ylim(-0.05, MOST + 0.05)
     axes.set_ylabel("evidence of harm\n(log, 1 decides)")
     axes.legend(loc="upper left", fontsize=8, ncols=3)
 

@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
                 clients.stop()
             console.print()
             console.print(summary(releases))
-            for line in conclusions(rehearsal, clients):
+            for line in conclusions(rehearsal, clients, releases):
                 console.print(line, markup=False, soft_wrap=True)
             place = options.out / options.picture
             picture(rehearsal.database, clients.seen, releases).savefig(place)
@@ -132,7 +132,8 @@ def release_all(rehearsal: Rehearsal, out: Path, tell: Tell) -> list[Release]:
     rehearsal.wait(QUIET_S, "1.0 serves alone")
     tell("--- 2.0 answers in silence")
     rehearsal.shadow("2.0", INPUT_SHARE, PAIRS, LIMIT_S)
-    tell(rehearsal.command("shadow_mode_report.py", "--model", MODEL, "--out", str(out / "shadow.html")))
+    report = rehearsal.command("shadow_mode_report.py", "--model", MODEL, "--out", str(out / "shadow.html"))
+    tell(report.partition("most frequent disagreements")[0].strip())
     releases = []
     for version in demo.VERSIONS[1:]:
         tell(f"--- {version.number} is released: {version.what}")
@@ -162,7 +163,7 @@ def summary(releases: Sequence[Release]) -> Table:
     what = {version.number: version.what for version in demo.VERSIONS}
     for one in releases:
         canary = one.evidence.canary
-        bad = [", ".join(one.gates), f"{one.odds:,.0f} : 1"] if one.gates else ["", ""]
+        bad = [", ".join(one.gates), f"{one.odds:.3g} : 1"] if one.gates else ["", ""]
         table.add_row(
             one.version, what[one.version], one.rollout.phase, *bad, f"{canary.requests:,}", f"{canary.labelled:,}",
             f"{one.harmed_s:.1f} s" if one.gates else "", str(len(one.own_errors)), str(len(one.other_failures)),
@@ -179,13 +180,14 @@ def failures(seen: Sequence[Seen]) -> list[Seen]:
     return [one for one in seen if one.status != 200 and (one.status, one.version) != (500, demo.FAILING)]
 
 
-def conclusions(rehearsal: Rehearsal, clients: Clients) -> Sequence[str]:
+def conclusions(rehearsal: Rehearsal, clients: Clients, releases: Sequence[Release]) -> Sequence[str]:
     """Say what the whole run came to, and check the books."""
     seen, failed = clients.seen, failures(clients.seen)
     own = sum(one.status != 200 for one in seen) - len(failed)
     lines = [
         f"{len(seen):,} requests: {own} failed in {demo.FAILING}, on purpose; {len(failed)} failed otherwise",
         *(f"  {one.status} from {one.version or 'nobody'}: {one.why}" for one in failed[:5]),
+        f"{clients.sessions} sessions; {sum(len(one.wavering) for one in releases)} changed versions within a step",
         f"{sum(clients.labels.values()):,} labels were told: {dict(clients.labels)}",
         rehearsal.command("rollout.py", "ledger", "verify"),
         rehearsal.command("rollout.py", "replay"),

@@ -57,6 +57,17 @@ def test_a_release_tells_its_own_errors_from_all_other_failures(release):
     assert replace(release, seen=()).harmed_s == 0
 
 
+def test_a_session_may_go_to_the_canary_once_and_come_back_once(release):
+    def asked(*versions: str) -> Release:
+        return replace(release, seen=tuple(seen(float(at), version) for at, version in enumerate(versions)))
+
+    assert asked("1.0", "1.0", "2.0", "2.0", "", "2.0", "1.0").wavering == []
+    assert asked("1.0", "2.0", "1.0", "2.0").wavering == ["session-1"]
+    done = replace(release.rollout, phase="done")
+    assert replace(asked("1.0", "2.0", "2.0"), rollout=done).wavering == []
+    assert replace(asked("1.0", "2.0", "1.0"), rollout=done).wavering == ["session-1"]
+
+
 def test_the_picture_is_drawn_from_what_clients_saw_and_the_judge_said(release, database, tmp_path: Path):
     drawn = picture(database, REQUESTS, [release])
     shares, evidence, latency, errors = drawn.axes
