@@ -56,11 +56,7 @@ class Supervisor:
             torchserve.installed() / "frontend" / "model-server.jar", run_dir.path / "send-when-idle.jar"
         )
         self._versions = Versions(settings, database, declaration, self._gateway.routes, run_dir)
-        import importlib.util
-
-        self._companions = [
-            Companion(module, settings, run_dir) for module in MODULES if importlib.util.find_spec(module)
-        ]
+        self._companions = [Companion(module, settings, run_dir) for module in MODULES]
         self._java: subprocess.Popen[bytes] | None = None
         self._fleet: Fleet | None = None
         self._watch_s = WATCH_WITH_GPUS_S if torchserve.count_gpus() else WATCH_S
