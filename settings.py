@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     database_url: str = ""
     """SQLAlchemy URL of the database. Empty: SQLite at marina.db in the state folder."""
 
-    replica: str = ""
+    replica: str = Field(default="", max_length=128)
     """Name of this server among those that share the database. Empty: the host's name and the inference port."""
 
     log_share: float = Field(default=1.0, ge=0, le=1)

@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 WAIT_MS = 10_000
+PATIENCE = {"connect_timeout": 3, "tcp_user_timeout": 10_000}  # seconds, milliseconds: libpq's own units
 
 
 class DatabaseError(RuntimeError):
@@ -36,7 +37,8 @@ class Database:
             parsed = sa.make_url(url)
             if parsed.drivername in ("postgres", "postgresql"):
                 parsed = parsed.set(drivername="postgresql+psycopg")
-            self.engine = sa.create_engine(parsed, pool_pre_ping=True)
+            patience = {} if parsed.drivername.startswith("sqlite") else PATIENCE
+            self.engine = sa.create_engine(parsed, pool_pre_ping=True, connect_args=patience)
         except (sa.exc.SQLAlchemyError, ModuleNotFoundError) as error:
             raise DatabaseError(f"MARINA_DATABASE_URL cannot be used: {error}") from error
         if self.engine.dialect.name == "sqlite":
