@@ -145,12 +145,12 @@ def _bets(name: str, policy: Policy) -> tuple[ModuleType, Bet, Bet]:
 
 def _until(decided: Callable[[Evidence], bool], evidence: Evidence) -> float:
     """Return how many times the evidence there is would decide, if it went on alike; infinity if none would."""
-    low, high = 1.0, 2.0
+    low, high = 1.0, 4.0
     while not decided(_times(evidence, high)):
-        low, high = high, high * 2
+        low, high = high, high * 4
         if high > FARTHEST:
             return math.inf
-    while high / low > 1.02:
+    while high / low > 1.05:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if decided(_times(evidence, middle)) else (middle, high)
     return high

@@ -25,6 +25,9 @@ STAKES = np.concatenate([[0.0], np.geomspace(0.005, 0.98, 28)])
 NULLS = np.linspace(0.0, 1.0, 49)
 """Where between two arms' observed rates the common rate of their null hypothesis is looked for."""
 
+AT_ONCE = 256
+"""So many pairs of arms are compared at once, which bounds the memory that takes."""
+
 
 def above(successes: ArrayLike, trials: ArrayLike, rate: ArrayLike) -> Logs:
     """Bet against "successes come at most at this rate".
@@ -66,14 +69,17 @@ def between(
     shift
         From -1 to 1.
     """
-    x1, n1, x2, n2 = np.broadcast_arrays(*(np.asarray(one, np.float64) for one in
-                                           (low_successes, low_trials, high_successes, high_trials)))  # fmt: skip
+    arms = np.broadcast_arrays(low_successes, low_trials, high_successes, high_trials)
+    flat = np.stack([arm.ravel().astype(np.float64) for arm in arms])  # (4, K)
+    parts = np.array_split(flat, max(1, flat.shape[1] // AT_ONCE), axis=1)
+    return np.concatenate([_least(part[0], part[1], part[2], part[3], shift) for part in parts]).reshape(arms[0].shape)
+
+
+def _least(x1: Logs, n1: Logs, x2: Logs, n2: Logs, shift: float) -> Logs:
     observed1, observed2 = x1 / np.maximum(n1, 1), x2 / np.maximum(n2, 1) - shift
     low, high = max(1e-6, 1e-6 - shift), min(1 - 1e-6, 1 - 1e-6 - shift)
-    least = np.full(x1.shape, np.inf)
-    for part in NULLS:
-        p = np.clip(observed1 + part * (observed2 - observed1), low, high)
-        least = np.minimum(least, below(x1, n1, p) + above(x2, n2, p + shift))
+    p = np.clip(observed1 + NULLS[:, None] * (observed2 - observed1), low, high)  # (NULLS, K)
+    least = (below(x1, n1, p) + above(x2, n2, p + shift)).min(axis=0)
     # No difference in that direction, or an arm without a trial, is no evidence at all.
     return np.where((observed2 > observed1) & (n1 > 0) & (n2 > 0), least, 0.0)
 
