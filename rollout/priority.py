@@ -30,11 +30,6 @@ def restore(pids: Iterable[int]) -> bool:
     return True
 
 
-def lower_this_thread() -> None:
-    """Let the calling thread run only when nothing else wants to."""
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
 def _threads(pids: Iterable[int]) -> Iterable[int]:
     for pid in pids:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):

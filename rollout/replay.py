@@ -11,8 +11,6 @@ from typing import Any
 
 import httpx
 
-from rollout.priority import lower_this_thread
-
 PER_SECOND = 200.0
 AT_ONCE = 4
 TIMEOUT_S = 10.0
@@ -50,13 +48,13 @@ class Replayed:
 
 
 class Replay:
-    """A few connections to one TorchServe, all of them at idle priority."""
+    """A few connections to one TorchServe."""
 
     def __init__(self, socket: Path, per_second: float = PER_SECOND, at_once: int = AT_ONCE) -> None:
         self._http = httpx.Client(
             transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://torchserve", timeout=TIMEOUT_S
         )
-        self._pool = ThreadPoolExecutor(at_once, "replay", initializer=lower_this_thread)
+        self._pool = ThreadPoolExecutor(at_once, "replay")
         self._interval_s = 1 / per_second
         self._next = 0.0
         self._turn = threading.Lock()

@@ -1,7 +1,7 @@
 """Shadow traffic: what users asked is asked again of silent versions, after the users have been answered.
 
 ``python -m rollout.shadow`` runs beside TorchServe, as a companion of the supervisor. Requests are taken from the
-prediction log, so no user waits for a shadow. They are sent by threads at idle priority to workers at idle priority
+prediction log, so no user waits for a shadow. They are sent at low priority, to workers that run when nothing else does
 (rollout/priority.py), at most `replay.PER_SECOND` in all; of more, the oldest are left out.
 """
 
@@ -24,7 +24,7 @@ from settings import Settings
 IDLE_S = 0.5
 AWAY_S = 2.0
 BATCH = 50
-NICE = 19
+NICE = 10  # beside busy others a tenth of a core: enough to go on, and to let go of a lock soon
 
 
 class Shadow:

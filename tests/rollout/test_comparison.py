@@ -25,7 +25,7 @@ class Labeller:
         self.always = context.model_yaml_config.get("always")
 
     def handle(self, data, context):
-        said = [self.always or json.loads(bytes(one["body"]))["say"] for one in data]
+        said = [self.always or json.loads(bytes(one["body"])).get("say", "") for one in data]
         return [json.dumps({"predictions": [{"label": label, "probability": 1.0}]}).encode() for label in said]
 '''
 

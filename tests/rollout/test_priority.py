@@ -54,6 +54,6 @@ def test_without_privileges_there_is_no_way_back() -> None:
     if child == 0:
         os.setgid(65534)
         os.setuid(65534)
-        priority.lower_this_thread()
+        priority.lower([os.getpid()])
         os._exit(priority.restore([os.getpid()]))
     assert os.waitpid(child, 0)[1] == 0
