@@ -1,0 +1,161 @@
+"""The commands that begin, steer and explain releases, as a person types them."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from events.database import Database
+from events.tables import LEDGER
+from rollout import ledger
+from rollout.controller import Controller
+from rollout.declaration import declare, read_archive
+from rollout.lease import Lease
+from settings import ROOT
+from tests.archives.rewrite import rewritten
+from tests.rollout.releases import answer, declared, latest, supervise
+from tests.serving import archive
+
+
+class Desk:
+    """A store, a database, and somebody who types; `step` does what supervisor and controller do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = folder / "store"
+        self.store.mkdir()
+        url = f"sqlite:///{folder}/marina.db"
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith(("MARINA_", "MLFLOW_"))}
+        self.env |= {
+            "MARINA_DATABASE_URL": url,
+            "MARINA_STATE_DIR": str(folder),
+            "MARINA_ARCHIVE_STORE": str(self.store),
+        }
+        self.database = Database(url)
+        self.database.upgrade()
+        for version in ("1.0", "2.0"):
+            archive(self.store, version=version)
+        with self.database.writing() as connection:
+            declare(connection, read_archive(self.store / "echo-1.0.mar"), time.time() - 60)
+            ledger.declared(connection, "serve", ["echo"], time.time() - 60)
+        self.controller = Controller(self.database, Lease("controller", "test"), lambda _: None)
+
+    def type(self, script: str, *arguments: str) -> tuple[int, str]:
+        command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def step(self, times: int = 2) -> None:
+        for _ in range(times):
+            now = time.time()
+            supervise(self.database, now)
+            self.controller.step(now)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    yield made
+    made.database.close()
+
+
+@pytest.mark.slow
+def test_a_release_from_its_beginning_to_its_undoing(desk: Desk, tmp_path: Path) -> None:
+    quick = tmp_path / "quick.yaml"
+    text = (ROOT / "rollout" / "policy.yaml").read_text().replace("at_least_s: 3600", "at_least_s: 0")
+    quick.write_text(text.replace("approvals: 0", "approvals: 1"))
+    code, words = desk.type(
+        "deploy_canary.py", "--model", "echo", "--version", "2.0", "--percentage", "20", "--policy", str(quick)
+    )
+    assert code == 0 and "echo 1.0 -> 2.0 begun as rollout 1: 20 % for at least 0 s, 50 %" in words
+    desk.step()
+    assert declared(desk.database, "echo") == {"1.0": 80, "2.0": 20}
+
+    code, words = desk.type("deploy_canary.py", "--model", "echo", "--version", "2.0")
+    assert code == 1 and "a rollout is open" in words
+    assert desk.type("rollout.py", "pause", "--model", "echo", "--who", "ben")[0] == 0
+    start = latest(desk.database, "echo").watched_since
+    assert start is not None
+    answer(desk.database, 400, 1, start - 60, "1.0", "echo")
+    answer(desk.database, 5000, 20, start, "1.0", "echo")
+    answer(desk.database, 2000, 4, start, "2.0", "echo")
+    desk.step()
+    assert latest(desk.database, "echo").step == 0
+    assert desk.type("rollout.py", "resume", "--model", "echo")[0] == 0
+    desk.step(3)
+    assert "waits for one person" in desk.type("rollout.py", "status")[1]
+    assert desk.type("rollout.py", "approve", "--model", "echo", "--who", "cem")[0] == 0
+    desk.step(4)
+    assert declared(desk.database, "echo") == {"2.0": 100}
+
+    story = desk.type("rollout.py", "explain", "--model", "echo")[1]
+    assert "paused by ben" in story and "agreed to all traffic: cem" in story and "canary 4 of 2000" in story
+    assert "bit for bit" in desk.type("rollout.py", "replay")[1]
+    code, words = desk.type("rollout.py", "simulate", "--model", "echo", "--policy", str(quick))
+    assert code == 0 and "2,000 requests of the canary" in words
+
+    code, words = desk.type("rollback.py", "--model", "echo", "--reason", "second thoughts")
+    assert code == 0 and "1.0 takes over from 2.0 as soon as it is ready" in words
+    desk.step(4)
+    assert declared(desk.database, "echo") == {"1.0": 100}
+    live = desk.type("rollout.py", "ledger", "what-was-live", "--at", str(start - 30))[1]
+    assert live == "echo: 1.0 100 %\n"
+    assert "second thoughts" in desk.type("rollout.py", "ledger", "list", "--model", "echo")[1]
+    assert desk.type("rollout.py", "ledger", "verify")[0] == 0
+    with desk.database.writing() as connection:
+        connection.execute(sa.update(LEDGER).where(LEDGER.c.seq == 2).values(who="eve"))
+    code, words = desk.type("rollout.py", "ledger", "verify")
+    assert code == 1 and words.startswith("row 2: changed")
+
+
+def test_an_open_rollout_is_rolled_back_at_once(desk: Desk) -> None:
+    desk.type("deploy_canary.py", "--model", "echo", "--version", "2.0")
+    desk.step()
+    code, words = desk.type("rollback.py", "--model", "echo", "--reason", "smoke")
+    assert code == 0 and "all traffic returns to 1.0" in words
+    assert declared(desk.database, "echo") == {"1.0": 100, "2.0": 0}
+    desk.step()
+    assert latest(desk.database, "echo").phase == "aborted"
+
+
+def test_a_shadow_is_started_and_stopped(desk: Desk) -> None:
+    code, words = desk.type("rollout.py", "shadow", "start", "--model", "echo", "--version", "2.0", "--share", "0.2")
+    assert code == 0, words
+    desk.step()
+    assert latest(desk.database, "echo").phase == "shadow" and declared(desk.database, "echo") == {"1.0": 1, "2.0": 0}
+    assert desk.type("rollout.py", "shadow", "stop", "--model", "echo")[0] == 0
+    assert declared(desk.database, "echo") == {"1.0": 1}
+
+
+def test_an_archive_that_was_altered_is_not_deployed(desk: Desk) -> None:
+    good = desk.store / "echo-2.0.mar"
+    rewritten(good, desk.store / "altered.mar", {"service.py": b"pass"}).replace(good)
+    code, words = desk.type("deploy_canary.py", "--model", "echo", "--version", "2.0")
+    assert code == 1 and "service.py: altered after certification" in words
+    assert declared(desk.database, "echo") == {"1.0": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["deploy_canary.py", "--model", "echo", "--version", "9.0"], "no echo-9.0.mar in"),
+        (["deploy_canary.py", "--model", "echo", "--version", "1.0"], "served already"),
+        (["rollback.py", "--model", "echo"], "no version before"),
+        (["rollout.py", "pause", "--model", "echo"], "no rollout is open"),
+        (["rollout.py", "explain", "--model", "echo"], "no rollout of echo"),
+        (["rollout.py", "shadow", "stop", "--model", "echo"], "no shadow"),
+    ],
+)
+def test_what_cannot_be_done_says_why(desk: Desk, arguments: list[str], words: str) -> None:
+    code, said = desk.type(*arguments)
+    assert code == 1 and words in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("script", ["deploy_canary.py", "rollback.py", "rollout.py"])
+def test_each_shows_an_example(desk: Desk, script: str) -> None:
+    code, words = desk.type(script, "--help")
+    assert code == 0 and f"python scripts/{script} " in words
