@@ -16,6 +16,7 @@ from tests.archives.rewrite import members_of, recertified
 from tests.rollout.paired import MODEL, drawn
 
 LABELLER = '''
+import json
 
 
 class Labeller:
