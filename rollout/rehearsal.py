@@ -6,7 +6,6 @@ For the demo. It steers nothing that a person could not, and notes what clients 
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 import sys
 import time
@@ -23,7 +22,7 @@ from rollout.clients import Clients, Seen
 from rollout.evidence import Evidence
 from rollout.judge import Finding, decide
 from rollout.rollouts import Rollout
-from settings import ROOT, Settings
+from settings import ROOT
 
 LOOK_S = 0.5
 
@@ -44,6 +43,8 @@ class Release:
         As it ended.
     evidence, findings
         What the last verdict went by, and what each gate found in it.
+    decided_at
+        When that was, in seconds since 1970.
     seen
         Every request that was sent from its start to its end, as the clients saw it.
     """
@@ -51,6 +52,7 @@ class Release:
     rollout: Rollout
     evidence: Evidence
     findings: tuple[Finding, ...]
+    decided_at: float
     seen: tuple[Seen, ...]
 
     @property
@@ -77,6 +79,11 @@ class Release:
     def other_failures(self) -> list[Seen]:
         """Requests that failed for any other reason: there should be none."""
         return [one for one in self.seen if one.status != 200 and not self._is_own(one)]
+
+    @property
+    def obeyed_s(self) -> float:
+        """Seconds from the last verdict to the last request that this version answered; 0 if none came after."""
+        return max([0.0, *(one.sent - self.decided_at for one in self.seen if one.version == self.version)])
 
     @property
     def wavering(self) -> list[str]:
@@ -109,13 +116,13 @@ class Release:
 class Rehearsal:
     """Releases versions of one model on a running server, while its clients ask."""
 
-    def __init__(self, settings: Settings, clients: Clients, tell: Tell, show: Tell) -> None:
+    def __init__(self, database: Database, clients: Clients, tell: Tell, show: Tell) -> None:
         """Nothing begins yet.
 
         Parameters
         ----------
-        settings
-            Of the server: its state and its store.
+        database
+            Of the server. The environment names it too, with the store, for the commands.
         clients
             Of the model; they ask already.
         tell
@@ -123,15 +130,11 @@ class Rehearsal:
         show
             Takes what is the case now, several times a second.
         """
-        self.database = Database(settings.database)
+        self.database = database
         self._clients = clients
         self._tell = tell
         self._show = show
         self._model = clients.model
-        self._env = {name: value for name, value in os.environ.items() if not name.startswith("MARINA_")} | {
-            "MARINA_STATE_DIR": str(settings.state_dir),
-            "MARINA_ARCHIVE_STORE": str(settings.archive_store),
-        }
 
     def command(self, script: str, *arguments: str) -> str:
         """Run one of the project's scripts as a person would; return what it printed.
@@ -143,7 +146,7 @@ class Rehearsal:
         """
         done = subprocess.run(
             [sys.executable, str(ROOT / "scripts" / script), *arguments],
-            env=self._env, cwd=ROOT, capture_output=True, text=True, check=False,
+            cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
             raise RehearsalError(f"{script} {' '.join(arguments)}: {done.stdout}{done.stderr}".strip())
@@ -187,7 +190,8 @@ class Rehearsal:
             time.sleep(LOOK_S)
         time.sleep(2 * LOOK_S)  # what is on its way is seen too
         seen = tuple(one for one in list(self._clients.seen) if begun <= one.sent <= now.ended_at)
-        return Release(now, evidence, decide(evidence, now.policy).findings, seen)
+        decided_at = last.time if last else now.ended_at
+        return Release(now, evidence, decide(evidence, now.policy).findings, decided_at, seen)
 
     def wait(self, seconds: float, what: str) -> None:
         """Let the clients ask for a while."""

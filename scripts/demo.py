@@ -23,14 +23,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from archives.registry import Registry
+from events.database import Database
 from rollout.clients import Clients, Question, Seen
-from rollout.rehearsal import Rehearsal, Release
+from rollout.rehearsal import Rehearsal, RehearsalError, Release
 from rollout.rehearsal_picture import picture
 from rollout.trial import running
 from settings import ROOT, Settings
 from training import demo
 from training.catalog import MODEL
 
+OUT = ROOT / ".marina" / "demo"
 POLICY = ROOT / "rollout" / "demo_policy.yaml"
 QUESTIONS = 3000
 QUIET_S = 8.0
@@ -39,6 +42,10 @@ PAIRS = 500
 LIMIT_S = 150.0
 SILENT_S = 10.0
 WIDTH = 150
+CAPTION = (
+    "requests and labels: of the version, until the verdict; bad for: from its first bad request to its last one; "
+    "then: of that, after the verdict; failed: requests it failed on; others failed: any other request meanwhile"
+)
 
 Tell = Callable[[str], None]
 
@@ -47,7 +54,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--per-s", type=float, default=150.0, help="requests per second (default: %(default)s)")
     parser.add_argument("--instances", type=int, default=10, help="products in each request (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Settings().state_dir / "demo", help="folder of picture and report")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of picture and report (default: %(default)s)")
     parser.add_argument("--picture", default="demo.png", help="its name, .png or .svg (default: %(default)s)")
     options = parser.parse_args()
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # a server of yours learns nothing of this
@@ -57,6 +64,9 @@ def main() -> int:
         return run(options)
     except KeyboardInterrupt:
         return 130
+    except RehearsalError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 def run(options: argparse.Namespace) -> int:
@@ -81,13 +91,17 @@ def run(options: argparse.Namespace) -> int:
         tempfile.TemporaryDirectory(prefix="marina-demo-", ignore_cleanup_errors=True) as folder,
         console.status("training and building five versions") as status,
     ):
-        settings = Settings(state_dir=Path(folder) / "state", archive_store=Path(folder) / "store")
+        own = {
+            "state_dir": f"{folder}/state", "archive_store": f"{folder}/store",
+            "database_url": f"sqlite:///{folder}/state/marina.db", "inference_tokens": "[]",
+        }  # fmt: skip
+        os.environ |= {f"MARINA_{name.upper()}": value for name, value in own.items()}
+        settings = Settings()
         first = build(settings, tell)
         status.update("starting Java, nginx, the collector and the controller")
-        overrides = {"state_dir": str(settings.state_dir), "archive_store": str(settings.archive_store)}
-        with running([first], overrides) as server:
+        with running([first], own) as server:
             clients = Clients(server.url, MODEL, questions(options.instances), options.per_s)
-            rehearsal = Rehearsal(settings, clients, tell, show)
+            rehearsal = Rehearsal(Database(settings.database), clients, tell, show)
             tell(f"1.0 serves on {server.url}; clients ask {options.per_s:g} times a second")
             clients.start()
             try:
@@ -96,15 +110,19 @@ def run(options: argparse.Namespace) -> int:
                 clients.stop()
             console.print()
             console.print(summary(releases))
-            for line in conclusions(rehearsal, clients, releases):
+            for line in conclusions(clients, releases):
                 console.print(line, markup=False, soft_wrap=True)
+            whole = books(rehearsal, console)
             place = options.out / options.picture
             picture(rehearsal.database, clients.seen, releases).savefig(place)
+            live = Registry(settings.state_dir).aliases(MODEL)
+            console.print("MLflow's aliases: " + ", ".join(f"{name} {version}" for name, version in live.items()))
             console.print(f"pictures: {place} and {options.out / 'shadow.html'}", markup=False, soft_wrap=True)
             rehearsal.database.close()
     console.print(f"{time.monotonic() - begun:.0f} s in all; the server is stopped and its folder removed")
-    expected = [one.rollout.phase for one in releases] == ["done", *["rolled back"] * 3]
-    return 0 if expected and not failures(clients.seen) else 1
+    gates = [", ".join(one.gates) for one in releases]
+    expected = gates == [version.gate for version in demo.VERSIONS[1:]]
+    return 0 if expected and whole and not failures(clients.seen) else 1
 
 
 def build(settings: Settings, tell: Tell) -> Path:
@@ -144,34 +162,20 @@ def release_all(rehearsal: Rehearsal, out: Path, tell: Tell) -> list[Release]:
 
 def summary(releases: Sequence[Release]) -> Table:
     """Return what became of each release, as a table."""
-    table = Table(title="What became of each release")
-    for heading in (
-        "version",
-        "what it is",
-        "ended",
-        "by its",
-        "evidence",
-        "requests",
-        "labels",
-        "bad for",
-        "failed",
-        "others failed",
-    ):
-        table.add_column(
-            heading, justify="left" if heading in ("version", "what it is", "ended", "by its") else "right"
-        )
+    table = Table(title="What became of each release", caption=CAPTION)
+    for heading in ("version", "what it is", "ended", "by its"):
+        table.add_column(heading)
+    for heading in ("evidence", "requests", "labels", "bad for", "then", "failed", "others failed"):
+        table.add_column(heading, justify="right")
     what = {version.number: version.what for version in demo.VERSIONS}
     for one in releases:
-        canary = one.evidence.canary
-        bad = [", ".join(one.gates), f"{one.odds:.3g} : 1"] if one.gates else ["", ""]
+        canary, bad = one.evidence.canary, bool(one.gates)
         table.add_row(
-            one.version, what[one.version], one.rollout.phase, *bad, f"{canary.requests:,}", f"{canary.labelled:,}",
-            f"{one.harmed_s:.1f} s" if one.gates else "", str(len(one.own_errors)), str(len(one.other_failures)),
+            one.version, what[one.version], one.rollout.phase, ", ".join(one.gates),
+            f"{one.odds:.3g} : 1" if bad else "", f"{canary.requests:,}", f"{canary.labelled:,}",
+            f"{one.harmed_s:.1f} s" if bad else "", f"{one.obeyed_s:.1f} s" if bad else "",
+            str(len(one.own_errors)), str(len(one.other_failures)),
         )  # fmt: skip
-    table.caption = (
-        "requests and labels: of the version until the verdict; bad for: from its first bad request to its last; "
-        "failed: requests that it failed on; others failed: any other request meanwhile"
-    )
     return table
 
 
@@ -180,8 +184,8 @@ def failures(seen: Sequence[Seen]) -> list[Seen]:
     return [one for one in seen if one.status != 200 and (one.status, one.version) != (500, demo.FAILING)]
 
 
-def conclusions(rehearsal: Rehearsal, clients: Clients, releases: Sequence[Release]) -> Sequence[str]:
-    """Say what the whole run came to, and check the books."""
+def conclusions(clients: Clients, releases: Sequence[Release]) -> Sequence[str]:
+    """Say what the whole run came to."""
     seen, failed = clients.seen, failures(clients.seen)
     own = sum(one.status != 200 for one in seen) - len(failed)
     lines = [
@@ -189,14 +193,24 @@ def conclusions(rehearsal: Rehearsal, clients: Clients, releases: Sequence[Relea
         *(f"  {one.status} from {one.version or 'nobody'}: {one.why}" for one in failed[:5]),
         f"{clients.sessions} sessions; {sum(len(one.wavering) for one in releases)} changed versions within a step",
         f"{sum(clients.labels.values()):,} labels were told: {dict(clients.labels)}",
-        rehearsal.command("rollout.py", "ledger", "verify"),
-        rehearsal.command("rollout.py", "replay"),
     ]
     if clients.label_faults:
         lines.append(
             f"labels were refused {len(clients.label_faults)} times and told again: {clients.label_faults[-1]}"
         )
     return lines
+
+
+def books(rehearsal: Rehearsal, console: Console) -> bool:
+    """Check the ledger's seals and compute every verdict again; return whether all is as it was written."""
+    whole = True
+    for check in (["ledger", "verify"], ["replay"]):
+        try:
+            said = rehearsal.command("rollout.py", *check)
+        except RehearsalError as error:
+            said, whole = str(error), False
+        console.print(said, markup=False, soft_wrap=True)
+    return whole
 
 
 if __name__ == "__main__":

@@ -44,12 +44,15 @@ class Version:
         What it is trained on.
     handler
         The class that answers.
+    gate
+        The gate that is to roll it back; empty where none is.
     """
 
     number: str
     what: str
     synthesis: Synthesis
     handler: str = "handlers.catalog:CatalogHandler"
+    gate: str = ""
 
 
 _BEST = replace(EASY, products=TRAINED_ON)
@@ -58,12 +61,11 @@ VERSIONS: Final = (
     Version("1.0", "good: trained on 2,000 products", replace(EASY, products=2000)),
     Version("2.0", "better: trained on 5,000 products", _BEST),
     Version("3.0", "worse: trained on 2,900 products, one label in ten wrong",
-            replace(EASY, products=2900, mislabelled=0.1)),
-    Version("4.0", "slow: 2.0 with code that waits 80 ms", _BEST, "handlers.faulty:SlowCatalogHandler"),
+            replace(EASY, products=2900, mislabelled=0.1), gate="accuracy"),
+    Version("4.0", "slow: 2.0 with code that waits 80 ms", _BEST, "handlers.faulty:SlowCatalogHandler", "latency"),
     Version("5.0", "fails: 2.0 with code that raises on 3 % of requests", _BEST,
-            "handlers.faulty:FailingCatalogHandler"),
+            "handlers.faulty:FailingCatalogHandler", "errors"),
 )  # fmt: skip
-
 FAILING: Final = VERSIONS[-1].number
 """The version some of whose requests fail."""
 

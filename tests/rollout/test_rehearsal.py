@@ -43,7 +43,7 @@ def release(database, tmp_path) -> Release:
         verdicts.keep(connection, begun, FAILING, decide(FAILING, POLICY), START + 9)
         ended = replace(begun, phase="rolled back", ended_at=START + 10)
         rollouts.save(connection, ended)
-    return Release(ended, FAILING, decide(FAILING, POLICY).findings, REQUESTS)
+    return Release(ended, FAILING, decide(FAILING, POLICY).findings, START + 7, REQUESTS)
 
 
 def test_a_release_tells_its_own_errors_from_all_other_failures(release):
@@ -52,6 +52,8 @@ def test_a_release_tells_its_own_errors_from_all_other_failures(release):
     assert [one.sent - START for one in release.own_errors] == [6.0]
     assert [one.sent - START for one in release.other_failures] == [8.0, 9.0]
     assert release.harmed_s == 1.5, "from the first request it failed on to the last it answered"
+    assert release.obeyed_s == 0.5
+    assert replace(release, decided_at=START + 9).obeyed_s == 0
     slow = replace(release, seen=tuple(one for one in REQUESTS if one.status == 200))
     assert slow.harmed_s == 2.5, "without failures, from the first that it answered"
     assert replace(release, seen=()).harmed_s == 0
