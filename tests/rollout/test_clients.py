@@ -1,4 +1,5 @@
 import json
+import socket
 import threading
 import time
 from collections import Counter
@@ -42,7 +43,8 @@ class Handler(BaseHTTPRequestHandler):
             status = self.server.predict(len(self.server.asked))
             answer = {"error": {"code": "handler_fault"}} if status != 200 else {"predictions": []}
         if status == 0:
-            self.connection.close()
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
             return
         sent = json.dumps(answer).encode()
         self.send_response(status)
