@@ -55,7 +55,7 @@ benchmark: install nginx ## Measure SignFlow against its in-process limit, and e
 	@$(BIN)/python scripts/benchmark_throughput.py --mode batch --batch-size 32
 	@$(BIN)/python scripts/benchmark_models.py
 
-demo: install nginx ## Six releases of a small model under live traffic: two that are good, three that are not
+demo: install nginx ## Release four versions of a small model under live traffic, three of them ill, and see what becomes of them
 	@$(BIN)/python scripts/demo.py
 
 load: install ## Locust against a running server; writes load-report.html

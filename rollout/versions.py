@@ -5,9 +5,10 @@ requests that were on their way are answered before TorchServe forgets it.
 """
 
 import contextlib
+import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import httpx
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 
 from events.database import Database
 from events.tables import REPLICAS
+from rollout import priority
 from rollout.declaration import Declaration, DeclarationError, Declared
 from rollout.fleet import Fleet, FleetError
 from rollout.premises import say
@@ -96,8 +98,10 @@ class Versions:
             now = wanted.get(key)
             if now is None or now.sha256 != version.declared.sha256:
                 self._leave(version)
-            elif version.state == "draining":  # declared again before it was gone
-                version.state = "waiting"
+            else:
+                version.declared = dataclasses.replace(version.declared, weight=now.weight, input_share=now.input_share)
+                if version.state == "draining":  # declared again before it was gone
+                    version.state = "waiting"
         for key, one in wanted.items():
             if key not in self._versions:
                 self._versions[key] = self._fetched(one)
@@ -113,6 +117,7 @@ class Versions:
                 self._forget(one)
             elif one.state != "refused":
                 one.state = "waiting"
+        self._share()
 
     def follow(self) -> None:
         """Look at the declaration if it is time, and tell the database what runs; a database that is away can wait."""
@@ -178,8 +183,12 @@ class Versions:
             models[one.model].append(one)
         self._weights = {}
         for model, declared in models.items():
-            able = [one for one in declared if self._versions[model, one.version].state != "refused"]
-            weights = [(one.version, one.weight) for one in (able if any(one.weight for one in able) else declared)]
+            states = {one.version: self._versions[model, one.version].state for one in declared}
+            sharing = [one for one in declared if states[one.version] != "refused" and one.weight > 0] or declared
+            # Where the version that has most is ready, it stands in for those that are not yet.
+            if sharing and states[max(sharing, key=lambda one: one.weight).version] == "ready":
+                sharing = [one for one in sharing if states[one.version] == "ready"]
+            weights = [(one.version, one.weight) for one in sharing]
             self._routes.share(model, weights)
             self._weights |= {(model, version): weight for version, weight in weights}
         shares = {model: max((one.input_share for one in declared), default=0.0) for model, declared in models.items()}
@@ -207,12 +216,19 @@ class Versions:
             one.state = "waiting"
         elif status.state == "ready":
             one.ready_at = now
+            if not _at_its_priority(declared, status.pids):
+                self._routes.close(declared.model, declared.version)
+                one.state = "loading"
+                self._share()
+                fleet.revive(declared)
+                return
             if status.ready_workers >= status.workers:
                 one.whole_at = now
             if one.state == "ready" or self._warmed_up(fleet, one):
-                one.whole_at = one.whole_at if one.state == "ready" else now
-                one.state = "ready"
                 self._routes.open(declared.model, declared.version)
+                if one.state != "ready":
+                    one.state, one.whole_at = "ready", now
+                    self._share()
         elif one.state == "loading":
             if (words := fleet.refusal(declared, one.log_start)) is not None:
                 self._refuse(fleet, one, words)
@@ -305,3 +321,11 @@ class Versions:
         """Tell the database that nothing runs here any more."""
         with contextlib.suppress(sa.exc.SQLAlchemyError), self._database.writing() as connection:
             connection.execute(sa.delete(REPLICAS).where(REPLICAS.c.replica == self._settings.replica_name))
+
+
+def _at_its_priority(one: Declared, pids: Iterable[int]) -> bool:
+    """Let the workers of a silent version take only what is left over; False if only new ones can do otherwise."""
+    if one.weight == 0 and one.input_share > 0:
+        priority.lower(pids)
+        return True
+    return priority.restore(pids)

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import json
 import os
 import signal
 import time
@@ -169,3 +170,23 @@ def test_a_companion_that_is_killed_is_started_again(tmp_path: Path) -> None:
         until(lambda: all(server.pids[name] != before[name] for name in COMPANIONS))
         time.sleep(1)
         assert all(psutil.pid_exists(server.pids[name]) for name in COMPANIONS)
+
+
+def test_a_silent_versions_workers_take_only_what_is_left_over_until_it_has_traffic(
+    tmp_path: Path, store: Database
+) -> None:
+    with running([archive(tmp_path)], QUICK | {"database_url": str(store.engine.url), "replica": "a"}) as server:
+        silent = dataclasses.replace(read_archive(archive(tmp_path, version="2.0")), weight=0.0, input_share=0.5)
+        with store.writing() as connection:
+            declare(connection, silent, time.time())
+        until(lambda: reports(store).get(("a", "2.0")) == ("ready", 0.0))
+        assert json.loads((server.state_dir / "spool" / "input_share.json").read_text()) == {"echo": 0.5}
+
+        def scheduled(version: str) -> set[int]:
+            return {os.sched_getscheduler(pid) for pid in server.worker_pids("echo", version)}
+
+        until(lambda: scheduled("2.0") == {os.SCHED_IDLE})
+        assert scheduled("1.0") == {os.SCHED_OTHER}
+        weigh(store, {"2.0": 5.0})
+        until(lambda: reports(store).get(("a", "2.0")) == ("ready", 5.0))
+        until(lambda: scheduled("2.0") == {os.SCHED_OTHER})
