@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from rollout.judge import Verdict
 from rollout.replicas import Replicas
-from rollout.rollouts import RETREATS, Rollout, RolloutError
+from rollout.rollouts import RETREATS, Rollout, RolloutError, ended
 
 WINDOW_S = 5
 """Length of the windows that evidence is counted in."""
@@ -78,7 +78,7 @@ def advance(
     if missing := {rollout.stable, rollout.canary} - set(replicas.declared):
         gone = " and ".join(sorted(missing))
         why = f"{rollout.model} {gone} is declared no longer: what is served was changed from outside"
-        return Step(_end(rollout, "aborted", now, why), action="aborted", why=why)
+        return Step(ended(rollout, "aborted", now, why), action="aborted", why=why)
     if refusals := replicas.refusals(rollout.canary):
         return _retreat(rollout, "failing", now, "refused to serve: " + "; ".join(refusals))
     if verdict is not None and verdict.outcome == "roll back":
@@ -117,8 +117,7 @@ def abort(rollout: Rollout, now: float, why: str) -> Step:
     if rollout.phase in RETREATS:
         raise RolloutError(f"{rollout} is {rollout.phase} already.")
     if rollout.phase == "shadow":
-        ended = _end(rollout, "done", now, why)
-        return Step(ended, withdrawn=(rollout.canary,), action="stop shadow", why=why)
+        return Step(ended(rollout, "done", now, why), withdrawn=(rollout.canary,), action="stop shadow", why=why)
     return _retreat(rollout, "aborting", now, why)
 
 
@@ -189,7 +188,7 @@ def _end_probation(rollout: Rollout, now: float, replicas: Replicas) -> Step:
     if routing := replicas.routing(rollout.stable):
         return _wait(rollout, now, at_least_s, f"{', '.join(routing)} still sends traffic to {rollout.stable}")
     why = f"{rollout.canary} has served alone for {now - rollout.phase_since:.0f} s"
-    return Step(_end(rollout, "done", now, why), withdrawn=(rollout.stable,), action="done", why=why)
+    return Step(ended(rollout, "done", now, why), withdrawn=(rollout.stable,), action="done", why=why)
 
 
 def _retreat(rollout: Rollout, phase: str, now: float, why: str) -> Step:
@@ -202,11 +201,7 @@ def _finish_retreat(rollout: Rollout, now: float, replicas: Replicas) -> Step:
         return _wait(rollout, now, 0, f"{', '.join(routing)} still sends traffic to {rollout.canary}")
     ending = RETREATS[rollout.phase]
     why = rollout.note.partition(f" ({STUCK}")[0]
-    return Step(_end(rollout, ending, now, why), withdrawn=(rollout.canary,), action=ending, why=why)
-
-
-def _end(rollout: Rollout, ending: str, now: float, why: str) -> Rollout:
-    return replace(rollout, phase=ending, phase_since=now, ended_at=now, paused=False, note=why)
+    return Step(ended(rollout, ending, now, why), withdrawn=(rollout.canary,), action=ending, why=why)
 
 
 def _wait(rollout: Rollout, now: float, due_s: float, what: str) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -216,11 +217,43 @@ def start(
     return Rollout(**{**row, "id": number, "policy": policy})
 
 
+def ended(one: Rollout, ending: str, now: float, why: str) -> Rollout:
+    """Return a rollout that has ended, in one of `ENDINGS`."""
+    return dataclasses.replace(one, phase=ending, phase_since=now, ended_at=now, paused=False, note=why)
+
+
 def save(connection: sa.Connection, changed: Rollout) -> None:
     """Write a rollout back."""
     values = {one.name: getattr(changed, one.name) for one in fields(changed)}
     values["policy"] = changed.policy.model_dump_json()
     connection.execute(sa.update(ROLLOUTS).where(ROLLOUTS.c.id == values.pop("id")).values(values))
+
+
+def abort_open(connection: sa.Connection, models: Collection[str], who: str, now: float, why: str) -> None:
+    """End what is open of these models as aborted, and leave their declarations alone.
+
+    For a supervisor that declares models anew. The ledger's rows name what is declared when this is called: call it
+    after the declarations were changed and `ledger.declared` has said so.
+
+    Parameters
+    ----------
+    connection
+        A writing transaction.
+    models
+        Those that are declared anew.
+    who
+        Who declares them.
+    now
+        Seconds since 1970.
+    why
+        For the ledger, and the rollouts' notes.
+    """
+    ledger.lock(connection)
+    for one in open_rollouts(connection):
+        if one.model in models:
+            save(connection, ended(one, "aborted", now, why))
+            details = {"rollout": one.id, "phase": "aborted", "step": one.step, "why": why}
+            ledger.append(connection, who, "aborted", one.model, details, now)
 
 
 def _of(model: str) -> sa.ColumnElement[bool]:

@@ -19,6 +19,7 @@ from events.database import Database
 from events.tables import ROLLOUTS
 from rollout import ledger, orders, rollouts, verdicts
 from rollout.controller import Controller
+from rollout.declaration import declare
 from rollout.lease import Lease
 from rollout.policy import Step
 from rollout.rollouts import RolloutError
@@ -229,6 +230,22 @@ def test_one_rollout_of_a_model_at_a_time(database: Database) -> None:
     begin(database)
     with pytest.raises(RolloutError, match="a rollout is open"):
         begin(database, version="3.0")
+
+
+def test_models_that_are_declared_anew_have_no_open_rollout(releases: Releases) -> None:
+    database = releases.database
+    serve(database, "others")
+    begin(database)
+    begin(database, "others")
+    releases.run(3)
+    with database.writing() as connection:
+        declare(connection, candidate(version="3.0"), releases.now)
+        ledger.declared(connection, "serve", ["sums"], releases.now)
+        rollouts.abort_open(connection, ["sums"], "serve", releases.now, "declared anew")
+    assert (latest(database).phase, latest(database).note) == ("aborted", "declared anew")
+    assert declared(database) == {"1.0": 95, "2.0": 5, "3.0": 1}
+    assert actions(database)[-2:] == ["declare", "aborted"]
+    assert latest(database, "others").phase == "watching"
 
 
 def test_a_refused_version_is_reported_in_the_workers_words(releases: Releases) -> None:
