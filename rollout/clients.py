@@ -125,6 +125,7 @@ class Clients:
         self._chance = random.Random(self.seed)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="clients", daemon=True)
+        self._all_asked = False
         self._later: list[tuple[float, Label]] = []  # a heap, by when they are told
         place = urlsplit(self.url)
         self._host, self._port = place.hostname or "127.0.0.1", place.port or 80
@@ -156,6 +157,7 @@ class Clients:
             task.add_done_callback(asking.discard)
             number += 1
         await asyncio.gather(*asking)
+        self._all_asked = True
         await telling
         for _, writer in self._free:
             writer.close()
@@ -181,7 +183,7 @@ class Clients:
 
     async def _tell(self) -> None:
         """Send labels as they fall due, and all that are left when the clients stop."""
-        while not self._stop.is_set() or self._later:
+        while not self._all_asked or self._later:
             await asyncio.sleep(LABELS_EVERY_S)
             while some := self._due():
                 if await self._told([label for _, label in some]):

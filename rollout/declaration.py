@@ -21,7 +21,6 @@ from typing import Any
 import sqlalchemy as sa
 import yaml
 
-from events.database import Database
 from events.tables import DECLARATIONS
 from rollout import ledger
 
@@ -146,12 +145,11 @@ def declare(connection: sa.Connection, one: Declared, now: float) -> None:
 class Declaration:
     """The declared versions, in the database, and their archives, in a folder."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._database = database
         folder.mkdir(parents=True, exist_ok=True)
 
-    def replace(self, archives: Iterable[Declared]) -> None:
+    def replace(self, connection: sa.Connection, archives: Iterable[Declared]) -> None:
         """Declare exactly these versions; whatever else was declared is not any more.
 
         Raises
@@ -167,9 +165,11 @@ class Declaration:
                     f"{one} is in {twin.archive} and, different, in {one.archive}: a version has one archive. "
                     "Give one of them another version."
                 )
-        self._declare(wanted.values(), instead=True)
+        models = set(connection.execute(sa.select(DECLARATIONS.c.model)).scalars())
+        connection.execute(sa.delete(DECLARATIONS))
+        self._declare(connection, wanted.values(), models)
 
-    def add(self, archives: Iterable[Declared]) -> None:
+    def add(self, connection: sa.Connection, archives: Collection[Declared]) -> None:
         """Declare these versions beside what is declared.
 
         Raises
@@ -177,12 +177,11 @@ class Declaration:
         DeclarationError
             When an archive changes while it is copied.
         """
-        self._declare(list(archives), instead=False)
+        self._declare(connection, archives, set())
 
-    def read(self) -> list[Declared]:
+    def read(self, connection: sa.Connection) -> list[Declared]:
         """Return what is declared, the newest first; the archives are where they came from."""
-        with self._database.reading() as connection:
-            rows = connection.execute(sa.select(DECLARATIONS).order_by(*NEWEST_FIRST)).all()
+        rows = connection.execute(sa.select(DECLARATIONS).order_by(*NEWEST_FIRST))
         return [
             Declared(row.model, row.version, Path(row.archive), row.sha256, row.weight, row.input_share) for row in rows
         ]
@@ -213,18 +212,12 @@ class Declaration:
             if file.name not in names:
                 file.unlink()
 
-    def _declare(self, archives: Collection[Declared], instead: bool) -> None:
+    def _declare(self, connection: sa.Connection, archives: Collection[Declared], models: set[str]) -> None:
+        now = time.time()
         for one in archives:
             self._keep(one)
-        now = time.time()
-        with self._database.writing() as connection:
-            ledger.lock(connection)
-            models = set(connection.execute(sa.select(DECLARATIONS.c.model)).scalars())
-            if instead:
-                connection.execute(sa.delete(DECLARATIONS))
-            for one in archives:
-                declare(connection, one, now)
-            ledger.declared(connection, getpass.getuser(), models | {one.model for one in archives}, now)
+            declare(connection, one, now)
+        ledger.declared(connection, getpass.getuser(), models | {one.model for one in archives}, now)
 
     def _place(self, one: Declared) -> Path:
         return self.folder / f"{one.model}-{one.version}-{one.sha256[:12]}.mar"

@@ -129,17 +129,24 @@ class Fleet:
         answer = self._http.delete(f"/models/{one.model}/{one.version}")
         if answer.status_code == httpx.codes.FORBIDDEN and (others := self._others(one)):
             # The first version that was registered is TorchServe's default, which it keeps while there are others.
-            self._http.put(f"/models/{one.model}/{others[0]}/set-default").raise_for_status()
+            self._http.put(f"/models/{one.model}/{others[0]}/set-default")
             answer = self._http.delete(f"/models/{one.model}/{one.version}")
         if answer.is_error and answer.status_code != httpx.codes.NOT_FOUND:
             raise FleetError(f"{one}: TorchServe refuses to remove it: {_message(answer)}")
 
     def revive(self, one: Declared) -> None:
-        """Give a version new workers after TorchServe has given up restarting them, which it does for good."""
+        """Give a version new workers, as after TorchServe has given up restarting them, which it does for good.
+
+        Raises
+        ------
+        FleetError
+            When TorchServe refuses.
+        """
         for workers in (0, one.serving.workers):
-            self._http.put(
-                f"/models/{one.model}/{one.version}", params={"min_worker": workers, "max_worker": workers}
-            ).raise_for_status()
+            asked = {"min_worker": workers, "max_worker": workers}
+            answer = self._http.put(f"/models/{one.model}/{one.version}", params=asked)
+            if answer.is_error:
+                raise FleetError(f"{one}: TorchServe refuses to give it {workers} workers: {_message(answer)}")
 
     def refusal(self, one: Declared, since: float) -> str | None:
         """Say why a version's workers refuse to load, in their own words; None while it may still come.
@@ -187,7 +194,8 @@ class Fleet:
         return described
 
     def _others(self, one: Declared) -> list[str]:
-        described = self._http.get(f"/models/{one.model}/all").raise_for_status().json()
+        answer = self._http.get(f"/models/{one.model}/all")
+        described = answer.json() if answer.is_success else []
         return [other["modelVersion"] for other in described if other["modelVersion"] != one.version]
 
     def _compare(self, one: Declared, described: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ It is single-threaded, so that children can be bound to its life by the kernel: 
 """
 
 import contextlib
+import getpass
 import json
 import os
 import select
@@ -15,10 +16,11 @@ import time
 from collections.abc import Callable, Sequence
 
 import httpx
+import sqlalchemy as sa
 
 from archives.store import newest
 from events.database import Database
-from rollout import batching, torchserve
+from rollout import batching, ledger, rollouts, torchserve
 from rollout.companions import MODULES, Companion
 from rollout.declaration import Declaration, DeclarationError, Declared, read_archive
 from rollout.fleet import Fleet
@@ -272,18 +274,23 @@ def serve(settings: Settings, archives: Sequence[Declared], when_ready: WhenRead
         database = Database(settings.database)
         try:
             database.upgrade()
-            declaration = Declaration(database, settings.state_dir / "declared")
-            if archives:
-                declaration.replace(archives)
-            else:
-                restore(settings, declaration)
+            declaration = Declaration(settings.state_dir / "declared")
+            with database.writing() as connection:
+                ledger.lock(connection)
+                if archives:
+                    declaration.replace(connection, archives)
+                    disturbed = {one.model for one in rollouts.open_rollouts(connection)}
+                    why = "a server was started with archives of its own"
+                    rollouts.abort_open(connection, disturbed, getpass.getuser(), time.time(), why)
+                else:
+                    restore(settings, connection, declaration)
             with private_run_dir() as run_dir:
                 Supervisor(settings, database, declaration, run_dir).run(when_ready)
         finally:
             database.close()
 
 
-def restore(settings: Settings, declaration: Declaration) -> None:
+def restore(settings: Settings, connection: sa.Connection, declaration: Declaration) -> None:
     """Go on with what is declared; of models that are not, declare the newest version in the store.
 
     Raises
@@ -291,14 +298,14 @@ def restore(settings: Settings, declaration: Declaration) -> None:
     DeclarationError
         When there is nothing to serve.
     """
-    declared = declaration.read()
+    declared = declaration.read(connection)
     if declared:
         say(f"restoring what is declared: {', '.join(str(one) for one in declared)}")
     known = {one.model for one in declared}
     stored = newest(settings.archive_store)
     if not declared and not stored:
         raise DeclarationError(f"There is no archive in {settings.archive_store}: build one (make archive).")
-    declaration.add([read_archive(one.path) for one in stored if one.model not in known])
+    declaration.add(connection, [read_archive(one.path) for one in stored if one.model not in known])
     for one in stored:
         if one.model in known and one.version not in {other.version for other in declared if other.model == one.model}:
             say(f"{one.model} {one.version} is in the store, and not declared: release it with")

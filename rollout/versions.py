@@ -29,7 +29,7 @@ READ_S = 0.1  # how often the declaration is looked at
 REPORT_S = 2.0  # how often, at least, the database is told what runs
 AWAY_S = 3.0  # a database that does not answer is left alone for so long
 HUNG_S = 30.0
-WARM_UPS = 3  # times an archive's own example may fail before the version is refused
+FAILED_EXAMPLES = 3  # times an archive's own example may fail before the version is refused
 
 
 @dataclass
@@ -42,6 +42,7 @@ class Version:
     whole_at: float = 0.0  # when all of its workers were last ready
     ready_at: float = 0.0  # when at least one was
     closed_at: float = 0.0  # when its traffic was turned away
+    warm_ups: int = 0  # how often its own example was answered
     failed_examples: int = 0
     reason: str = ""
 
@@ -90,7 +91,8 @@ class Versions:
         sqlalchemy.exc.SQLAlchemyError
             When the database does not answer.
         """
-        declared = self._declaration.read()
+        with self._database.reading() as connection:
+            declared = self._declaration.read(connection)
         if declared == self._declared and not any(one.state == "draining" for one in self):
             return
         wanted = {(one.model, one.version): one for one in declared}
@@ -128,6 +130,7 @@ class Versions:
             if now - self._read_at > READ_S:
                 self._read_at = now
                 self.load()
+            self._tell_workers()
             self._report(now)
         except sa.exc.SQLAlchemyError as error:
             say(f"the database does not answer; what runs goes on ({str(error).splitlines()[0]})")
@@ -144,10 +147,15 @@ class Versions:
         for one in list(self):
             if stopping():
                 return
-            if one.state == "draining":
-                self._drain(fleet, one)
-            elif one.state != "refused":
-                self._keep(fleet, one)
+            try:
+                if one.state == "draining":
+                    self._drain(fleet, one)
+                elif one.state != "refused":
+                    self._keep(fleet, one)
+            except FleetError as error:
+                if one.reason != str(error):
+                    one.reason = str(error)
+                    say(one.reason)
 
     def states(self) -> dict[str, dict[str, str]]:
         """Return each declared version's state, by model."""
@@ -178,57 +186,59 @@ class Versions:
             return Version(one, "refused", reason=str(error))
 
     def _share(self) -> None:
-        models: dict[str, list[Declared]] = {one.declared.model: [] for one in self}
+        models: dict[str, list[Version]] = {one.declared.model: [] for one in self}
         for one in self._declared:
-            models[one.model].append(one)
+            there = self._versions.get((one.model, one.version))
+            if there is not None and there.declared.sha256 == one.sha256:
+                models[one.model].append(there)
         self._weights = {}
-        for model, declared in models.items():
-            states = {one.version: self._versions[model, one.version].state for one in declared}
-            sharing = [one for one in declared if states[one.version] != "refused" and one.weight > 0] or declared
-            # Where the version that has most is ready, it stands in for those that are not yet.
-            if sharing and states[max(sharing, key=lambda one: one.weight).version] == "ready":
-                sharing = [one for one in sharing if states[one.version] == "ready"]
-            weights = [(one.version, one.weight) for one in sharing]
+        for model, versions in models.items():
+            sharing = [one for one in versions if one.declared.weight > 0]
+            # The version that has most, of equals the oldest, stands in for those that are not ready; none for it.
+            if sharing and max(reversed(sharing), key=lambda one: one.declared.weight).state == "ready":
+                sharing = [one for one in sharing if one.state == "ready"]
+            weights = [(one.declared.version, one.declared.weight) for one in sharing]
             self._routes.share(model, weights)
             self._weights |= {(model, version): weight for version, weight in weights}
-        shares = {model: max((one.input_share for one in declared), default=0.0) for model, declared in models.items()}
+
+    def _tell_workers(self) -> None:
+        """Let workers know of which share of the requests inputs are to be logged."""
+        shares: dict[str, float] = {}
+        for one in self._declared:
+            shares[one.model] = max(one.input_share, shares.get(one.model, 0.0))
         if shares != self._input_shares:
             place = self._settings.spool_dir / "input_share.json"
             fresh = place.with_suffix(".new")
-            fresh.write_text(json.dumps(shares))
-            fresh.replace(place)
-            self._input_shares = shares
+            with contextlib.suppress(OSError):  # a full disk; tried again
+                fresh.write_text(json.dumps(shares))
+                fresh.replace(place)
+                self._input_shares = shares
 
     def _keep(self, fleet: Fleet, one: Version) -> None:
         declared = one.declared
-        try:
-            if one.state == "waiting":
-                one.log_start = fleet.log_end()
+        if one.state == "waiting":
+            one.log_start = fleet.log_end()
+            try:
                 fleet.register(declared)
-                one.state = "loading"
-            status = fleet.status(declared)
-        except FleetError as error:
-            self._refuse(fleet, one, str(error))
-            return
+            except FleetError as error:
+                self._refuse(fleet, one, str(error))
+                return
+            one.state, one.warm_ups = "loading", 0
+        status = fleet.status(declared)
         now = time.monotonic()
         if status.state == "absent":
             self._routes.close(declared.model, declared.version)
             one.state = "waiting"
         elif status.state == "ready":
             one.ready_at = now
-            if not _at_its_priority(declared, status.pids):
-                self._routes.close(declared.model, declared.version)
-                one.state = "loading"
-                self._share()
-                fleet.revive(declared)
-                return
             if status.ready_workers >= status.workers:
                 one.whole_at = now
-            if one.state == "ready" or self._warmed_up(fleet, one):
+            if one.state == "loading":
+                self._warm_up(fleet, one)
+            elif _at_its_priority(declared, status.pids):
                 self._routes.open(declared.model, declared.version)
-                if one.state != "ready":
-                    one.state, one.whole_at = "ready", now
-                    self._share()
+            else:
+                self._renew(fleet, one)
         elif one.state == "loading":
             if (words := fleet.refusal(declared, one.log_start)) is not None:
                 self._refuse(fleet, one, words)
@@ -240,28 +250,44 @@ class Versions:
             fleet.revive(declared)
             one.whole_at = now
 
-    def _warmed_up(self, fleet: Fleet, one: Version) -> bool:
-        """Send the archive's own example the way a request goes; what fails its own example does not serve."""
-        body = example(one.declared.archive)
-        if body is None:
-            return True
+    def _renew(self, fleet: Fleet, one: Version) -> None:
+        """Give a version new workers, which take no traffic before they are warm."""
+        self._routes.close(one.declared.model, one.declared.version)
+        one.state, one.warm_ups, one.log_start = "loading", 0, fleet.log_end()
+        self._share()
+        fleet.revive(one.declared)
+
+    def _warm_up(self, fleet: Fleet, one: Version) -> None:
+        """Send the archive's own example the way a request goes, once for each worker, and then let traffic in.
+
+        What fails its own example does not serve. One request at a time, since nothing else is done meanwhile.
+        """
+        body = example(one.declared.archive) if one.warm_ups < one.declared.serving.workers else None
+        if body is not None:
+            failure = self._ask(one.declared, body)
+            if failure:
+                one.failed_examples += 1
+                if one.failed_examples >= FAILED_EXAMPLES:
+                    words = f"its own example fails {FAILED_EXAMPLES} times, the last answer: {failure}"
+                    self._refuse(fleet, one, words)
+            else:
+                one.warm_ups += 1
+            return
+        one.state, one.whole_at, one.reason, one.failed_examples = "ready", time.monotonic(), "", 0
+        self._routes.open(one.declared.model, one.declared.version)
+        self._share()
+
+    def _ask(self, one: Declared, body: bytes) -> str:
+        """Send one request to a version; return what came if that was a failure."""
         transport = httpx.HTTPTransport(uds=str(self._run_dir.inference_socket))
         headers = {"Content-Type": "application/json", "X-Request-Id": "warm-up", "X-Shadow": "1"}
-        path = f"http://torchserve/predictions/{one.declared.model}/{one.declared.version}"
-        words = "none in time"
-        with (
-            contextlib.suppress(httpx.TransportError),
-            httpx.Client(transport=transport, timeout=self._settings.request_timeout_s / 5) as client,
-        ):
-            answers = [client.post(path, content=body, headers=headers) for _ in range(one.declared.serving.workers)]
-            failed = [answer for answer in answers if answer.is_server_error]
-            if not failed:
-                return True
-            words = f"{failed[0].status_code} {failed[0].text[:200]}"
-        one.failed_examples += 1
-        if one.failed_examples >= WARM_UPS:
-            self._refuse(fleet, one, f"its own example fails {WARM_UPS} times, the last answer: {words}")
-        return False
+        try:
+            with httpx.Client(transport=transport, timeout=self._settings.request_timeout_s / 5) as client:
+                path = f"http://torchserve/predictions/{one.model}/{one.version}"
+                answer = client.post(path, content=body, headers=headers)
+        except httpx.TransportError as error:
+            return f"none ({error!r})"
+        return f"{answer.status_code} {answer.text[:200]}" if answer.is_server_error else ""
 
     def _refuse(self, fleet: Fleet, one: Version, reason: str) -> None:
         with contextlib.suppress(FleetError):
@@ -280,12 +306,7 @@ class Versions:
         self._routes.close(one.declared.model, one.declared.version)
         if time.monotonic() - one.closed_at < self._settings.request_timeout_s or fleet.status(one.declared).queued:
             return
-        try:
-            fleet.remove(one.declared)
-        except FleetError as error:
-            say(str(error))
-            one.closed_at = time.monotonic()  # once more, later
-            return
+        fleet.remove(one.declared)
         self._forget(one)
         say(f"{one.declared} is gone")
 
@@ -294,6 +315,7 @@ class Versions:
         del self._versions[model, version]
         self._routes.forget(model, version)
         self._declaration.forget_others([*(other.declared for other in self), *self._declared])
+        self._declared = []  # it may be declared with another archive, which can be taken up now
 
     def _report(self, now: float) -> None:
         rows: list[dict[str, object]] = [

@@ -93,6 +93,31 @@ def test_versions_come_and_go_under_load_without_a_failed_request(tmp_path: Path
         assert errors == 0 < len(latencies)
 
 
+def test_a_version_that_is_declared_with_another_archive_is_loaded_anew(tmp_path: Path, store: Database) -> None:
+    with running([archive(tmp_path)], QUICK | {"database_url": str(store.engine.url), "replica": "a"}) as server:
+        put(store, archive(tmp_path, version="2.0"))
+        until(lambda: reports(store).get(("a", "2.0")) == ("ready", 0.0))
+        (tmp_path / "other").mkdir()
+        put(store, archive(tmp_path / "other", version="2.0", config={"batchSize": 2}))
+        until(lambda: reports(store).get(("a", "2.0"), ("",))[0] == "draining")
+        until(lambda: reports(store).get(("a", "2.0")) == ("ready", 0.0))
+        described = httpx.get(f"{server.management_url}/models/echo/2.0", headers=server.authorization).json()
+        assert described[0]["batchSize"] == 2
+
+
+def test_at_equal_weights_the_older_version_stands_in_while_the_newer_one_loads(
+    tmp_path: Path, store: Database
+) -> None:
+    slow = archive(tmp_path, version="2.0", config={"load_s": 3})
+    with running([archive(tmp_path)], QUICK | {"database_url": str(store.engine.url), "replica": "a"}) as server:
+        put(store, slow, weight=1.0)
+        until(lambda: ("a", "2.0") in reports(store))
+        asked = [httpx.post(f"{server.url}/predictions/echo", json={}) for _ in range(40)]
+        assert {(answer.status_code, answer.headers["x-model-version"]) for answer in asked} == {(200, "1.0")}
+        assert reports(store)["a", "2.0"] == ("loading", 0.0)
+        until(lambda: reports(store)["a", "2.0"] == ("ready", 1.0))
+
+
 def test_requests_on_their_way_are_answered_before_a_version_goes(tmp_path: Path, store: Database) -> None:
     overrides = QUICK | {"database_url": str(store.engine.url), "replica": "a"}
     with running([archive(tmp_path)], overrides) as server, ThreadPoolExecutor(4) as pool:
@@ -112,14 +137,8 @@ def test_requests_on_their_way_are_answered_before_a_version_goes(tmp_path: Path
 def test_a_version_that_refuses_is_reported_with_its_words_and_takes_nothing(tmp_path: Path, store: Database) -> None:
     overrides = QUICK | {"database_url": str(store.engine.url), "replica": "a"}
     with running([archive(tmp_path)], overrides) as server:
-        put(store, archive(tmp_path, version="2.0", config={"refuse": "golden input 3 is off"}))
-        failing = (
-            "class Fails:\n    def initialize(self, context): pass\n    def handle(self, data, context): return 1\n"
-        )
-        put(store, archive(tmp_path, version="3.0", code=failing))
-        (tmp_path / "echo-4.0.mar").write_bytes((archive(tmp_path, version="4.0")).read_bytes())
-        put(store, tmp_path / "echo-4.0.mar")
-        (tmp_path / "echo-4.0.mar").unlink()
+        put(store, archive(tmp_path, version="2.0", config={"refuse": "golden input 3 is off"}), weight=0.5)
+        put(store, archive(tmp_path, version="3.0", code=FAILING), weight=0.5)
         until(lambda: [reports(store).get(("a", f"{n}.0"), ("",))[0] for n in (2, 3)] == ["refused"] * 2)
         with store.reading() as connection:
             reasons = dict(connection.execute(sa.select(REPLICAS.c.version, REPLICAS.c.reason)).all())
