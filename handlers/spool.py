@@ -190,10 +190,10 @@ class Spool:
         """Begin a file, unless the folder is full or was a moment ago."""
         if time.monotonic() < self._closed_until:
             return False
-        try:
+        with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with os.scandir(self._folder) as entries:
-                used = sum(entry.stat().st_size for entry in entries)
+                used = sum(map(_size, entries))
             if used < self._limit_bytes:
                 name = f"{self._model}-{self._version}-{os.getpid()}-{time.time_ns()}.jsonl"
                 self._file = os.open(self._folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
@@ -202,8 +202,6 @@ class Spool:
                 if (written := os.write(self._file, notice)) == len(notice):
                     self._dropped, self._size = 0, written
                     return True
-        except OSError:  # also of a file that the collector removed while it was looked at
-            pass
         self._refuse()
         return False
 
@@ -218,6 +216,13 @@ class Spool:
             with contextlib.suppress(OSError):
                 os.close(self._file)
             self._file = -1
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except FileNotFoundError:  # the collector removed it a moment ago
+        return 0
 
 
 def _chance(request_id: str) -> float:

@@ -135,6 +135,13 @@ def test_while_full_the_folder_is_not_looked_at_for_every_batch(tmp_path: Path) 
     assert lines(tmp_path) == []
 
 
+def test_a_file_that_goes_while_the_folder_is_looked_at_costs_no_answer(tmp_path: Path) -> None:
+    (tmp_path / "gone-1-1-1.jsonl").symlink_to(tmp_path / "nothing")  # is listed, and there is nothing to look at
+    made(tmp_path).keep([answered()])
+    (tmp_path / "gone-1-1-1.jsonl").unlink()
+    assert [line["answer"]["request_id"] for line in lines(tmp_path)] == ["r-1"]
+
+
 def test_a_disk_that_fills_up_fails_no_request_and_loses_no_count(tmp_path: Path) -> None:
     # A limit on the size of files makes the kernel write part of the batch, as a full disk does.
     code = f"""
@@ -209,10 +216,6 @@ def test_only_answers_are_logged_in_one_write(
     assert (first["many"], second["many"], first["picked"]) == (False, True, True)
     assert list(first["input"]["body"]) == ["frames"]
     assert len(writes) == 2  # the first is the (empty) count of what was dropped when the file was begun
-
-
-def test_replaying_the_golden_inputs_leaves_nothing(handler: SignFlowHandler, tmp_path: Path) -> None:
-    assert not (tmp_path / "spool").exists()
 
 
 def test_without_a_folder_there_is_no_log(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
