@@ -19,9 +19,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from events.access import access_logs, add_windows, read_windows
+from events.background import step_aside
 from events.database import Database, DatabaseError
 from events.lines import read_lines
-from events.priority import step_aside
 from events.retention import forget
 from events.spool import read_entries, spool_files
 from events.tables import INPUTS, POSITIONS, PREDICTIONS

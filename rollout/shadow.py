@@ -13,8 +13,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from events.background import step_aside
 from events.database import Database
-from events.priority import step_aside
 from rollout.backlog import Shadowed, settle, shadowed, waiting
 from rollout.premises import say
 from rollout.replay import Replay

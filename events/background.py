@@ -14,8 +14,10 @@ def step_aside(nice: int) -> None:
     Parameters
     ----------
     nice
-        From 1 to 19. Beside busy others, 10 is a tenth of a core, 19 hardly anything.
+        From 1 to 19. Beside busy others, 10 is a tenth of a core, 19 hardly anything. A process that has a lower
+        priority already keeps it: without privileges there is no way back.
     """
+    nice = max(nice, os.getpriority(os.PRIO_PROCESS, 0))
     os.setpriority(os.PRIO_PROCESS, 0, nice)
     with contextlib.suppress(PermissionError):  # it leads a session or a group of processes already
         os.setsid()
