@@ -223,14 +223,16 @@ def ended(one: Rollout, ending: str, now: float, why: str) -> Rollout:
 
 
 def save(connection: sa.Connection, changed: Rollout) -> None:
-    """Write a rollout back."""
+    """Write a rollout back. Once it has ended, no inputs are kept for it any more."""
     values = {one.name: getattr(changed, one.name) for one in fields(changed)}
     values["policy"] = changed.policy.model_dump_json()
     connection.execute(sa.update(ROLLOUTS).where(ROLLOUTS.c.id == values.pop("id")).values(values))
+    if changed.ended_at is not None:
+        connection.execute(sa.update(DECLARATIONS).where(_of(changed.model)).values(input_share=0.0))
 
 
 def abort_open(connection: sa.Connection, models: Collection[str], who: str, now: float, why: str) -> None:
-    """End what is open of these models as aborted, and leave their declarations alone.
+    """End what is open of these models as aborted, and leave their weights alone.
 
     For a supervisor that declares models anew. The ledger's rows name what is declared when this is called: call it
     after the declarations were changed and `ledger.declared` has said so.

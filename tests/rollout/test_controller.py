@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from events.database import Database
-from events.tables import ROLLOUTS
+from events.tables import DECLARATIONS, ROLLOUTS
 from rollout import ledger, orders, rollouts, verdicts
 from rollout.controller import Controller
 from rollout.declaration import declare
@@ -61,6 +61,12 @@ def good(database: Database, model: str = "sums", start: float = WATCHED) -> Non
 def bad(database: Database, model: str = "sums", start: float = WATCHED) -> None:
     good(database, model, start)
     answer(database, 2000, 100, start, "2.0", model)
+
+
+def input_shares(database: Database) -> dict[str, float]:
+    with database.reading() as connection:
+        rows = connection.execute(sa.select(DECLARATIONS.c.version, DECLARATIONS.c.input_share)).all()
+    return {row.version: row.input_share for row in rows}
 
 
 def actions(database: Database, model: str = "sums") -> list[str]:
@@ -214,6 +220,29 @@ def test_a_canary_may_follow_its_shadow(releases: Releases) -> None:
     assert latest(database).phase == "watching" and declared(database) == {"1.0": 95, "2.0": 5}
     with database.reading() as connection:
         assert [one.id for one in rollouts.open_rollouts(connection)] == [2]
+
+
+@pytest.mark.parametrize("ending", ["done", "rolled back", "aborted", "stopped", "withdrawn"])
+def test_inputs_are_kept_for_no_longer_than_a_rollout_lasts(releases: Releases, ending: str) -> None:
+    database = releases.database
+    with database.writing() as connection:
+        rollouts.start(connection, candidate(), policy(), "ann", NOW, shadow=True, input_share=0.5)
+    releases.run(5)
+    if ending == "stopped":
+        orders.abort(database, "sums", "ben", "", releases.now)
+    else:
+        begin(database, now=releases.now, steps=[Step(share=0.05, at_least_s=20), Step(share=1, at_least_s=20)])
+        releases.run(2)
+        assert input_shares(database) == {"1.0": 0, "2.0": 0.5}  # the canary's answers go on being paired
+        (bad if ending == "rolled back" else good)(database, start=NOW + 3600)
+        if ending == "withdrawn":
+            with database.writing() as connection:
+                connection.execute(sa.delete(DECLARATIONS).where(DECLARATIONS.c.version == "1.0"))
+        elif ending == "aborted":
+            orders.abort(database, "sums", "ben", "", releases.now)
+        releases.run(60)
+    assert latest(database).ended_at is not None
+    assert set(input_shares(database).values()) == {0}
 
 
 @pytest.mark.parametrize(
