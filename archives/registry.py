@@ -71,7 +71,7 @@ class Registry:
     """The registered versions of all models.
 
     The first call of a process imports MLflow, which takes seconds; the others take milliseconds where the database
-    is local. Every method raises ``mlflow.exceptions.MlflowException`` when the server cannot be reached.
+    is local. Every method raises `RegistryError` when the server cannot be reached.
     """
 
     def __init__(self, home: Path) -> None:
@@ -102,7 +102,7 @@ class Registry:
             return found
         with self._client() as client:
             run_id = str(origin.get("mlflow_run", ""))
-            run = _or_none(lambda: client.get_run(run_id))
+            run = _or_none(lambda: client.get_run(run_id)) if run_id else None
             if run is None:
                 raise RegistryError(
                     f"{archive.name} was made by the run {run_id or '(none named)'}, which this MLflow does not have. "
@@ -193,7 +193,12 @@ class Registry:
     @contextlib.contextmanager
     def _client(self) -> Iterator[Any]:
         with quiet():
-            yield self._connected
+            from mlflow.exceptions import MlflowException
+
+            try:
+                yield self._connected
+            except MlflowException as error:
+                raise RegistryError(f"MLflow's registry does not do what it is asked: {error}") from error
 
     @functools.cached_property
     def _connected(self) -> Any:

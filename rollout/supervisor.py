@@ -269,8 +269,9 @@ def serve(settings: Settings, archives: Sequence[Declared], when_ready: WhenRead
     """
     with only_one(settings):
         check_ports(settings)
-        for folder in (settings.log_dir, settings.spool_dir):
-            folder.mkdir(parents=True, exist_ok=True)
+        settings.log_dir.mkdir(parents=True, exist_ok=True)
+        settings.spool_dir.mkdir(parents=True, exist_ok=True)
+        settings.spool_dir.chmod(0o700)  # requests and answers are nobody else's business
         database = Database(settings.database)
         try:
             database.upgrade()

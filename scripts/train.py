@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from archives.registry import Registry
+from archives.registry import Registry, RegistryError
 from settings import Settings
 from training import tracking
 from training.data.quality import BadDataError
@@ -69,18 +69,31 @@ def train(arguments: argparse.Namespace, home: Path, console: Console) -> int:
     from training.archive import build
 
     release = importlib.import_module(f"training.{arguments.family}_release").release
-    registry = Registry(home)
+    archives = []
     for model, result in trained.items():
         with console.status(f"exporting, certifying and packing {model}"):
             version = arguments.version or next_version(arguments.store, model)
             built = build(release(result, version), arguments.store)
-            registered = registry.register(built.path)
+        archives.append(built.path)
         console.print(
-            f"built {built.path}\n  SHA-256 {built.sha256}\n  largest gap to the trained model {built.gap:.1e}"
-            f"\n  registered as version {registered.number} of {model}",
+            f"built {built.path}\n  SHA-256 {built.sha256}\n  largest gap to the trained model {built.gap:.1e}",
             highlight=False,
         )
-    return 0
+    return enter(archives, home, console)
+
+
+def enter(archives: list[Path], home: Path, console: Console) -> int:
+    """Register built archives; one that cannot be is named, and is in the store all the same."""
+    registry, failed = Registry(home), 0
+    for archive in archives:
+        try:
+            entered = registry.register(archive)
+            console.print(f"registered {archive.name} as version {entered.number} of {entered.model}", highlight=False)
+        except RegistryError as error:
+            failed = 1
+            console.print(f"{archive} is built, and not registered: {error}", style="red", highlight=False)
+            console.print(f"later: python scripts/register_archive.py {archive}", highlight=False)
+    return failed
 
 
 def side_by_side(families: list[str], options: list[str], home: Path) -> int:

@@ -122,3 +122,15 @@ def test_no_table_made_and_no_byte_moved_is_announced(tmp_path, monkeypatch, bui
     assert capfd.readouterr() == ("", "")
     with quiet():
         assert registry.find("silent", "1.1") == entered
+
+
+def test_what_no_run_made_is_refused_by_name_on_the_command_line(built, home, monkeypatch, capsys):
+    from scripts import register_archive
+
+    monkeypatch.setenv("MARINA_STATE_DIR", str(home))
+    good, orphan = built("command", "1.0"), built("command", "2.0", run_id="0" * 32)
+    assert register_archive.main([str(good), str(orphan), str(orphan.with_name("missing-1.0.mar"))]) == 1
+    said = capsys.readouterr()
+    assert f"{good}: version 1 of command" in said.out
+    assert "which this MLflow does not have" in said.err
+    assert "missing-1.0.mar" in said.err
