@@ -75,7 +75,7 @@ def names(connection: sa.Connection, model: str) -> dict[str, str | None]:
     """Return which version of a model bears which alias, by the ledger and the open rollout."""
     found: dict[str, str | None] = dict.fromkeys(("champion", "previous", "canary", "shadow"))
     if before := ledger.previous_champion(connection, model):
-        found["previous"] = before[0]
+        found["previous"] = before.version
     one = rollouts.rollout_of(connection, model)
     if one is None:
         try:

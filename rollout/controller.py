@@ -17,7 +17,6 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from events.database import Database
-from events.tables import APPROVALS
 from rollout import ledger, machine, replicas, rollouts, verdicts
 from rollout.aliases import Aliases
 from rollout.evidence import Evidence
@@ -102,9 +101,9 @@ class Controller:
             judged = None
             if rollout.phase in ("watching", "probation"):
                 judged = self._judge(current, self._gatherer.gather(connection, current, now))
-            agreed = connection.execute(sa.select(APPROVALS.c.who).where(APPROVALS.c.rollout == rollout.id)).scalars()
+            agreed = rollouts.agreed(connection, rollout.id)
             seen = replicas.read(connection, rollout.model, now)
-            step = machine.advance(current, judged and judged[1], now, set(agreed), seen)
+            step = machine.advance(current, judged and judged[1], now, agreed, seen)
             to_keep = judged is not None and (
                 bool(step.action) or verdicts.due(verdicts.last(connection, rollout.id), judged[1], rollout.step, now)
             )

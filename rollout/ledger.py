@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -75,6 +75,14 @@ class Entry:
         contents = asdict(self)
         del contents["hash"]
         return hashlib.sha256(_canonical(contents).encode()).hexdigest()
+
+
+class Champion(NamedTuple):
+    """A version that had a model's traffic, with the hash and the path of its archive."""
+
+    version: str
+    sha256: str
+    archive: str
 
 
 def lock(connection: sa.Connection) -> None:
@@ -185,25 +193,20 @@ def live_at(connection: sa.Connection, when: float) -> dict[str, dict[str, float
     return {model: weights for model, weights in found.items() if weights}
 
 
-def previous_champion(connection: sa.Connection, model: str) -> tuple[str, str, str] | None:
-    """Find the version that had the traffic before the present one.
-
-    Returns
-    -------
-    tuple or None
-        Version, SHA-256 and archive path; None when the ledger knows of no other.
-    """
-    present: str | None = None
+def champions(connection: sa.Connection, model: str) -> Iterator[Champion]:
+    """Read which versions had the traffic, the present one first; one that had it twice comes twice."""
     for entry in entries(connection, model, newest_first=True):
-        champion = entry.champion
-        if entry.action not in SETTLED or champion is None:
-            continue
-        if present is None:
-            present = champion
-        elif champion != present:
-            one = entry.live[champion]
-            return champion, str(one["sha256"]), str(one["archive"])
-    return None
+        version = entry.champion
+        if entry.action in SETTLED and version is not None:
+            one = entry.live[version]
+            yield Champion(version, str(one["sha256"]), str(one["archive"]))
+
+
+def previous_champion(connection: sa.Connection, model: str) -> Champion | None:
+    """Find the version that had the traffic before the present one; None when the ledger knows of no other."""
+    known = champions(connection, model)
+    present = next(known, None)
+    return next((one for one in known if present and one.version != present.version), None)
 
 
 def _canonical(values: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,10 +10,15 @@ from events.tables import APPROVALS
 from rollout import ledger, machine, rollouts
 from rollout.declaration import Declared
 from rollout.machine import Step
-from rollout.policy import Policy
-from rollout.policy import Step as Share
+from rollout.policy import Policy, changed
 from rollout.rollouts import Rollout, RolloutError
 from rollout.transitions import carry_out
+
+BEGINNINGS = ("start", "declare")
+"""The ledger's words for what gave a model the version that it has, and is no way back."""
+
+UNDO = "undo"
+"""The ledger's word for the beginning of a rollback by hand after a rollout's end."""
 
 Find = Callable[[str, str, Path, str], Declared]
 """Finds the archive of a model's version, last seen at a path, that has a SHA-256."""
@@ -51,61 +55,97 @@ def approve(database: Database, model: str, who: str, now: float) -> int:
             raise RolloutError(f"{one}: its policy asks for no approval.")
         if one.policy.approvals > 1 and who == one.started_by:
             raise RolloutError(f"{one}: {who} started it, so two others have to agree.")
-        if who in agreed(connection, one):
+        if who in rollouts.agreed(connection, one.id):
             raise RolloutError(f"{one}: {who} has agreed already.")
         connection.execute(sa.insert(APPROVALS), {"rollout": one.id, "who": who, "time": now})
-        missing = machine.missing_approvals(one, agreed(connection, one))
+        missing = machine.missing_approvals(one, rollouts.agreed(connection, one.id))
         ledger.append(connection, who, "approve", model, {"rollout": one.id, "why": f"{missing} more to agree"}, now)
         return missing
 
 
-def agreed(connection: sa.Connection, rollout: Rollout) -> set[str]:
-    """Return who agreed to a rollout."""
-    chosen = sa.select(APPROVALS.c.who).where(APPROVALS.c.rollout == rollout.id)
-    return set(connection.execute(chosen).scalars())
-
-
-def roll_back(database: Database, model: str, who: str, reason: str, now: float, find: Find, policy: Policy) -> Rollout:
+def roll_back(
+    database: Database, model: str, who: str, reason: str, now: float, find: Find, policy: Policy, to: str | None = None
+) -> Rollout:
     """Return to the version before: abort what is open, else switch to the champion before the present one.
 
     A switch takes as long as the old version needs to load, since nothing of it is warm any more.
 
+    Parameters
+    ----------
+    database
+        Where it is ordered.
+    model
+        Whose version is not wanted.
+    who, reason
+        For the ledger.
+    now
+        Seconds since 1970.
+    find
+        Finds the old version's archive.
+    policy
+        Its promises are kept; a switch has one step, and nobody has to agree to it.
+    to
+        The version to return to. It has to be named where the last change was a way back itself: what had the traffic
+        before that is what was to be got rid of.
+
     Raises
     ------
     RolloutError
-        When the ledger knows of no version before, or what is open is on its way back already.
+        When the ledger knows of no such version, it has to be named, or what is open is on its way back already.
     """
     with database.reading() as connection:
         one = rollouts.rollout_of(connection, model)
-        before = ledger.previous_champion(connection, model)
-    if one is not None and one.phase != "shadow":
+        if to is None:
+            _refuse_to_guess(connection, model)
+        before = _champion(connection, model, to)
+    if one is not None and one.phase != "shadow" and to in (None, one.stable):
         return abort(database, model, who, reason, now)
     if before is None:
-        raise RolloutError(f"{model}: the ledger knows of no version before the present one.")
-    version, sha256, archive = before
-    candidate = find(model, version, Path(archive), sha256)
+        raise RolloutError(f"{model}: the ledger knows of no version {to or 'before the present one'} that served.")
+    candidate = find(model, before.version, Path(before.archive), before.sha256)
     why = "rolled back by hand" + (f": {reason}" if reason else "")
     with database.writing() as connection:
         ledger.lock(connection)
         shadow = rollouts.rollout_of(connection, model)
         if shadow is not None and shadow.phase == "shadow":
             carry_out(connection, machine.abort(shadow, now, why), who, now)
-        return rollouts.start(connection, candidate, at_once(policy), who, now, why=why)
+        switch = changed(policy, steps=({"share": 1, "at_least_s": 0},), test=None, approvals=0)
+        return rollouts.start(connection, candidate, switch, who, now, action=UNDO, why=why)
 
 
-def at_once(policy: Policy, probation_s: float = 0.0) -> Policy:
-    """Return the policy of a direct switch: all traffic as soon as the version is ready."""
-    return _changed(policy, steps=(Share(share=1, at_least_s=probation_s),), test=None, approvals=0)
+def at_once(policy: Policy) -> Policy:
+    """Return the policy of a direct switch: the last step alone, with its probation, once who has to agree did."""
+    return changed(policy, steps=policy.steps[-1:], test=None)
 
 
 def beginning_with(policy: Policy, share: float) -> Policy:
-    """Return a policy whose first step has this share (above 0, up to 1); smaller steps are left out."""
-    first = Share(share=share, at_least_s=policy.steps[0].at_least_s)
-    return _changed(policy, steps=(first, *(step for step in policy.steps[1:] if step.share > share)))
+    """Return a policy whose first step has this share; smaller steps are left out.
+
+    Raises
+    ------
+    rollout.policy.PolicyError
+        If it is too small or too large, or too large for a test.
+    """
+    first = {"share": share, "at_least_s": policy.steps[0].at_least_s}
+    return changed(policy, steps=(first, *(step for step in policy.steps[1:] if step.share > share)))
 
 
-def _changed(policy: Policy, **changes: Any) -> Policy:
-    return Policy.model_validate({**dict(policy), **changes})
+def _refuse_to_guess(connection: sa.Connection, model: str) -> None:
+    for entry in ledger.entries(connection, model, newest_first=True):
+        if entry.action in (*rollouts.RETREATS.values(), UNDO):
+            words = "was a rollback by hand" if entry.action == UNDO else f"ended as {entry.action}"
+            raise RolloutError(
+                f"{model}: the last rollout {words}, so what served before {entry.champion} may be what was to be got "
+                "rid of. To return to a version all the same, name it: --to VERSION"
+            )
+        if entry.action in BEGINNINGS:
+            return
+
+
+def _champion(connection: sa.Connection, model: str, version: str | None) -> ledger.Champion | None:
+    if version is None:
+        return ledger.previous_champion(connection, model)
+    return next((one for one in ledger.champions(connection, model) if one.version == version), None)
 
 
 def _order(database: Database, model: str, who: str, now: float, order: Callable[[Rollout], Step]) -> Rollout:

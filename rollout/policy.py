@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -50,9 +50,9 @@ class Gates(_Strict):
 
 
 class Step(_Strict):
-    """A share of the traffic, and how long it is held at least, in seconds."""
+    """A share of the traffic, in thousandths as gateways divide it, and how long it is held at least, in seconds."""
 
-    share: float = Field(gt=0, le=1)
+    share: float = Field(ge=0.001, le=1)
     at_least_s: float = Field(ge=0)
 
 
@@ -97,5 +97,37 @@ def read_policy(path: Path = DEFAULT) -> Policy:
     except (OSError, yaml.YAMLError) as error:
         raise PolicyError(f"{path}: {error}") from error
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise PolicyError(f"{path}: {faults}. {DEFAULT.name} shows a whole policy with comments.") from error
+        raise PolicyError(f"{path}: {_faults(error)}. {DEFAULT.name} shows a whole policy with comments.") from error
+
+
+def parse_policy(text: str) -> Policy:
+    """Read a policy that was kept as JSON.
+
+    Raises
+    ------
+    PolicyError
+        If an entry is missing, unknown or out of bounds.
+    """
+    try:
+        return Policy.model_validate_json(text)
+    except ValidationError as error:
+        raise PolicyError(f"A policy that cannot be read back: {_faults(error)}.") from error
+
+
+def changed(policy: Policy, **values: Any) -> Policy:
+    """Return a policy with other values.
+
+    Raises
+    ------
+    PolicyError
+        If the entries no longer go together.
+    """
+    try:
+        return Policy.model_validate({**dict(policy), **values})
+    except ValidationError as error:
+        raise PolicyError(f"The policy cannot be changed so: {_faults(error)}.") from error
+
+
+def _faults(error: ValidationError) -> str:
+    faults = (".".join(map(str, one["loc"])) + ": " + one["msg"] for one in error.errors())
+    return "; ".join(fault.removeprefix(": ") for fault in faults)

@@ -142,11 +142,6 @@ def promote(
     return decision
 
 
-def at_once(policy: Policy) -> Policy:
-    """Return a policy that gives a version all traffic as soon as it is ready, and keeps its probation."""
-    return policy.model_copy(update={"steps": policy.steps[-1:]})
-
-
 def _value(rule: Rule, one: Registered) -> float:
     if rule.metric not in one.metrics:
         raise PromotionError(

@@ -9,10 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from events.tables import DECLARATIONS, ROLLOUTS
+from events.tables import APPROVALS, DECLARATIONS, ROLLOUTS
 from rollout import ledger
 from rollout.declaration import Declared, declare
-from rollout.policy import Policy
+from rollout.policy import Policy, parse_policy
 
 RETREATS = {"rolling back": "rolled back", "aborting": "aborted", "failing": "failed"}
 """Phases in which the traffic is stable's again and the canary is being unloaded, and how each ends."""
@@ -101,6 +101,11 @@ def rollout(connection: sa.Connection, number: int) -> Rollout | None:
     return next(iter(_read(connection, ROLLOUTS.c.id == number)), None)
 
 
+def agreed(connection: sa.Connection, number: int) -> set[str]:
+    """Return who agreed that a rollout may take all traffic."""
+    return set(connection.execute(sa.select(APPROVALS.c.who).where(APPROVALS.c.rollout == number)).scalars())
+
+
 def stable_of(connection: sa.Connection, model: str) -> str:
     """Return the one version that has the model's traffic.
 
@@ -134,6 +139,7 @@ def start(
     *,
     shadow: bool = False,
     input_share: float = 0.0,
+    action: str = "start",
     why: str = "",
 ) -> Rollout:
     """Begin a rollout, or a shadow: declare the candidate without traffic. The controller does the rest.
@@ -156,6 +162,8 @@ def start(
         Whether the candidate stays silent: it answers copies of requests, and users never see it.
     input_share
         Share of stable's inputs to be kept, for the shadow to answer.
+    action
+        The ledger's word for a beginning that is no shadow's: ``start``, or ``undo``.
     why
         For the ledger.
 
@@ -164,7 +172,11 @@ def start(
     RolloutError
         When another rollout is open, the model is not served, or the version is live already or declared with another
         archive.
+    rollout.policy.PolicyError
+        When the policy's entries do not go together.
     """
+    kept = policy.model_dump_json()
+    parse_policy(kept)
     ledger.lock(connection)
     model, version = candidate.model, candidate.version
     open_one = rollout_of(connection, model)
@@ -202,7 +214,7 @@ def start(
         "phase": "shadow" if shadow else "deploying",
         "step": 0,
         "paused": False,
-        "policy": policy.model_dump_json(),
+        "policy": kept,
         "stable_p95_ms": None,
         "started_by": who,
         "started_at": now,
@@ -213,7 +225,7 @@ def start(
     }
     number = connection.execute(sa.insert(ROLLOUTS).values(row)).inserted_primary_key[0]  # type: ignore[index]
     details = {"rollout": number, "stable": stable, "canary": version, "why": why}
-    ledger.append(connection, who, "shadow" if shadow else "start", model, details, now)
+    ledger.append(connection, who, "shadow" if shadow else action, model, details, now)
     return Rollout(**{**row, "id": number, "policy": policy})
 
 
@@ -264,4 +276,4 @@ def _of(model: str) -> sa.ColumnElement[bool]:
 
 def _read(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[Rollout]:
     rows = connection.execute(sa.select(ROLLOUTS).where(which).order_by(ROLLOUTS.c.id))
-    return [Rollout(**{**row._mapping, "policy": Policy.model_validate_json(row.policy)}) for row in rows]
+    return [Rollout(**{**row._mapping, "policy": parse_policy(row.policy)}) for row in rows]

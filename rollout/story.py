@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import sqlalchemy as sa
 
-from rollout import ledger, orders, verdicts
+from rollout import ledger, rollouts, verdicts
 from rollout.judge import Finding, decide
 from rollout.machine import missing_approvals
 from rollout.rollouts import Rollout
@@ -48,8 +48,8 @@ def tell(connection: sa.Connection, rollout: Rollout) -> Iterator[str]:
             slow_ms = rollout.stable_p95_ms + policy.gates.latency.margin_ms
             yield f"  slow: over {slow_ms:.1f} ms (p95 of {rollout.stable} was {rollout.stable_p95_ms:.1f} ms)"
     if policy.approvals:
-        agreed = ", ".join(sorted(orders.agreed(connection, rollout))) or "nobody yet"
-        missing = missing_approvals(rollout, orders.agreed(connection, rollout))
+        agreed = ", ".join(sorted(rollouts.agreed(connection, rollout.id))) or "nobody yet"
+        missing = missing_approvals(rollout, rollouts.agreed(connection, rollout.id))
         yield f"  agreed to all traffic: {agreed}" + (f" ({missing} missing)" if missing else "")
     yield "  what happened:"
     for entry in ledger.entries(connection, rollout.model):

@@ -3,7 +3,7 @@
     python scripts/promote.py --model catalog --version 2.0
     python scripts/promote.py --model catalog --version 2.0 --metric accuracy --at-least 0.8
     python scripts/promote.py --model code_impact --version 2.0 --metric rmse --at-most 0.2
-    python scripts/promote.py --model catalog --version 2.0 --now     # all traffic at once, watched all the same
+    python scripts/promote.py --model catalog --version 2.0 --now     # all traffic at once, and watched all the same
 
 A promoted version goes through a rollout: watch it with scripts/monitor_canary.py. Any other is archived: it stays in
 the registry. Decision and reason are printed, kept in the ledger, and noted on the version in MLflow. Exit status: 0
@@ -20,8 +20,9 @@ from archives.contract import ArchiveError
 from archives.registry import RegistryError
 from events.database import Database, DatabaseError
 from rollout.declaration import DeclarationError
+from rollout.orders import at_once
 from rollout.policy import DEFAULT, PolicyError, read_policy
-from rollout.promotion import PromotionError, Rule, at_once, promote
+from rollout.promotion import PromotionError, Rule, promote
 from rollout.rollouts import RolloutError
 from settings import Settings
 

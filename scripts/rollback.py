@@ -3,7 +3,8 @@
     python scripts/rollback.py --model signflow --reason "customers complain"
 
 While a rollout is open, probation included, the stable version is still warm: all traffic is its own within the second.
-After a rollout's end the version before has to be loaded first; it takes all traffic as soon as it is ready.
+After a rollout's end the version before has to be loaded first; it takes all traffic as soon as it is ready. Where the
+last rollout was rolled back, aborted or a rollback itself, the version has to be named with --to.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from archives.registry import RegistryError
 from events.database import Database, DatabaseError
 from rollout import candidates, orders
 from rollout.declaration import DeclarationError, Declared
-from rollout.policy import read_policy
+from rollout.policy import PolicyError, read_policy
 from rollout.rollouts import RolloutError
 from settings import Settings
 
@@ -27,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="rollback.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", required=True)
+    parser.add_argument("--to", metavar="VERSION", help="a version that served before (default: the one before)")
     parser.add_argument("--reason", default="", help="for the ledger")
     parser.add_argument("--who", default=getpass.getuser(), help="who asks, for the ledger (default: %(default)s)")
     options = parser.parse_args(argv)
@@ -38,8 +40,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         database = Database(settings.database)
         database.upgrade()
-        begun = orders.roll_back(database, options.model, options.who, options.reason, time.time(), find, read_policy())
-    except (ArchiveError, DatabaseError, DeclarationError, RegistryError, RolloutError) as error:
+        begun = orders.roll_back(
+            database, options.model, options.who, options.reason, time.time(), find, read_policy(), options.to
+        )
+    except (ArchiveError, DatabaseError, DeclarationError, PolicyError, RegistryError, RolloutError) as error:
         print(error, file=sys.stderr)
         return 1
     if begun.phase == "deploying":

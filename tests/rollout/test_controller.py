@@ -19,9 +19,9 @@ from events.database import Database
 from events.tables import DECLARATIONS, ROLLOUTS
 from rollout import ledger, orders, rollouts, verdicts
 from rollout.controller import Controller
-from rollout.declaration import declare
+from rollout.declaration import Declared, declare
 from rollout.lease import Lease
-from rollout.policy import Step
+from rollout.policy import ABTest, PolicyError, Step
 from rollout.rollouts import RolloutError
 from settings import ROOT
 from tests.rollout.releases import NOW, answer, begin, candidate, declared, latest, policy, serve, supervise
@@ -188,7 +188,7 @@ def test_a_release_is_undone_by_loading_the_version_before(releases: Releases) -
     assert declared(database) == {"2.0": 100}
     found: list[str] = []
 
-    def find(model: str, version: str, archive: Path, sha256: str) -> rollouts.Declared:
+    def find(model: str, version: str, archive: Path, sha256: str) -> Declared:
         found.extend((str(archive), sha256))
         return candidate(model, version)
 
@@ -198,13 +198,76 @@ def test_a_release_is_undone_by_loading_the_version_before(releases: Releases) -
     assert found == ["/archives/sums-1.0.mar", "1" * 64]
 
 
-def test_a_rolled_back_canary_is_not_the_version_before(releases: Releases) -> None:
-    begin(releases.database)
-    bad(releases.database)
-    releases.run(10)
+def undo(releases: Releases, to: str | None = None) -> None:
+    def find(model: str, version: str, *_: object) -> Declared:
+        return candidate(model, version)
+
+    orders.roll_back(releases.database, "sums", "ben", "", releases.now, find, policy(), to)
+
+
+def release(releases: Releases, version: str) -> None:
+    begin(releases.database, version=version, now=releases.now, steps=[Step(share=1, at_least_s=0)])
+    releases.run(4)
+    assert declared(releases.database) == {version: 100}
+
+
+def test_what_was_rolled_back_by_the_judge_is_not_rolled_back_further(releases: Releases) -> None:
+    release(releases, "2.0")
+    begin(releases.database, version="3.0", now=releases.now)
+    releases.run(3)
+    answer(releases.database, 2000, 100, int(releases.now) + 10, "3.0")
+    releases.run(6)
     assert latest(releases.database).phase == "rolled back"
-    with pytest.raises(RolloutError, match="no version before"):
-        orders.roll_back(releases.database, "sums", "ben", "", releases.now, lambda *_: candidate(), policy())
+    with pytest.raises(RolloutError, match=r"ended as rolled back.*--to VERSION"):
+        undo(releases)
+    assert declared(releases.database) == {"2.0": 100}
+    undo(releases, to="1.0")
+    releases.run(4)
+    assert declared(releases.database) == {"1.0": 100}
+
+
+def test_a_rollback_that_is_ordered_twice_is_done_once(releases: Releases) -> None:
+    release(releases, "2.0")
+    undo(releases)
+    for _ in range(4):  # while it is on its way, and when it is done
+        with pytest.raises(RolloutError, match="was a rollback by hand"):
+            undo(releases)
+        releases.run(2)
+    assert latest(releases.database).phase == "done" and declared(releases.database) == {"1.0": 100}
+    with pytest.raises(RolloutError, match=r"no version 9\.0 that served"):
+        undo(releases, to="9.0")
+    with pytest.raises(RolloutError, match="served already"):
+        undo(releases, to="1.0")
+    release(releases, "3.0")
+    undo(releases)  # a new release begins anew
+    assert latest(releases.database).canary == "1.0"
+
+
+def test_a_rollback_on_its_way_is_called_off_by_name(releases: Releases) -> None:
+    release(releases, "2.0")
+    undo(releases)
+    undo(releases, to="2.0")
+    releases.run(2)
+    assert latest(releases.database).phase == "aborted" and declared(releases.database) == {"2.0": 100}
+
+
+def test_a_rolled_back_canary_is_not_the_version_before(releases: Releases) -> None:
+    release(releases, "2.0")
+    begin(releases.database, version="3.0", now=releases.now)
+    orders.abort(releases.database, "sums", "ben", "", releases.now)
+    releases.run(4)
+    release(releases, "4.0")
+    undo(releases)
+    assert latest(releases.database).canary == "2.0"
+
+
+def test_a_policy_that_could_not_be_read_back_begins_nothing(releases: Releases) -> None:
+    test = ABTest(metric="accuracy", ends_after_s=60)
+    broken = policy().model_copy(update={"test": test})
+    with pytest.raises(PolicyError, match="a test has two"), releases.database.writing() as connection:
+        rollouts.start(connection, candidate(), broken, "ann", NOW)
+    releases.run(2)
+    assert declared(releases.database) == {"1.0": 1}
 
 
 def test_a_canary_may_follow_its_shadow(releases: Releases) -> None:

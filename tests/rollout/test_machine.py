@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from rollout import orders
 from rollout.evidence import Evidence
 from rollout.judge import Outcome, Verdict, decide
 from rollout.machine import STUCK, Step, abort, advance, pause, resume
@@ -129,6 +130,14 @@ def test_a_direct_switch_has_one_step() -> None:
     assert step.rollout.phase == "probation" and step.weights["2.0"] == 100
     ended = advance(step.rollout, says("keep watching"), NOW + 2, (), fleet(canary=100.0, stable=0.0))
     assert ended.rollout.phase == "done"
+
+
+def test_a_direct_switch_is_agreed_to_all_the_same() -> None:
+    one = replace(rollout(), policy=orders.at_once(policy(approvals=1)))
+    waiting = advance(one, None, NOW + 1, (), fleet())
+    assert not waiting.weights and "waits for one person" in waiting.rollout.note
+    step = advance(waiting.rollout, None, NOW + 2, {"ben"}, fleet())
+    assert step.rollout.phase == "probation" and step.weights == {"1.0": 0.0, "2.0": 100.0}
 
 
 def test_what_does_not_get_on_is_reported_once() -> None:

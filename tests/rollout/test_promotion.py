@@ -8,8 +8,9 @@ from archives.registry import Registered, Registry
 from events.tables import DECLARATIONS, ROLLOUTS
 from rollout import ledger
 from rollout.declaration import declare, read_archive
-from rollout.policy import read_policy
-from rollout.promotion import PromotionError, Rule, at_once, decide, promote
+from rollout.orders import at_once
+from rollout.policy import DEFAULT, read_policy
+from rollout.promotion import PromotionError, Rule, decide, promote
 from rollout.rollouts import RolloutError, rollout_of
 from rollout.trial import archive
 from settings import Settings
@@ -61,7 +62,7 @@ def registry(tmp_path_factory):
         home = tmp_path_factory.mktemp("mlflow")
         made = Registry(home)
         for version, f1 in (("1.0", 0.78), ("2.0", 0.82), ("3.0", 0.76)):
-            with tracking.run(MODEL, home, {}, {}) as run:
+            with tracking.run(MODEL, home, {}) as run:
                 pass
             origin = json.dumps({"mlflow_run": run.id, "metrics": {"weighted_f1": f1}}).encode()
             plain = archive(home, MODEL, version)
@@ -145,7 +146,16 @@ def test_an_archive_in_the_store_that_is_not_the_registered_one_is_refused(serve
         assert rollout_of(connection, MODEL) is None
 
 
-def test_at_once_means_the_last_step_alone():
-    policy = at_once(read_policy())
-    assert [step.share for step in policy.steps] == [1.0]
-    assert policy.gates == read_policy().gates
+def test_at_once_means_the_last_step_alone_with_its_probation_and_approvals():
+    careful = read_policy().model_copy(update={"approvals": 2})
+    policy = at_once(careful)
+    assert policy.steps == careful.steps[-1:] and policy.approvals == 2
+    assert policy.gates == careful.gates
+
+
+def test_an_ab_policy_at_once_is_a_switch_and_no_test(served, settings):
+    policy = at_once(read_policy(DEFAULT.with_name("ab_policy.yaml")))
+    promote(served, settings, MODEL, "2.0", Rule(), policy, "ann", 1000.0)
+    with served.reading() as connection:
+        kept = rollout_of(connection, MODEL).policy
+    assert kept.test is None and [step.share for step in kept.steps] == [1.0]

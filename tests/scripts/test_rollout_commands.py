@@ -21,6 +21,8 @@ from tests.archives.rewrite import rewritten
 from tests.rollout.releases import answer, declared, latest, supervise
 from tests.serving import archive
 
+AB_POLICY = str(ROOT / "rollout" / "ab_policy.yaml")
+
 
 class Desk:
     """A store, a database, and somebody who types; `step` does what supervisor and controller do."""
@@ -144,7 +146,13 @@ def test_an_archive_that_was_altered_is_not_deployed(desk: Desk) -> None:
     [
         (["deploy_canary.py", "--model", "echo", "--version", "9.0"], "no echo-9.0.mar in"),
         (["deploy_canary.py", "--model", "echo", "--version", "1.0"], "served already"),
+        (["deploy_canary.py", "--model", "echo", "--version", "2.0", "--percentage", "0.05"], "equal to 0.001"),
+        (
+            ["deploy_canary.py", "--model", "echo", "--version", "2.0", "--percentage", "100", "--policy", AB_POLICY],
+            "a test has two",
+        ),
         (["rollback.py", "--model", "echo"], "no version before"),
+        (["rollback.py", "--model", "echo", "--to", "7.0"], "no version 7.0"),
         (["rollout.py", "pause", "--model", "echo"], "no rollout is open"),
         (["rollout.py", "explain", "--model", "echo"], "no rollout of echo"),
         (["rollout.py", "shadow", "stop", "--model", "echo"], "no shadow"),
