@@ -24,7 +24,7 @@ from training.budget_anomaly_model import Detector
 from training.budget_anomaly_score import metrics_of
 from training.budget_anomaly_table import HISTORY, Table, table
 from training.data import budget_synthetic, manifest, splits
-from training.provenance import git_commit, provenance
+from training.provenance import provenance
 from training.slices import slice_report
 
 if TYPE_CHECKING:
@@ -117,11 +117,8 @@ def train(options: Options, console: Console | None = None) -> Trained:
     params: dict[str, str | int | float] = {"model": MODEL, "users": options.users, "months": options.months}
     params |= {"seed": options.seed, "trials": options.trials}
     params |= {"rows_fitting": len(fitting), "rows_validation": len(validation), "rows_test": len(test)}
-    tags = {"model": MODEL, "git_commit": git_commit(), "data_manifest_sha256": data.sha256}
     unseen = judged.select(test)
-    with tracking.run("budget", options.home, params, tags) as run:
-        run.text(data.to_json(), "data/manifest.json")
-        run.text(data.dvc_file(), f"data/{data.name}.dvc")
+    with tracking.run("budget", options.home, params, data, MODEL) as run:
         known, held = judged.select(fitting), judged.select(validation)
         chosen = searched(known, options.trials, options.budget_s, options.seed, run, console)
         detector, thresholds = assembled(boosted(chosen, known, options.seed), known, held, options.seed)

@@ -32,7 +32,6 @@ from training.budget_profiles import profiles
 from training.budget_rules_report import SURE, measure
 from training.calibration import Calibration
 from training.data import budget_synthetic, manifest, quality, splits
-from training.provenance import git_commit
 from training.search import Candidate, Found, search
 
 if TYPE_CHECKING:
@@ -159,9 +158,7 @@ def train(options: Options, console: Console | None = None) -> Trained:
         "seed": options.seed, "rows_fitting": len(fitting), "rows_calibrating": len(calibrating),
         "rows_test": len(test),
     }  # fmt: skip
-    tags = {"git_commit": git_commit(), "data_manifest_sha256": data.sha256, "model": MODEL}
-    with tracking.run("budget", options.home, params, tags) as run:
-        run.text(data.to_json(), "data/manifest.json")
+    with tracking.run("budget", options.home, params, data, MODEL) as run:
         bagger = Bagger.fit(bank.select(fitting))
         rows = bagger.rows(bank.select(fitting))
         found = compared(rows, target[fitting], options, run, console)

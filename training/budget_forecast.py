@@ -23,7 +23,7 @@ from training.budget_forecast_fit import DAYS, assembled, evaluated, fit, questi
 from training.budget_forecast_model import QUANTILES, Forecaster
 from training.budget_forecast_series import Asked, Series, asked, joined, series_of
 from training.data import budget_synthetic, manifest, splits
-from training.provenance import git_commit, provenance
+from training.provenance import provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,10 +126,7 @@ def train(options: Options, console: Console | None = None) -> Trained:
     unseen, past = series.select(test), range(YEAR, options.months - TESTED)
     params: dict[str, str | int | float] = {"model": MODEL, "users": options.users, "months": options.months}
     params |= {"seed": options.seed, "trials": options.trials}
-    tags = {"model": MODEL, "git_commit": git_commit(), "data_manifest_sha256": data.sha256}
-    with tracking.run("budget", options.home, params, tags) as run:
-        run.text(data.to_json(), "data/manifest.json")
-        run.text(data.dvc_file(), f"data/{data.name}.dvc")
+    with tracking.run("budget", options.home, params, data, MODEL) as run:
         known = questions(fitting, past, options.seed)
         chosen = searched(known, options.trials, options.budget_s, options.seed, run, console)
         forecaster = assembled(fit(chosen, known), fitting, held, past)

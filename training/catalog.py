@@ -23,7 +23,6 @@ from training.catalog_estimators import LinearScores
 from training.catalog_fit import Classifier, Codes, compare, families, fit, matrix
 from training.data import catalog_recorded, manifest, quality, splits
 from training.data.catalog_synthetic import Synthesis, generate
-from training.provenance import git_commit
 from training.slices import slice_report
 
 if TYPE_CHECKING:
@@ -118,9 +117,7 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, Tr
         "data": Path(options.data).name, "products": len(frame), "families": len(np.unique(groups)),
         "products_training": len(kept), "products_test": len(test), "trials": options.trials, "seed": options.seed,
     }  # fmt: skip
-    tags = {"git_commit": git_commit(), "data_manifest_sha256": data.sha256}
-    with tracking.run(MODEL, options.home, params, tags) as run:
-        run.text(data.to_json(), "data/manifest.json")
+    with tracking.run(MODEL, options.home, params, data) as run:
         estimator: Any = LinearScores()
         if options.trials > 1:
             few = np.sort(np.random.default_rng(options.seed).permutation(len(kept))[:SEARCHED])

@@ -36,7 +36,6 @@ from training.code_health_fit import (
 from training.code_health_scores import classified, regressed, slices
 from training.data import code_health_rows, code_health_synthetic, manifest, quality
 from training.data.code_health_rows import Rows
-from training.provenance import git_commit
 
 SYNTHETIC = "synthetic"
 
@@ -152,9 +151,7 @@ def train(options: Options, console: Console | None = None) -> dict[str, Trained
     for name in [*(name for name in MEMBERS if name in needed), *(name for name in wanted if name == "code_meta")]:
         divided = parts(rows, TARGET[name], at, options.seed)
         params = _params(options, rows, divided)
-        tags = {"git_commit": git_commit(), "data_manifest_sha256": data.sha256, "model": name}
-        with tracking.run("code_health", options.home, params, tags) as run:
-            run.text(data.to_json(), "data/manifest.json")
+        with tracking.run("code_health", options.home, params, data, name) as run:
             if name == "code_meta":
                 fitted[name] = fit_council(fitted, divided)
             else:

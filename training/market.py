@@ -22,7 +22,6 @@ from training.data.market_synthetic import Synthesis, generate
 from training.market_fit import LEAST_ROWS, AlertEnsembles, mean_auc
 from training.market_learn import Learned, learn
 from training.market_table import Table, tabulate
-from training.provenance import git_commit
 from training.search import Candidate, search
 
 SYNTHETIC = "synthetic"
@@ -116,10 +115,7 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, Tr
         )
     folds = splits.by_time(table.times, options.folds, market_scores.EMBARGO)
     params = _params(options, history, table)
-    tags = {"git_commit": git_commit(), "data_manifest_sha256": data.sha256}
-    with tracking.run("market", options.home, params, tags) as run:
-        run.text(data.to_json(), "data/manifest.json")
-        run.text(data.dvc_file(), f"data/{data.name}.dvc")
+    with tracking.run("market", options.home, params, data) as run:
         ensembles = _searched(options, table, folds, run, console)
         with progress.counted(console, "fitting", (options.folds + 1) * len(ALERTS)) as shown:
             learned = learn(history, table, ensembles, folds, options.seed, shown)

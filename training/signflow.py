@@ -25,7 +25,6 @@ from training.data import manifest, quality, splits
 from training.data import signflow_recorded as recorded
 from training.data import signflow_synthetic as synthetic
 from training.data.signflow_clips import Clips
-from training.provenance import git_commit
 from training.signflow_fit import RECORDED, Recipe, fit, probabilities
 
 MODELS = ("signflow",)
@@ -124,13 +123,10 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, Tr
     kept, test = splits.holdout(clips.signers, 0.2, recipe.schedule.seed)
     fitting, validation = (kept[part] for part in splits.holdout(clips.signers[kept], 0.15, recipe.schedule.seed))
     params = _params(options, clips, len(fitting), len(validation), len(test))
-    tags = {"git_commit": git_commit(), "data_manifest_sha256": data.sha256}
     checkpoint = _checkpoint(options, data.sha256)
     if checkpoint.exists():
         console.print("an interrupted run of this data and recipe is there: going on from its last epoch")
-    with tracking.run("signflow", options.home, params, tags) as run:
-        run.text(data.to_json(), "data/manifest.json")
-        run.text(data.dvc_file(), f"data/{data.name}.dvc")
+    with tracking.run("signflow", options.home, params, data) as run:
         model, fitted = fit(
             clips.select(fitting),
             clips.select(validation),

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archives.tracking_store import connect, quiet
+from training.data.manifest import Manifest
 from training.loop import Epoch
+from training.provenance import git_commit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +74,9 @@ def prepare(home: Path) -> None:
 
 
 @contextmanager
-def run(family: str, home: Path, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
+def run(
+    family: str, home: Path, params: Mapping[str, Any], data: Manifest | None = None, model: str = ""
+) -> Iterator[Run]:
     """Open a run; it ends as FINISHED, or as FAILED or KILLED when an exception or an interrupt leaves the block.
 
     Parameters
@@ -81,8 +85,12 @@ def run(family: str, home: Path, params: Mapping[str, Any], tags: Mapping[str, s
         Name of the experiment.
     home
         Folder of the local database and artifacts, used unless ``MLFLOW_TRACKING_URI`` is set.
-    params, tags
-        Logged at once.
+    params
+        Logged at once, and so is the git commit.
+    data
+        What it is trained on: its hash becomes a tag, its manifest and ``.dvc`` file artifacts.
+    model
+        Which of the family's models, where it has several.
     """
     with quiet():
         from mlflow.entities import Param
@@ -90,9 +98,15 @@ def run(family: str, home: Path, params: Mapping[str, Any], tags: Mapping[str, s
         client, artifacts = connect(home)
         experiment = client.get_experiment_by_name(family)
         identifier = experiment.experiment_id if experiment else client.create_experiment(family, artifacts)
-        started = client.create_run(identifier, tags=dict(tags))
+        tags = {"git_commit": git_commit()}
+        tags |= {"data_manifest_sha256": data.sha256} if data else {}
+        tags |= {"model": model} if model else {}
+        started = client.create_run(identifier, tags=tags)
         opened = Run(client, started.info.run_id, identifier)
         client.log_batch(opened.id, params=[Param(name, str(value)) for name, value in params.items()])
+        if data:
+            opened.text(data.to_json(), "data/manifest.json")
+            opened.text(data.dvc_file(), f"data/{data.name}.dvc")
         status = "FAILED"
         try:
             yield opened

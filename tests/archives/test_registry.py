@@ -31,7 +31,7 @@ def built(home, signflow_archive, tmp_path):
 
     def build(model: str, version: str, accuracy: float = 0.9, run_id: str = "") -> Path:
         if not run_id:
-            with tracking.run(model, home, {}, {}) as run:
+            with tracking.run(model, home, {}) as run:
                 run_id = run.id
         origin = {"mlflow_run": run_id, "metrics": {"accuracy": accuracy, "name": "words"}, "git_commit": "abc"}
         return recertified(
@@ -113,7 +113,7 @@ def test_no_table_made_and_no_byte_moved_is_announced(tmp_path, monkeypatch, bui
     archive = built("silent", "1.0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
     monkeypatch.chdir(tmp_path)
-    with tracking.run("silent", tmp_path, {}, {}) as run:
+    with tracking.run("silent", tmp_path, {}) as run:
         pass
     origin = json.dumps({"mlflow_run": run.id}).encode()
     registry = Registry(tmp_path)

@@ -23,7 +23,7 @@ NAMES = ("noise", "up", "down")
     ids=["trees by their paths", "anything by permutation"],
 )
 def test_what_a_model_goes_by_is_named_in_order_with_its_direction(estimator, tmp_path: Path) -> None:
-    with tracking.run("explained", tmp_path, {}, {}) as run:
+    with tracking.run("explained", tmp_path, {}) as run:
         found = explain(run, estimator, ROWS[:40], NAMES)
     assert [one.name for one in found] == ["up", "down", "noise"]
     assert found[0].direction > 0.7 and found[1].direction < -0.7

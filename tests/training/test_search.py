@@ -46,7 +46,7 @@ def test_without_time_each_candidate_still_shows_what_it_can() -> None:
 
 
 def test_every_trial_is_a_run_below_the_training(tmp_path: Path) -> None:
-    with tracking.run("tried", tmp_path, {}, {}) as run:
+    with tracking.run("tried", tmp_path, {}) as run:
         search([LINE, TREE], ROWS, TARGET, FOLDS, accuracy, trials=3, run=run)
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     below = client.search_runs([run.experiment], f"tags.`mlflow.parentRunId` = '{run.id}'")
