@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-import sqlalchemy as sa
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -26,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from events.database import Database, DatabaseError
+from events.database import AWAY, Database, DatabaseError
 from events.feedback import FeedbackError, read_labels
 from events.labels import record
 from events.metrics import CONTENT_TYPE, Metrics
@@ -37,8 +36,6 @@ AGAIN_S = 2
 
 STOP_S = 2
 """How long requests in hand may take when it is told to stop."""
-
-AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
 
 
 def application(database: Database) -> Starlette:
@@ -64,7 +61,7 @@ def application(database: Database) -> Starlette:
 
     def away(request: Request, error: Exception) -> Response:
         told.away(error)
-        message = f"The database is away, and nothing was kept. Send the same again in {AGAIN_S} seconds."
+        message = f"The database is away. Send the same again in {AGAIN_S} seconds; what was kept is a duplicate then."
         return _error(request, 503, "database_away", message, {"Retry-After": str(AGAIN_S)})
 
     def not_here(request: Request, error: Exception) -> Response:

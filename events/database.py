@@ -12,6 +12,15 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 WAIT_MS = 10_000
 PATIENCE = {"connect_timeout": 3, "tcp_user_timeout": 10_000}  # seconds, milliseconds: libpq's own units
 
+AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError)
+"""What is raised while the database is not there, is starting, is read-only or has no room: wait, and try again.
+
+Any other error of SQLAlchemy's will come again, however often one tries.
+"""
+
+REFUSED = (sa.exc.DataError, sa.exc.IntegrityError)
+"""What is raised when the database is there, and does not take what it was given."""
+
 
 class DatabaseError(RuntimeError):
     """The database cannot be used; the message says what to look at."""
@@ -68,15 +77,14 @@ class Database:
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """Open a connection to read from; all of the block sees one state of the database."""
-        with self._transaction("BEGIN") as connection:
+        with self._transaction("BEGIN", "REPEATABLE READ") as connection:
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """Open a transaction: all of the block is done when it ends, or nothing of it is."""
-        with self._transaction(
-            "BEGIN IMMEDIATE"
-        ) as connection:  # SQLite waits for other writers now, not in the middle
+        # SQLite waits for other writers now, not in the middle
+        with self._transaction("BEGIN IMMEDIATE", "READ COMMITTED") as connection:
             yield connection
 
     def add_new(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -95,11 +103,14 @@ class Database:
             connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=given), list(rows))
 
     @contextlib.contextmanager
-    def _transaction(self, sqlite_begin: str) -> Iterator[sa.Connection]:
-        with self.engine.connect() as connection, connection.begin():
-            if self.engine.dialect.name == "sqlite":
-                connection.exec_driver_sql(sqlite_begin)
-            yield connection
+    def _transaction(self, sqlite_begin: str, postgresql_level: str) -> Iterator[sa.Connection]:
+        with self.engine.connect() as connection:
+            if self.engine.dialect.name == "postgresql":
+                connection.execution_options(isolation_level=postgresql_level)
+            with connection.begin():
+                if self.engine.dialect.name == "sqlite":
+                    connection.exec_driver_sql(sqlite_begin)
+                yield connection
 
     def close(self) -> None:
         """Let go of every connection."""

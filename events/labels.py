@@ -67,7 +67,7 @@ def record(database: Database, labels: Sequence[Label], now: float) -> list[Outc
     Raises
     ------
     sqlalchemy.exc.OperationalError
-        When the database is away. Nothing is kept then.
+        When the database is away. Nothing is kept then, or all if it went before it had said so.
     """
     if not labels:
         return []

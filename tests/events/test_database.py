@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from events.database import Database, DatabaseError
+from events.database import AWAY, REFUSED, Database, DatabaseError
 from events.tables import LABELS, METADATA
 
 LABEL = {"request_id": "a", "instance": 0, "label": "hello", "time": 1.5}
@@ -32,6 +32,32 @@ def test_a_block_that_fails_leaves_nothing(database: Database) -> None:
         raise ZeroDivisionError
     with database.reading() as connection:
         assert connection.execute(sa.select(LABELS)).all() == []
+
+
+def test_what_is_read_in_one_block_is_one_state(database: Database) -> None:
+    count = sa.select(sa.func.count()).select_from(LABELS)
+    with database.reading() as before:
+        assert before.execute(count).scalar_one() == 0
+        with database.writing() as connection:
+            connection.execute(sa.insert(LABELS), LABEL)
+        with database.reading() as after:
+            assert after.execute(count).scalar_one() == 1
+        assert before.execute(count).scalar_one() == 0
+
+
+def test_an_error_that_will_come_again_is_not_taken_for_a_database_that_is_away(
+    database: Database, database_url: str
+) -> None:
+    wrong = [
+        sa.insert(LABELS).values(LABEL | {"label": None}),
+        sa.text("INSERT INTO labels (request_id, instance, label, time) VALUES ('a', 1, 'b', NULL)"),
+    ]
+    for statement in wrong:
+        with pytest.raises(REFUSED), database.writing() as connection:
+            connection.execute(statement)
+    away = Database("postgresql://marina@127.0.0.1:1/none" if "postgres" in database_url else "sqlite:////none/x.db")
+    with pytest.raises(AWAY), away.reading():
+        pass
 
 
 def test_rows_are_added_once_and_put_as_they_are_last(database: Database) -> None:
