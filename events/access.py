@@ -20,9 +20,11 @@ import sqlalchemy as sa
 
 from events.database import Database
 from events.latencies import add, bucket, from_json, to_json
+from events.names import LONGEST_VERSION, name
 from events.tables import EVIDENCE
 
 WINDOW_S = 5
+END = 1e11  # the year 5138: a later time is none
 MOST_KEYS = 500  # in one query: databases bound the number of parameters
 
 
@@ -102,7 +104,7 @@ def read_windows(lines: Iterable[bytes]) -> tuple[dict[Key, Window], int]:
             said = orjson.loads(line.decode(errors="replace"))  # a client's path may be no UTF-8
             if str(said.get("picked")) != "1" or not said["version"] or not said["path"].startswith("/predictions/"):
                 continue
-            key = Key(said["model"], said["version"], math.floor(said["msec"] / WINDOW_S) * WINDOW_S)
+            key = Key(name(said["model"]), name(said["version"], LONGEST_VERSION), _start(said["msec"]))
             status, slot = said["status"], bucket(said["seconds"] * 1e3)
             failed = status >= 500 or (status == 429 and bool(said["upstream"]))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
@@ -113,6 +115,12 @@ def read_windows(lines: Iterable[bytes]) -> tuple[dict[Key, Window], int]:
         window.errors += failed
         window.latencies[slot] += 1
     return dict(windows), malformed
+
+
+def _start(msec: float) -> int:
+    if not 0 <= msec < END:
+        raise ValueError("expected seconds since 1970")
+    return math.floor(msec / WINDOW_S) * WINDOW_S
 
 
 def add_windows(database: Database, connection: sa.Connection, replica: str, windows: Mapping[Key, Window]) -> None:

@@ -13,17 +13,18 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from events import positions
 from events.access import access_logs, add_windows, read_windows
 from events.background import step_aside
-from events.database import Database, DatabaseError
+from events.database import AWAY, REFUSED, Database, DatabaseError
 from events.lines import read_lines
 from events.retention import forget
-from events.spool import read_entries, spool_files
+from events.spool import Row, read_entries, spool_files
 from events.tables import INPUTS, POSITIONS, PREDICTIONS
 from settings import Settings
 
@@ -47,12 +48,18 @@ class Collector:
     replica
         The server's name among those that share the database.
     spool_dir, log_dir
-        Where its workers and its gateway write.
+        Where its workers and its gateway write; positions in their files go by the id of the first.
+
+    Raises
+    ------
+    OSError
+        When the id cannot be kept in the folder.
     """
 
     def __init__(self, database: Database, replica: str, spool_dir: Path, log_dir: Path) -> None:
         self._database = database
         self._replica = replica
+        self._folder = positions.folder_id(spool_dir)
         self._spool_dir = spool_dir
         self._log_dir = log_dir
         self._positions: dict[str, int] | None = None
@@ -69,7 +76,7 @@ class Collector:
         Raises
         ------
         sqlalchemy.exc.SQLAlchemyError
-            When the database is away; nothing is lost, call it again.
+            One of `events.database.AWAY` when the database is away; nothing is lost, call it again.
         """
         return self._take_windows() + self._take_predictions()
 
@@ -79,8 +86,7 @@ class Collector:
             there = {self._source("access", log.key) for log in logs}
         with spool_files(self._spool_dir) as files:
             there |= {self._source("spool", file.key) for file in files}
-        prefixes = (self._source("access", ""), self._source("spool", ""))
-        gone = [source for source in self._known() if source.startswith(prefixes) and source not in there]
+        gone = [source for source in self._known() if source not in there]
         if gone:
             with self._database.writing() as connection:
                 connection.execute(
@@ -101,8 +107,9 @@ class Collector:
                 if read.lines:
                     windows, malformed = read_windows(read.lines)
                     self._tell_of(malformed, log.path)
-                    with self._moving({source: read.position}, malformed) as connection:
+                    with self._moving({source: read.position}) as connection:
                         add_windows(self._database, connection, self._replica, windows)
+                        positions.add(self._database, connection, self._replica, 0, malformed)
                     return len(read.lines)
                 if log.finished:
                     log.path.unlink(missing_ok=True)
@@ -128,58 +135,55 @@ class Collector:
                     break
             if lines:
                 entries = read_entries(lines)
-                self._tell_of(entries.malformed, self._spool_dir)
                 if entries.dropped:
                     _say(f"{entries.dropped} answers were not logged: the spool was full, or could not be written to")
-                with self._moving(moved, entries.malformed, entries.dropped) as connection:
-                    self._database.add_new(connection, PREDICTIONS, entries.predictions)
-                    self._database.add_new(connection, INPUTS, entries.inputs)
+                with self._moving(moved) as connection:
+                    malformed = entries.malformed + sum(
+                        self._add(connection, table, rows)
+                        for table, rows in ((PREDICTIONS, entries.predictions), (INPUTS, entries.inputs))
+                    )
+                    positions.add(self._database, connection, self._replica, entries.dropped, malformed)
+                self._tell_of(malformed, self._spool_dir)
             for path in consumed:
                 path.unlink(missing_ok=True)
         return len(lines)
 
+    def _add(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> int:
+        """Add rows; where the database refuses them, those that it takes. Return how many it did not."""
+        try:
+            with connection.begin_nested():
+                self._database.add_new(connection, table, rows)
+        except REFUSED:
+            return sum(self._add(connection, table, [row]) for row in rows) if len(rows) > 1 else 1
+        return 0
+
     def _source(self, kind: str, key: str) -> str:
-        return f"{self._replica} {kind} {key}"
+        return f"{self._folder} {kind} {key}"
 
     def _known(self) -> dict[str, int]:
         """Return the positions as they are in the database; only this process moves them."""
         if self._positions is None:
-            mine = POSITIONS.c.source.startswith(f"{self._replica} ", autoescape=True)
             with self._database.reading() as connection:
-                self._positions = {
-                    row.source: row.position for row in connection.execute(sa.select(POSITIONS).where(mine))
-                }
+                self._positions = positions.of_folder(connection, self._folder)
         return self._positions
 
     @contextlib.contextmanager
-    def _moving(self, moved: Mapping[str, int], malformed: int, dropped: int = 0) -> Iterator[sa.Connection]:
+    def _moving(self, moved: Mapping[str, int]) -> Iterator[sa.Connection]:
         """Open a transaction that moves positions with what the block writes."""
-        after = dict(moved)
-        for name, count in (("malformed", malformed), ("dropped", dropped)):
-            if count:
-                source = self._source("count", name)
-                after[source] = self._known().get(source, 0) + count
         try:
             with self._database.writing() as connection:
                 yield connection
-                self._database.put(
-                    connection, POSITIONS, [{"source": source, "position": at} for source, at in after.items()]
-                )
+                rows = [{"source": source, "position": at} for source, at in moved.items()]
+                self._database.put(connection, POSITIONS, rows)
         except BaseException:
             self._positions = None  # a commit whose answer was lost may have happened
             raise
-        self._known().update(after)
+        self._known().update(moved)
 
     def _tell_of(self, malformed: int, place: Path) -> None:
         if malformed and not self._told_of_malformed:
             self._told_of_malformed = True
             _say(f"{malformed} lines in {place} are none of ours, and passed over; further ones are counted only")
-
-
-def dropped(connection: sa.Connection) -> dict[str, int]:
-    """Return how many answers were not logged for want of space, by replica."""
-    counts = sa.select(POSITIONS).where(POSITIONS.c.source.endswith(" count dropped"))
-    return {row.source.removesuffix(" count dropped"): row.position for row in connection.execute(counts)}
 
 
 def collect(settings: Settings, database: Database) -> None:
@@ -196,7 +200,8 @@ def collect(settings: Settings, database: Database) -> None:
                 forgetting = forget(database, time.time(), settings.retention_days, settings.input_retention_days)
                 forget_at = time.monotonic() + FORGET_S
             forgotten = next(forgetting, None)
-        except sa.exc.SQLAlchemyError as error:
+        except AWAY as error:
+            forget_at = 0.0  # what it broke off is begun again
             if not away:
                 away = True
                 _say(f"the database is away; predictions wait in {settings.spool_dir} ({str(error).splitlines()[0]})")

@@ -1,7 +1,8 @@
 """What releases are judged by, for Prometheus: the text of /metrics.
 
-Counters begin at 0 with the process, as counters do, and only grow: what is deleted for its age is not taken back.
-They are of all servers that share the database, so one of those is to be scraped, whichever.
+Counters begin at 0 with the process, as counters do, and only grow: what is deleted for its age is not taken back. Only
+that of dropped answers is kept in the database, and goes on. They are of all servers that share the database, so one of
+those is to be scraped, whichever.
 """
 
 import json
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 
 from events import latencies
 from events.access import WINDOW_S
-from events.collector import dropped
+from events.positions import dropped
 from events.tables import EVIDENCE, LABELS, PREDICTIONS, ROLLOUTS, VERDICTS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -1,4 +1,8 @@
-"""What is too old goes, a few rows at a time, so that nobody waits for it."""
+"""What is too old goes, a few rows at a time, so that nobody waits for it.
+
+Kept for ever are rollouts with their verdicts and approvals, and the ledger: they say why things are as they are, and
+are few. So are the positions in the files of a server whose state folder is gone, at most as many as it had files.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +10,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from events.database import Database
-from events.tables import EVIDENCE, INPUTS, LABELS, PREDICTIONS, SHADOW_PAIRS
+from events.positions import OF_SHADOWS
+from events.tables import EVIDENCE, INPUTS, LABELS, POSITIONS, PREDICTIONS, REPLICAS, SHADOW_PAIRS
 
 BATCH_ROWS = 1000
 DAY_S = 86_400.0
@@ -24,8 +29,9 @@ _INPUTS = _Aging((INPUTS.c.model, INPUTS.c.version), INPUTS.c.time)
 _OTHERS = (
     _Aging((PREDICTIONS.c.model, PREDICTIONS.c.version), PREDICTIONS.c.time),
     _Aging((SHADOW_PAIRS.c.model, SHADOW_PAIRS.c.shadow), SHADOW_PAIRS.c.time),
-    _Aging((EVIDENCE.c.model, EVIDENCE.c.version, EVIDENCE.c.replica), EVIDENCE.c.start),
+    _Aging((), EVIDENCE.c.start),
     _Aging((), LABELS.c.time),
+    _Aging((), REPLICAS.c.seen_at),
 )
 
 
@@ -37,7 +43,7 @@ def forget(database: Database, now: float, retention_days: float, input_retentio
     now
         Seconds since 1970.
     retention_days
-        How long predictions, labels, counts and shadow pairs are kept.
+        How long predictions, labels, counts, shadow pairs and the reports of servers that are gone are kept.
     input_retention_days
         How long inputs are kept.
 
@@ -49,6 +55,8 @@ def forget(database: Database, now: float, retention_days: float, input_retentio
     yield from _forget(database, _INPUTS, now - input_retention_days * DAY_S)
     for table in _OTHERS:
         yield from _forget(database, table, now - retention_days * DAY_S)
+    # Nothing can be left to replay from so long ago: neither an input, nor one whose pair was deleted before it.
+    yield _forget_shadows(database, now - max(retention_days, input_retention_days) * DAY_S)
 
 
 def _forget(database: Database, table: _Aging, before: float) -> Iterator[int]:
@@ -65,6 +73,12 @@ def _forget(database: Database, table: _Aging, before: float) -> Iterator[int]:
                 batch = mine if newest is None else sa.and_(mine, table.time <= newest)
                 deleted = connection.execute(sa.delete(table.time.table).where(batch)).rowcount
             yield deleted
+
+
+def _forget_shadows(database: Database, before: float) -> int:
+    old = POSITIONS.c.source.startswith(OF_SHADOWS) & (POSITIONS.c.position < int(before * 1000))
+    with database.writing() as connection:
+        return connection.execute(sa.delete(POSITIONS).where(old)).rowcount
 
 
 def _next_group(database: Database, table: _Aging, last: tuple[str, ...] | None) -> tuple[str, ...] | None:

@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import fcntl
-import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,8 +11,14 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from events.names import LONGEST_VERSION, name
+from events.predictions import number, read_prediction
+
 ABANDONED_S = 60.0
 """An empty file without a lock that is as old as this was begun by a worker that died at once."""
+
+LONGEST_TYPE = 64
+"""Characters of a content type, as the table has room for."""
 
 Row = dict[str, Any]
 
@@ -86,46 +91,28 @@ def read_entries(lines: Iterable[bytes]) -> Entries:
 def _rows(said: dict[str, Any]) -> tuple[list[Row], list[Row]]:
     answer = said["answer"]
     request = {
-        "request_id": _name(answer["request_id"], 128),
-        "model": _name(answer["model"], 128),
-        "version": _name(answer["version"], 64),
-        "time": float(said["time"]),
+        "request_id": name(answer["request_id"]),
+        "model": name(answer["model"]),
+        "version": name(answer["version"], LONGEST_VERSION),
+        "time": _time(said["time"]),
     }
     instances = answer["predictions"] if said["many"] else [answer["predictions"]]
-    shared = request | {"picked": bool(said["picked"]), "serving_ms": _number(answer.get("serving_ms"))}
+    shared = request | {"picked": bool(said["picked"]), "serving_ms": number(answer.get("serving_ms"))}
     predictions = [shared | {"instance": at} | _prediction(one) for at, one in enumerate(instances)]
     sent = said.get("input")
     return predictions, [] if sent is None else [request | _input(sent)]
 
 
 def _prediction(said: Any) -> Row:
-    first = said[0] if isinstance(said, list) and said else said
-    fields = first if isinstance(first, dict) else {}
-    label = fields.get("label")
-    confidence = _number(fields.get("probability"))
-    return {
-        "label": _text(label) if isinstance(label, str) else None,
-        "confidence": _number(fields.get("confidence")) if confidence is None else confidence,
-        "value": _number(said.get("value")) if isinstance(said, dict) else None,
-        "answer": orjson.dumps(said).decode(),
-    }
+    return read_prediction(said)._asdict() | {"answer": orjson.dumps(said).decode()}
 
 
 def _input(sent: dict[str, Any]) -> Row:
     body = orjson.dumps(sent["body"]) if "body" in sent else base64.b64decode(sent["base64"], validate=True)
-    return {"content_type": _name(sent["content_type"], 64), "body": body}
+    return {"content_type": name(sent["content_type"], LONGEST_TYPE), "body": body}
 
 
-def _name(value: Any, longest: int) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= longest or "\0" in value:
-        raise ValueError(f"expected a name of up to {longest} characters")
-    return value
-
-
-def _text(label: str) -> str:
-    return label.replace("\0", "")[:256]  # PostgreSQL's texts hold no NUL
-
-
-def _number(value: Any) -> float | None:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if usable else None
+def _time(said: Any) -> float:
+    if (time := number(said)) is None:
+        raise ValueError("expected seconds since 1970")
+    return time

@@ -98,6 +98,7 @@ EVIDENCE = sa.Table(
     sa.Column("errors", sa.BigInteger, nullable=False),
     sa.Column("latencies", sa.Text, nullable=False),
     sa.Index("evidence_by_time", "model", "version", "start"),
+    sa.Index("evidence_by_start", "start"),
     comment="Counts of gateway lines per version and window; latencies as {bucket: count}.",
 )
 

@@ -63,6 +63,21 @@ def test_lines_that_are_none_are_counted() -> None:
     assert read_windows([b"", b"{", b"[]", b"7", line(msec="now"), line(seconds=None), line()[:-3]]) == ({}, 7)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "m" * 129}, {"model": 7}, {"model": ["m"]}, {"model": "m\0"}, {"model": ""},
+        {"version": "1" * 65}, {"version": 1}, {"version": "1\0"},
+        {"msec": 1e300}, {"msec": 2**63}, {"msec": -1.0},
+    ],
+)  # fmt: skip
+def test_what_no_database_takes_is_no_line(changes: dict[str, Any], database: Database) -> None:
+    windows, malformed = read_windows([line(**changes), line()])
+    assert malformed == 1
+    with database.writing() as connection:
+        add_windows(database, connection, "here", windows)
+
+
 def test_counts_are_added_to_those_that_are_there(database: Database) -> None:
     late = {Key("m", "1", 5 * at): Window(1, 0, {3: 1}) for at in range(1200)}  # more than one query's keys
     for windows in (late, {Key("m", "1", 10): Window(2, 1, {3: 1, 9: 1})}, {Key("m", "2", 10): Window(1, 1, {0: 1})}):

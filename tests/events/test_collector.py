@@ -15,11 +15,12 @@ import pytest
 import sqlalchemy as sa
 
 from events import access, collector
-from events.collector import Collector, dropped
+from events.collector import Collector
 from events.database import Database
 from events.latencies import from_json
+from events.positions import dropped, of_shadow
 from events.retention import DAY_S, forget
-from events.tables import EVIDENCE, INPUTS, LABELS, POSITIONS, PREDICTIONS, SHADOW_PAIRS
+from events.tables import EVIDENCE, INPUTS, LABELS, POSITIONS, PREDICTIONS, REPLICAS, SHADOW_PAIRS
 from handlers.spool import Answered, Sampling, Spool
 from tests import postgres
 from tests.serving import ROOT
@@ -116,7 +117,7 @@ def test_files_of_dead_workers_go_when_they_are_consumed(database: Database, tmp
     one.tidy()
     with database.reading() as connection:
         sources = connection.execute(sa.select(POSITIONS.c.source)).scalars().all()
-    assert len([source for source in sources if source.startswith("here spool ")]) == 1
+    assert len([source for source in sources if " spool " in source]) == 1
 
 
 def test_malformed_lines_are_counted_and_told_of_once(
@@ -180,6 +181,41 @@ def test_while_the_database_is_away_for_long_the_oldest_logs_go(tmp_path: Path) 
     assert left == list(range(5, collector.MOST_LOGS + 5))
 
 
+def test_a_server_under_another_name_counts_no_line_again(database: Database, tmp_path: Path) -> None:
+    spool_dir, log_dir = folders(tmp_path)
+    spool = worker(spool_dir)
+    for number, replica in enumerate(("here", "elsewhere", "here"), 1):
+        spool.keep([answered(f"{number}")])
+        append(log_dir / "access.jsonl", gateway_line(f"{number}"))
+        one = Collector(database, replica, spool_dir, log_dir)
+        assert (one.step(), one.step()) == (2, 0)
+        one.tidy()
+        assert counted(database) == number
+    with database.reading() as connection:
+        by_name = connection.execute(sa.select(EVIDENCE.c.replica, EVIDENCE.c.requests))
+        assert {row.replica: row.requests for row in by_name} == {"here": 2, "elsewhere": 1}
+        assert len(connection.execute(sa.select(POSITIONS)).all()) == 2
+
+
+def test_rows_that_the_database_refuses_are_counted_and_the_others_kept(database: Database, tmp_path: Path) -> None:
+    with database.writing() as connection:
+        if database.engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("ALTER TABLE predictions ADD CHECK (request_id <> 'bad')")
+        else:
+            connection.exec_driver_sql(
+                "CREATE TRIGGER refuse BEFORE INSERT ON predictions WHEN new.request_id = 'bad' "
+                "BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            )
+    spool_dir, log_dir = folders(tmp_path)
+    one = Collector(database, "here", spool_dir, log_dir)
+    worker(spool_dir).keep([answered(name) for name in ("a", "bad", "b")])
+    assert (one.step(), one.step()) == (3, 0)
+    assert logged(database) == ["a", "b"]
+    with database.reading() as connection:
+        malformed = sa.select(POSITIONS.c.position).where(POSITIONS.c.source == "here count malformed")
+        assert connection.execute(malformed).scalar_one() == 1
+
+
 def test_replicas_that_share_a_database_add_up(database: Database, tmp_path: Path) -> None:
     for replica in ("here", "there"):
         (tmp_path / replica).mkdir()
@@ -212,13 +248,22 @@ def test_what_is_too_old_is_deleted_in_small_batches(database: Database, monkeyp
             pair = {"request_id": f"{at}", "model": "m", "shadow": "2", "stable": "1", "instance": 0, "status": 200}
             database.add_new(connection, SHADOW_PAIRS, [pair | {"time": row["time"]}])
             access.add_windows(database, connection, "here", {access.Key("m", "1", int(row["time"])): access.Window(1)})
+            report = {"replica": f"{at}", "model": "m", "version": "1", "sha256": "", "state": "ready", "reason": ""}
+            database.add_new(connection, REPLICAS, [report | {"weight": 1.0, "seen_at": row["time"]}])
+            places = {of_shadow("m", f"{at // 10}"): int(row["time"] * 1000), f"folder spool 7-{at}": at}
+            rows = [{"source": source, "position": position} for source, position in places.items()]
+            database.add_new(connection, POSITIONS, rows)
     assert max(forget(database, now, retention_days=30, input_retention_days=7)) == 10
     with database.reading() as connection:
         left = {
             table.name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
-            for table in (PREDICTIONS, INPUTS, LABELS, SHADOW_PAIRS, EVIDENCE)
+            for table in (PREDICTIONS, INPUTS, LABELS, SHADOW_PAIRS, EVIDENCE, REPLICAS)
         }
-    assert left == {"predictions": 31, "inputs": 8, "labels": 31, "shadow_pairs": 31, "evidence": 31}
+        shadows = sa.select(sa.func.count()).where(POSITIONS.c.source.startswith("shadow/"))
+        assert connection.execute(shadows).scalar_one() == 4
+        assert connection.execute(sa.select(sa.func.count()).select_from(POSITIONS)).scalar_one() == 4 + 60
+    assert left.pop("inputs") == 8
+    assert set(left.values()) == {31}
 
 
 @contextlib.contextmanager
@@ -299,7 +344,7 @@ def test_killed_at_each_access_to_database_and_files_it_counts_every_line_once(
         assert counted(database) == len(sent)
         with database.reading() as connection:
             assert dropped(connection) == {"here": moment}
-        assert list(spool_dir.iterdir()) == []
+        assert list(spool_dir.glob("*.jsonl")) == []
     assert moment > 15
 
 
@@ -315,7 +360,7 @@ def test_killed_while_serving_it_counts_every_line_once(database: Database, data
         for one in workers:
             one._file_bytes = 200_000
         while not stop.is_set():
-            if len(list(spool_dir.iterdir())) > 15:  # as much as waits at any time: some batches
+            if len(list(spool_dir.glob("*.jsonl"))) > 15:  # as much as waits at any time: some batches
                 time.sleep(0.05)
                 continue
             batch = [uuid.uuid4().hex for _ in range(20)]
@@ -346,7 +391,7 @@ def test_killed_while_serving_it_counts_every_line_once(database: Database, data
         assert process.wait(60) == 0
     assert logged(database) == sorted(sent)
     assert counted(database) == len(sent)
-    assert list(spool_dir.iterdir()) == []
+    assert list(spool_dir.glob("*.jsonl")) == []
     assert (tmp_path / "collector.txt").read_text() == ""
 
 
@@ -389,18 +434,56 @@ def test_a_database_that_dies_and_comes_back_costs_nothing(own_server: postgres.
 
 
 def test_a_second_collector_waits_for_the_first_to_end(tmp_path: Path) -> None:
-    spool_dir, _ = folders(tmp_path)
+    spool_dir, log_dir = folders(tmp_path)
     url = f"sqlite:///{tmp_path}/marina.db"
     database = Database(url)
     database.upgrade()
+    sent = 0
+
+    def write(lines: int) -> None:
+        nonlocal sent
+        for _ in range(lines):  # so slowly that two would both find some
+            append(log_dir / "access.jsonl", gateway_line(f"{sent}", time.time()))
+            sent += 1
+            time.sleep(0.05)
+
     with started(url, tmp_path) as first:
-        worker(spool_dir).keep([answered("a")])
-        wait_for(lambda: logged(database) == ["a"])
+        write(1)
+        wait_for(lambda: counted(database) == 1)
         with started(url, tmp_path) as second:
-            time.sleep(1.5)
+            write(50)
+            wait_for(lambda: counted(database) >= sent)
+            time.sleep(3 * collector.PAUSE_S)
+            assert counted(database) == sent
             first.kill()
-            worker(spool_dir).keep([answered("b")])
-            wait_for(lambda: logged(database) == ["a", "b"])
+            write(1)
+            wait_for(lambda: counted(database) == sent)
+            worker(spool_dir).keep([answered("a")])
+            wait_for(lambda: logged(database) == ["a"])
             second.terminate()
             assert second.wait(60) == 0
+    assert counted(database) == sent
+    database.close()
+
+
+def test_deleting_what_is_old_begins_again_after_an_error(tmp_path: Path) -> None:
+    folders(tmp_path)
+    url = f"sqlite:///{tmp_path}/marina.db"
+    database = Database(url)
+    database.upgrade()
+    with database.writing() as connection:
+        connection.execute(sa.insert(LABELS), {"request_id": "a", "instance": 0, "label": "", "time": 1.0})
+        connection.exec_driver_sql("ALTER TABLE labels RENAME TO away")
+    with started(url, tmp_path) as process:
+        wait_for(lambda: "the database is away" in (tmp_path / "collector.txt").read_text())
+        with database.writing() as connection:
+            connection.exec_driver_sql("ALTER TABLE away RENAME TO labels")
+
+        def labels() -> int:
+            with database.reading() as connection:
+                return connection.execute(sa.select(sa.func.count()).select_from(LABELS)).scalar_one()
+
+        wait_for(lambda: labels() == 0, timeout_s=30)
+        process.terminate()
+        assert process.wait(60) == 0
     database.close()

@@ -52,6 +52,26 @@ def test_counters_only_grow_whatever_is_deleted_or_comes_late(database: Database
         assert scraped(metrics, database, start + 5.0)["marina_requests_total{V}"] == total
 
 
+def test_a_scrape_reads_no_more_windows_than_are_new(database: Database) -> None:
+    asked: list[tuple[str, object]] = []
+
+    def note(_c: object, _k: object, statement: str, parameters: object, *_: object) -> None:
+        if "FROM evidence" in statement:
+            asked.append((statement, parameters))
+
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+    scraped(Metrics(START), database, START + 10 * LATE_S)
+    sqlite = database.engine.dialect.name == "sqlite"
+    assert len(asked) == 2
+    for statement, parameters in list(asked):
+        with database.reading() as connection:
+            if not sqlite:
+                connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # so small a table is read whole
+            explained = f"{'EXPLAIN QUERY PLAN' if sqlite else 'EXPLAIN'} {statement}"
+            plan = " ".join(str(row) for row in connection.exec_driver_sql(explained, parameters))  # type: ignore[arg-type]
+        assert "evidence_by_start" in plan, plan
+
+
 def test_labels_count_when_they_come(database: Database) -> None:
     answer = {"model": "m", "version": "1.0", "instance": 0, "time": START - 99.0, "picked": False, "answer": "[]"}
     add(database, PREDICTIONS, *(answer | {"request_id": name, "label": "cat"} for name in "abc"))

@@ -61,7 +61,7 @@ def test_drops_and_lines_that_are_none_are_counted() -> None:
     wrong = [
         b"", b"{", b"[]", b"7", b"null", b'{"time":1}', line(LABELS)[:-5], line(3, many=True),
         line(LABELS).replace(b'"r"', b'"%b"' % (b"r" * 129)), line(LABELS).replace(b'"r"', b'""'),
-        line(LABELS, input={"content_type": "x", "base64": "?"}), b"\xff\xfe",
+        line(LABELS, input={"content_type": "x", "base64": "?"}), b"\xff\xfe", line(LABELS, time="nan"),
     ]  # fmt: skip
     entries = read_entries([b'{"dropped":3,"time":1.0}', *wrong, line(LABELS), b'{"dropped":4,"time":1.0}'])
     assert (entries.dropped, entries.malformed, len(entries.predictions)) == (7, len(wrong), 1)

@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("model", "version", "replica", "start"),
         comment="Counts of gateway lines per version and window; latencies as {bucket: count}.",
     )
+    op.create_index("evidence_by_start", "evidence", ["start"], unique=False)
     op.create_index("evidence_by_time", "evidence", ["model", "version", "start"], unique=False)
     op.create_table(
         "inputs",
