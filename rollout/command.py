@@ -100,18 +100,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _status(_: argparse.Namespace, settings: Settings, database: Database) -> int:
-    now = time.time()
+def _status(_: argparse.Namespace, __: Settings, database: Database) -> int:
     with database.reading() as connection:
         rows = connection.execute(sa.select(DECLARATIONS).order_by(DECLARATIONS.c.model, DECLARATIONS.c.version)).all()
         for row in rows:
-            seen = replicas.read(connection, row.model, now)
+            seen = replicas.read(connection, row.model)
             state = "; ".join([*seen.lacking(row.version), *seen.refusals(row.version)]) or "ready"
             print(f"{row.model} {row.version}: weight {row.weight:g}, {state}")
         for one in rollouts.open_rollouts(connection):
             print(story.heading(one) + (f": {one.note}" if one.note else ""))
     if not rows:
-        print(f"nothing is declared in {settings.database}")
+        print(f"nothing is declared in {database.engine.url.render_as_string(hide_password=True)}")
     return 0
 
 
@@ -123,17 +122,18 @@ def _explain(options: argparse.Namespace, _: Settings, database: Database) -> in
 
 
 def _replay(options: argparse.Namespace, _: Settings, database: Database) -> int:
-    total, wrong = 0, 0
+    total, wrong, others = 0, 0, 0
     with database.reading() as connection:
         chosen: Iterable[Rollout] = rollouts.all_rollouts(connection)
         if options.model or options.rollout:
             chosen = [_chosen(connection, options)]
         for one in chosen:
-            count, faults = verdicts.replay(connection, one)
-            total, wrong = total + count, wrong + len(faults)
-            for fault in faults:
+            again = verdicts.replay(connection, one)
+            total, wrong, others = total + again.count, wrong + len(again.faults), others + again.by_another
+            for fault in again.faults:
                 print(f"{story.heading(one)}: {fault}")
-    print(f"{total - wrong} of {total} verdicts come out the same, bit for bit")
+    given = f"; {others} were given by another judge (this one is {verdicts.JUDGE})" if others else ""
+    print(f"{total - wrong - others} of {total} verdicts come out the same, bit for bit{given}")
     return 1 if wrong else 0
 
 

@@ -49,6 +49,7 @@ class Controller:
         self._gatherer = Gatherer()
         self._judged: dict[int, tuple[Evidence, Verdict]] = {}
         self._leads = False
+        self._jumped_s = 0.0
 
     def step(self, now: float, jumped_s: float = 0.0) -> bool:
         """Take every open rollout one step on.
@@ -58,7 +59,8 @@ class Controller:
         now
             Seconds since 1970.
         jumped_s
-            By how much the clock was set since the last step. Phases keep the time that they have lasted.
+            By how much the clock was set since the last step, whether that succeeded or not. Phases keep the time that
+            they have lasted.
 
         Returns
         -------
@@ -70,6 +72,7 @@ class Controller:
         sqlalchemy.exc.SQLAlchemyError
             When the database is away. Nothing is lost: the step is done again.
         """
+        self._jumped_s += jumped_s
         if self._lease.due():
             with self._database.writing() as connection:
                 leads = self._lease.take(connection, now)
@@ -77,9 +80,10 @@ class Controller:
                 self._tell(f"this controller acts ({self._lease.holder})")
             self._leads = leads
         if not self._leads:
+            self._jumped_s = 0.0
             return False
-        if jumped_s:
-            self._set_phases(jumped_s)
+        if self._jumped_s:
+            self._set_phases()
         with self._database.reading() as connection:
             found = rollouts.open_rollouts(connection)
         for one in found:
@@ -102,7 +106,7 @@ class Controller:
             if rollout.phase in ("watching", "probation"):
                 judged = self._judge(current, self._gatherer.gather(connection, current, now))
             agreed = rollouts.agreed(connection, rollout.id)
-            seen = replicas.read(connection, rollout.model, now)
+            seen = replicas.read(connection, rollout.model)
             step = machine.advance(current, judged and judged[1], now, agreed, seen)
             to_keep = judged is not None and (
                 bool(step.action) or verdicts.due(verdicts.last(connection, rollout.id), judged[1], rollout.step, now)
@@ -127,13 +131,14 @@ class Controller:
             last = self._judged[rollout.id] = evidence, decide(evidence, rollout.policy)
         return last
 
-    def _set_phases(self, jumped_s: float) -> None:
-        self._tell(f"the clock was set by {jumped_s:+.0f} s; no rollout advances by it")
+    def _set_phases(self) -> None:
         with self._database.writing() as connection:
             ledger.lock(connection)
             if self._lease.held(connection):
                 for one in rollouts.open_rollouts(connection):
-                    rollouts.save(connection, replace(one, phase_since=one.phase_since + jumped_s))
+                    rollouts.save(connection, replace(one, phase_since=one.phase_since + self._jumped_s))
+        self._tell(f"the clock was set by {self._jumped_s:+.0f} s; no rollout advances by it")
+        self._jumped_s = 0.0
 
 
 def main() -> None:
@@ -145,15 +150,13 @@ def main() -> None:
     lease = Lease("controller", f"{settings.replica_name} {socket.gethostname()} {os.getpid()}")
     controller, aliases = Controller(database, lease), Aliases(settings)
     away = False
-    jumped_s, clock, passed = 0.0, time.time(), time.monotonic()
+    clock, passed = time.time(), time.monotonic()
     while not stop.is_set():
         moved_s = (time.time() - clock) - (time.monotonic() - passed)
         clock, passed = time.time(), time.monotonic()
-        jumped_s += moved_s if abs(moved_s) > JUMP_S else 0.0
         try:
-            if controller.step(clock, jumped_s):
+            if controller.step(clock, moved_s if abs(moved_s) > JUMP_S else 0.0):
                 aliases.follow(database)
-            jumped_s = 0.0
             if away:
                 say("the database answers again")
             away = False

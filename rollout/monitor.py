@@ -86,7 +86,7 @@ def _traffic(connection: sa.Connection, model: str, now: float) -> list[Traffic]
     declared = sa.select(DECLARATIONS).where(DECLARATIONS.c.model == model).order_by(DECLARATIONS.c.declared_at)
     rows = connection.execute(declared).all()
     total = sum(row.weight for row in rows) or 1.0
-    reports = replicas.read(connection, model, now).reports
+    reports = replicas.read(connection, model).reports
     recent = sa.select(EVIDENCE).where(
         EVIDENCE.c.model == model, EVIDENCE.c.start >= int(now - RECENT_S) // WINDOW_S * WINDOW_S
     )

@@ -1,5 +1,6 @@
 """What the live supervisors say of a model's versions."""
 
+import time
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -54,6 +55,13 @@ class Replicas:
                 words.append(f"{name}: {report.state}")
         return words
 
+    def is_ready(self, version: str) -> bool:
+        """Whether any live server has the version ready, as it is declared."""
+        return any(
+            one.version == version and one.state == "ready" and one.sha256 == self.declared.get(version)
+            for one in self.reports
+        )
+
     def refusals(self, version: str) -> list[str]:
         """Return the words of those that refuse to serve the version, as it is declared."""
         return [
@@ -67,9 +75,25 @@ class Replicas:
         return sorted(one.replica for one in self.reports if one.version == version and one.weight > 0)
 
 
-def read(connection: sa.Connection, model: str, now: float) -> Replicas:
-    """Read the reports on a model; those of supervisors not heard of for `ALIVE_S` are left out."""
-    heard = REPLICAS.c.seen_at > now - ALIVE_S
+def clock(connection: sa.Connection) -> float:
+    """Return the database's time, in seconds since 1970.
+
+    Supervisors say by it when they were heard of, and who reads that goes by it too: clocks of hosts need not agree.
+    """
+    if connection.dialect.name == "postgresql":
+        return float(connection.execute(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))).scalar_one())
+    return time.time()  # SQLite's is that of the one host that has the file
+
+
+def is_alive(connection: sa.Connection) -> sa.ColumnElement[bool]:
+    """Return the condition that a row of `REPLICAS` is of a supervisor that was heard of less than `ALIVE_S` ago."""
+    now = clock(connection)
+    return REPLICAS.c.seen_at.between(now - ALIVE_S, now + ALIVE_S)  # what lies ahead was said before it was set back
+
+
+def read(connection: sa.Connection, model: str) -> Replicas:
+    """Read the reports on a model; those of supervisors that are not alive are left out."""
+    heard = is_alive(connection)
     alive = frozenset(connection.execute(sa.select(REPLICAS.c.replica).where(heard).distinct()).scalars())
     declared = sa.select(DECLARATIONS.c.version, DECLARATIONS.c.sha256).where(DECLARATIONS.c.model == model)
     rows = connection.execute(sa.select(REPLICAS).where(heard, REPLICAS.c.model == model).order_by(REPLICAS.c.replica))

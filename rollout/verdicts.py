@@ -1,8 +1,10 @@
 """Verdicts as the database keeps them, with what they were based on: enough to give each of them again."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -14,6 +16,16 @@ from rollout.rollouts import Rollout
 
 EVERY_S = 10.0
 """A verdict like the last one is kept at most this often."""
+
+
+def _fingerprint() -> str:
+    room = Path(__file__).parent
+    sources = [room / "evidence.py", room / "judge.py", *sorted((room / "gates").glob("*.py"))]
+    return hashlib.sha256(b"".join(one.read_bytes() for one in sources)).hexdigest()[:12]
+
+
+JUDGE = _fingerprint()
+"""Which judge this is: begin of the SHA-256 of its sources, as they were when this process began."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,10 @@ class Kept:
     def counts(self) -> Evidence:
         """Return the evidence it was based on."""
         return Evidence.from_dict(json.loads(self.evidence))
+
+    def judge(self) -> str:
+        """Return which judge gave it."""
+        return str(json.loads(self.findings)[0]["judge"])
 
 
 def due(last: Kept | None, verdict: Verdict, step: int, now: float) -> bool:
@@ -62,30 +78,46 @@ def series(connection: sa.Connection, rollout: int) -> Iterator[Kept]:
     return _read(connection, rollout, VERDICTS.c.id)
 
 
-def findings(verdict: Verdict) -> str:
-    """Write what the gates found as JSON; floats in full, so that equal texts mean equal bits."""
-    return _canonical([asdict(one) for one in verdict.findings])
+def findings(verdict: Verdict, judge: str = JUDGE) -> str:
+    """Write what the gates of a judge found as JSON; floats in full, so that equal texts mean equal bits."""
+    return _canonical([asdict(one) | {"judge": judge} for one in verdict.findings])
 
 
-def replay(connection: sa.Connection, rollout: Rollout) -> tuple[int, list[str]]:
-    """Give every stored verdict of a rollout again, from its evidence and the rollout's policy.
+@dataclass(frozen=True)
+class Replayed:
+    """What came of giving verdicts again.
 
-    Returns
-    -------
+    Attributes
+    ----------
     count
         How many there are.
     faults
-        One sentence for each that does not come out the same, bit for bit.
+        One sentence for each that does not come out the same, bit for bit, though the judge is the same.
+    by_another
+        How many do not because another judge gave them: whether they were changed since cannot be told.
     """
-    count, faults = 0, []
+
+    count: int
+    faults: list[str]
+    by_another: int
+
+
+def replay(connection: sa.Connection, rollout: Rollout) -> Replayed:
+    """Give every stored verdict of a rollout again, from its evidence and the rollout's policy."""
+    count, faults, by_another = 0, [], 0
     for kept in series(connection, rollout.id):
         count += 1
         again = decide(kept.counts(), rollout.policy)
-        if again.outcome != kept.outcome:
+        judge = kept.judge()
+        if (again.outcome, findings(again, judge)) == (kept.outcome, kept.findings):
+            continue
+        if judge != JUDGE:
+            by_another += 1
+        elif again.outcome != kept.outcome:
             faults.append(f"verdict {kept.id}: {kept.outcome!r} was stored, {again.outcome!r} comes out")
-        elif findings(again) != kept.findings:
+        else:
             faults.append(f"verdict {kept.id}: {kept.outcome!r} again, but from other findings")
-    return count, faults
+    return Replayed(count, faults, by_another)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from events.database import Database
 from events.tables import DECLARATIONS, EVIDENCE, REPLICAS
-from rollout import ledger, rollouts
+from rollout import ledger, replicas, rollouts
 from rollout.declaration import Declared, declare
 from rollout.policy import Policy, read_policy
 from rollout.rollouts import Rollout
@@ -46,7 +46,7 @@ def begin(database: Database, model: str = "sums", version: str = "2.0", now: fl
         return rollouts.start(connection, candidate(model, version), policy(**changes), "ann", now)
 
 
-def supervise(database: Database, now: float, replica: str = "one:8080", **states: str) -> None:
+def supervise(database: Database, replica: str = "one:8080", **states: str) -> None:
     """Report everything declared as ready, or in the state given for its version (``v2="loading"``)."""
     with database.writing() as connection:
         connection.execute(sa.delete(REPLICAS).where(REPLICAS.c.replica == replica))
@@ -54,7 +54,7 @@ def supervise(database: Database, now: float, replica: str = "one:8080", **state
             state = states.get(f"v{row.version[0]}", "ready")
             report = {"replica": replica, "state": state, "reason": "it is ill" if state == "refused" else ""}
             shared = {name: getattr(row, name) for name in ("model", "version", "sha256", "weight")}
-            connection.execute(sa.insert(REPLICAS), report | shared | {"seen_at": now})
+            connection.execute(sa.insert(REPLICAS), report | shared | {"seen_at": replicas.clock(connection)})
 
 
 def answer(

@@ -42,7 +42,7 @@ class Releases:
         end = self.now + seconds
         while self.now < end:
             self.now += every_s
-            supervise(self.database, self.now, **states)
+            supervise(self.database, **states)
             self.controller.step(self.now)
 
 
@@ -126,7 +126,7 @@ def test_every_verdict_is_kept_with_what_it_takes_to_give_it_again(releases: Rel
     with database.reading() as connection:
         kept = list(verdicts.series(connection, 1))
         assert [one.outcome for one in kept] == ["keep watching"] * 4 + ["roll back"]  # every 10 s, and when it changed
-        assert verdicts.replay(connection, latest(database)) == (5, [])
+        assert verdicts.replay(connection, latest(database)) == verdicts.Replayed(5, [], 0)
         milder = policy(gates=policy().gates.model_dump() | {"errors": {"limit": 0.2, "accept": 0.3, "required": True}})
         found = verdicts.simulate(connection, latest(database), milder)
     assert found is not None and found.outcome == "promote" and found.requests == 2000
@@ -142,8 +142,26 @@ def test_a_verdict_that_was_changed_does_not_come_out_the_same(releases: Release
             sa.update(verdicts.VERDICTS).values(evidence=kept.evidence.replace('"errors":100', '"errors":101'))
         )
     with releases.database.reading() as connection:
-        count, faults = verdicts.replay(connection, latest(releases.database))
-    assert count == len(faults) > 0
+        again = verdicts.replay(connection, latest(releases.database))
+    assert again.count == len(again.faults) > 0
+
+
+def test_a_verdict_that_another_judge_gave_is_no_fault(releases: Releases) -> None:
+    begin(releases.database)
+    bad(releases.database)
+    releases.run(9)
+    with releases.database.writing() as connection:
+        for kept in list(verdicts.series(connection, 1)):
+            assert kept.judge() == verdicts.JUDGE
+            by_another = kept.findings.replace(verdicts.JUDGE, "0" * 12)
+            connection.execute(
+                sa.update(verdicts.VERDICTS).where(verdicts.VERDICTS.c.id == kept.id).values(findings=by_another)
+            )
+    with releases.database.writing() as connection:
+        assert verdicts.replay(connection, latest(releases.database)).by_another == 0  # it would say the same
+        connection.execute(sa.update(verdicts.VERDICTS).values(outcome="promote"))
+        again = verdicts.replay(connection, latest(releases.database))
+    assert again.count == again.by_another > 0 and not again.faults
 
 
 def test_orders_are_obeyed(releases: Releases) -> None:
@@ -347,15 +365,26 @@ def test_a_refused_version_is_reported_in_the_workers_words(releases: Releases) 
     assert declared(releases.database) == {"1.0": 100}
 
 
+def _rename(database: Database, table: str, name: str) -> None:
+    with database.writing() as connection:
+        connection.execute(sa.text(f"ALTER TABLE {table} RENAME TO {name}"))
+
+
 def test_a_clock_that_is_set_ahead_advances_nothing(releases: Releases) -> None:
     database = releases.database
     begin(database)
     good(database)
     releases.run(30)
     hour = 3600.0
-    supervise(database, releases.now + hour)
-    releases.controller.step(releases.now + hour, jumped_s=hour)
+    since = latest(database).phase_since
+    for table in ("leases", "approvals"):  # a step that fails before the phases were set, and one that fails after
+        _rename(database, table, "away")
+        with pytest.raises(sa.exc.SQLAlchemyError):
+            releases.controller.step(releases.now + hour, jumped_s=hour if table == "leases" else 0.0)
+        _rename(database, "away", table)
     releases.now += hour
+    releases.controller.step(releases.now)
+    assert latest(database).phase_since == since + hour
     releases.run(20)
     assert latest(database).step == 0
     releases.run(15)
@@ -367,7 +396,7 @@ def test_a_controller_without_the_lease_does_nothing(releases: Releases) -> None
     other = Controller(database, Lease("controller", "other", lambda: releases.now), releases.told.append)
     assert other.step(NOW)
     begin(database)
-    supervise(database, NOW)
+    supervise(database)
     assert not releases.controller.step(NOW)
     assert latest(database).phase == "deploying"
 
@@ -391,7 +420,7 @@ def _carry_on(url: str, seed: int, clock: "Synchronized[float]") -> None:
     controller = Controller(own, Lease("controller", f"{os.getpid()}", lambda: clock.value), lambda _: None)
     while True:
         clock.value += 2
-        supervise(world, clock.value)
+        supervise(world)
         controller.step(clock.value)
         with world.reading() as connection:
             if not rollouts.open_rollouts(connection):
@@ -423,8 +452,8 @@ def test_killed_anywhere_it_ends_as_if_it_had_not_been(database: Database, datab
         way = GOOD_WAY if evidence is good else BAD_WAY
         assert (latest(database, model).phase, declared(database, model), actions(database, model)) == way
         with database.reading() as connection:
-            count, faults = verdicts.replay(connection, latest(database, model))
-        assert count and not faults
+            again = verdicts.replay(connection, latest(database, model))
+        assert again.count and not again.faults
 
 
 def _process(url: str, tmp_path: Path) -> subprocess.Popen[str]:
@@ -448,7 +477,7 @@ def test_the_process_acts_and_ends_when_it_is_told_to(database: Database, databa
     try:
 
         def done() -> bool:
-            supervise(database, time.time())
+            supervise(database)
             return latest(database).phase == "done"
 
         _wait(done)

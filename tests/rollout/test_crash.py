@@ -164,7 +164,7 @@ def test_rollouts_end_right_and_nothing_answered_is_lost_whatever_is_killed(tmp_
                 live = ledger.live_at(connection, time.time())[MODEL]
                 assert max(live, key=lambda version: live[version]) == stable
                 for one in rollouts.all_rollouts(connection):
-                    assert verdicts.replay(connection, one)[1] == []
+                    assert verdicts.replay(connection, one).faults == []
             database.close()
     assert len(kept) > 50 * ROLLOUTS
     assert np.isin(killed, VICTIMS).all() and killed

@@ -18,6 +18,7 @@ from rollout.declaration import declare, read_archive
 from rollout.lease import Lease
 from settings import ROOT
 from tests.archives.rewrite import rewritten
+from tests.postgres import Postgres
 from tests.rollout.releases import answer, declared, latest, supervise
 from tests.serving import archive
 
@@ -54,7 +55,7 @@ class Desk:
     def step(self, times: int = 2) -> None:
         for _ in range(times):
             now = time.time()
-            supervise(self.database, now)
+            supervise(self.database)
             self.controller.step(now)
 
 
@@ -161,6 +162,13 @@ def test_an_archive_that_was_altered_is_not_deployed(desk: Desk) -> None:
 def test_what_cannot_be_done_says_why(desk: Desk, arguments: list[str], words: str) -> None:
     code, said = desk.type(*arguments)
     assert code == 1 and words in said and "Traceback" not in said
+
+
+def test_no_password_is_printed(postgres_server: Postgres, desk: Desk) -> None:
+    url = sa.make_url(postgres_server.fresh("status")).set(password="secret")
+    desk.env["MARINA_DATABASE_URL"] = url.render_as_string(hide_password=False)
+    code, words = desk.type("rollout.py", "status")
+    assert code == 0 and "nothing is declared in postgresql" in words and "secret" not in words
 
 
 @pytest.mark.parametrize("script", ["deploy_canary.py", "rollback.py", "rollout.py"])
