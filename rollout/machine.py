@@ -16,12 +16,10 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
+from events.access import WINDOW_S
 from rollout.judge import Verdict
 from rollout.replicas import Replicas
 from rollout.rollouts import RETREATS, Rollout, RolloutError, ended
-
-WINDOW_S = 5
-"""Length of the windows that evidence is counted in."""
 
 STUCK = "stuck: "
 """What the note of a rollout has in it that does not get on."""
@@ -73,16 +71,16 @@ def advance(
         What the live supervisors say.
     """
     rollout = _in_time(rollout, now)
-    if rollout.phase in RETREATS:
-        return _finish_retreat(rollout, now, replicas)
     if missing := {rollout.stable, rollout.canary} - set(replicas.declared):
         gone = " and ".join(sorted(missing))
         why = f"{rollout.model} {gone} is declared no longer: what is served was changed from outside"
         return Step(ended(rollout, "aborted", now, why), action="aborted", why=why)
+    if rollout.phase in RETREATS:
+        return _finish_retreat(rollout, now, replicas)
     if refusals := replicas.refusals(rollout.canary):
-        return _retreat(rollout, "failing", now, "refused to serve: " + "; ".join(refusals))
+        return _retreat(rollout, "failing", now, "refused to serve: " + "; ".join(refusals), replicas)
     if verdict is not None and verdict.outcome == "roll back":
-        return _retreat(rollout, "rolling back", now, verdict.reason)
+        return _retreat(rollout, "rolling back", now, verdict.reason, replicas)
     if rollout.paused:
         return Step(rollout)
     match rollout.phase:
@@ -113,12 +111,12 @@ def resume(rollout: Rollout, who: str) -> Step:
 
 
 def abort(rollout: Rollout, now: float, why: str) -> Step:
-    """Give all traffic back to stable and end it, whatever the evidence says."""
+    """Give all traffic back to stable and end it, whatever the evidence says and wherever stable is ready."""
     if rollout.phase in RETREATS:
         raise RolloutError(f"{rollout} is {rollout.phase} already.")
     if rollout.phase == "shadow":
         return Step(ended(rollout, "done", now, why), withdrawn=(rollout.canary,), action="stop shadow", why=why)
-    return _retreat(rollout, "aborting", now, why)
+    return _give_back(rollout, "aborting", now, why)
 
 
 def window(now: float) -> float:
@@ -191,7 +189,16 @@ def _end_probation(rollout: Rollout, now: float, replicas: Replicas) -> Step:
     return Step(ended(rollout, "done", now, why), withdrawn=(rollout.stable,), action="done", why=why)
 
 
-def _retreat(rollout: Rollout, phase: str, now: float, why: str) -> Step:
+def _retreat(rollout: Rollout, phase: str, now: float, why: str, replicas: Replicas) -> Step:
+    """Give stable its traffic back, unless servers run and none of them has it: then nobody would be served."""
+    served = rollout.phase in ("watching", "probation")
+    if served and replicas.alive and not replicas.is_ready(rollout.stable):
+        what = f"{rollout.canary} does harm and keeps its traffic, since {rollout.stable} is ready nowhere"
+        return Step(rollout) if what in rollout.note else _stuck(rollout, what)
+    return _give_back(rollout, phase, now, why)
+
+
+def _give_back(rollout: Rollout, phase: str, now: float, why: str) -> Step:
     next_one = replace(rollout, phase=phase, phase_since=now, paused=False, note=why)
     return Step(next_one, {rollout.stable: 100.0, rollout.canary: 0.0}, action=_ACTIONS[phase], why=why)
 
@@ -199,8 +206,10 @@ def _retreat(rollout: Rollout, phase: str, now: float, why: str) -> Step:
 def _finish_retreat(rollout: Rollout, now: float, replicas: Replicas) -> Step:
     if routing := replicas.routing(rollout.canary):
         return _wait(rollout, now, 0, f"{', '.join(routing)} still sends traffic to {rollout.canary}")
+    if lacking := replicas.lacking(rollout.stable):
+        return _wait(rollout, now, 0, f"{rollout.canary} stays, {rollout.stable} is not ready: {'; '.join(lacking)}")
     ending = RETREATS[rollout.phase]
-    why = rollout.note.partition(f" ({STUCK}")[0]
+    why = _reason(rollout)
     return Step(ended(rollout, ending, now, why), withdrawn=(rollout.canary,), action=ending, why=why)
 
 
@@ -208,4 +217,14 @@ def _wait(rollout: Rollout, now: float, due_s: float, what: str) -> Step:
     """Stay, and say so once when that has lasted too long."""
     if now - rollout.phase_since < due_s + rollout.policy.stuck_after_s or f"({STUCK}" in rollout.note:
         return Step(rollout)
-    return Step(replace(rollout, note=f"{rollout.note} ({STUCK}{what})".strip()), action="stuck", why=what)
+    return _stuck(rollout, what)
+
+
+def _stuck(rollout: Rollout, what: str) -> Step:
+    note = f"{_reason(rollout)} ({STUCK}{what})".strip()
+    return Step(replace(rollout, note=note), action="stuck", why=what)
+
+
+def _reason(rollout: Rollout) -> str:
+    """Return its note without what it is stuck on."""
+    return rollout.note.partition(f"({STUCK}")[0].rstrip()

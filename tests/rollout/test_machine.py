@@ -99,6 +99,39 @@ def test_harm_returns_all_traffic_at_once_and_unloads_when_no_gateway_sends_any(
     assert ended.rollout.note == says("roll back").reason and ended.rollout.ended_at == NOW + 3
 
 
+def without_stable(canary: float) -> Replicas:
+    one = fleet(canary=canary)
+    return replace(one, reports=(replace(one.reports[0], state="refused"), one.reports[1]))
+
+
+@pytest.mark.parametrize("verdict", ["roll back", "promote"])
+def test_traffic_does_not_return_to_what_is_ready_nowhere(verdict: Outcome) -> None:
+    state = "ready" if verdict == "roll back" else "refused"
+    ill = without_stable(100.0)
+    ill = replace(ill, reports=(ill.reports[0], replace(ill.reports[1], state=state)))
+    step = advance(rollout("probation", 2), says(verdict), NOW + 1, (), ill)
+    assert (step.action, step.rollout.phase, step.weights) == ("stuck", "probation", {})
+    assert "1.0 is ready nowhere" in step.rollout.note
+    stuck = replace(rollout("probation", 2), note="ready (stuck: no traffic)")
+    assert "1.0 is ready nowhere" in advance(stuck, says(verdict), NOW + 1, (), ill).rollout.note
+    assert advance(step.rollout, says(verdict), NOW + 99, (), ill) == Step(step.rollout)
+    assert advance(step.rollout, says(verdict), NOW + 99, (), fleet(state)).weights == {"1.0": 100.0, "2.0": 0.0}
+
+
+def test_it_returns_where_one_server_has_it_and_the_canary_stays_until_all_have() -> None:
+    other = fleet(replica="two")
+    ill = without_stable(5.0)
+    both = Replicas(ill.alive | other.alive, DECLARED, ill.reports + other.reports)
+    step = advance(rollout("watching"), says("roll back"), NOW + 1, (), both)
+    assert step.weights == {"1.0": 100.0, "2.0": 0.0}
+    followed = replace(both, reports=tuple(replace(one, weight=100.0 * (one.version == "1.0")) for one in both.reports))
+    waiting = advance(step.rollout, None, NOW + 2, (), followed)
+    assert waiting == Step(step.rollout)
+    stuck = advance(step.rollout, None, NOW + 602, (), followed)
+    assert stuck.action == "stuck" and "one: refused" in stuck.rollout.note and not stuck.withdrawn
+    assert advance(stuck.rollout, None, NOW + 603, (), fleet()).withdrawn == ("2.0",)
+
+
 def test_a_paused_rollout_stays_until_it_is_resumed() -> None:
     paused = pause(rollout("watching"), "ben").rollout
     assert advance(paused, says("promote"), NOW + 61, (), fleet()).rollout == paused
@@ -187,7 +220,7 @@ class Rollouts(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = self.entered = NOW
-        self.state = "ready"
+        self.state = self.stable_state = "ready"
         self.approvals: set[str] = set()
 
     @initialize(
@@ -209,13 +242,19 @@ class Rollouts(RuleBasedStateMachine):
             self.entered = self.now
         for version in step.withdrawn:
             assert self.weights[version] == 0 and self.seen[version] == 0
+            assert version == "1.0" or self.stable_state == "ready"
         self.weights = {v: w for v, w in (self.weights | step.weights).items() if v not in step.withdrawn}
         self.rollout = step.rollout
 
     def look(self) -> Replicas:
         reports = tuple(
             Report(
-                "one", version, DECLARED[version], self.state if version == "2.0" else "ready", "", self.seen[version]
+                "one",
+                version,
+                DECLARED[version],
+                self.state if version == "2.0" else self.stable_state,
+                "",
+                self.seen[version],
             )
             for version in self.weights
         )
@@ -229,17 +268,23 @@ class Rollouts(RuleBasedStateMachine):
         self.now += seconds
         judged = self.rollout.phase in ("watching", "probation")
         watched = judged and self.state != "refused"
+        before = self.weights
         self.take(advance(self.rollout, says(outcome) if judged else None, self.now, self.approvals, self.look()))
-        if watched and outcome == "roll back":
+        if judged and self.stable_state != "ready" and (outcome == "roll back" or self.state == "refused"):
+            assert self.weights == before
+        elif watched and outcome == "roll back":
             assert self.rollout.phase == "rolling back" and self.weights["2.0"] == 0
 
     @rule()
     def gateway(self) -> None:
         self.seen = {"1.0": 0.0, "2.0": 0.0} | self.weights
 
-    @rule(state=st.sampled_from(["loading", "ready", "refused"]))
-    def load(self, state: str) -> None:
-        self.state = state
+    @rule(state=st.sampled_from(["loading", "ready", "refused"]), stable=st.booleans())
+    def load(self, state: str, stable: bool) -> None:
+        if stable:
+            self.stable_state = state
+        else:
+            self.state = state
 
     @rule(seconds=st.floats(0, 200))
     def clock_set_back(self, seconds: float) -> None:
