@@ -41,6 +41,7 @@ class Version:
     log_start: int = 0  # where the worker log was when it was registered
     whole_at: float = 0.0  # when all of its workers were last ready
     ready_at: float = 0.0  # when at least one was
+    proven: bool = False  # it has been ready before: failing to load now is no fault of the archive
     closed_at: float = 0.0  # when its traffic was turned away
     warm_ups: int = 0  # how often its own example was answered
     failed_examples: int = 0
@@ -223,11 +224,11 @@ class Versions:
             except FleetError as error:
                 self._refuse(fleet, one, str(error))
                 return
-            one.state, one.warm_ups = "loading", 0
+            one.state, one.warm_ups, one.whole_at = "loading", 0, time.monotonic()
         status = fleet.status(declared)
         now = time.monotonic()
         if status.state == "absent":
-            self._routes.close(declared.model, declared.version)
+            self._turn_away(one)
             one.state = "waiting"
         elif status.state == "ready":
             one.ready_at = now
@@ -240,22 +241,26 @@ class Versions:
             else:
                 self._renew(fleet, one)
         elif one.state == "loading":
-            if (words := fleet.refusal(declared, one.log_start)) is not None:
+            if not one.proven and (words := fleet.refusal(declared, one.log_start)) is not None:
                 self._refuse(fleet, one, words)
         elif now - one.ready_at > self._settings.request_timeout_s / 2:
-            self._routes.close(declared.model, declared.version)  # better 503 now than 504 later
+            self._turn_away(one)  # better 503 now than 504 later
         # TorchServe stops restarting a worker after a while, and never says so.
-        if one.state == "ready" and now - one.whole_at > declared.serving.max_retry_timeout_s + HUNG_S:
+        if one.proven and now - one.whole_at > declared.serving.max_retry_timeout_s + HUNG_S:
             say(f"{declared}: TorchServe no longer restarts its workers; giving it new ones")
             fleet.revive(declared)
             one.whole_at = now
 
     def _renew(self, fleet: Fleet, one: Version) -> None:
         """Give a version new workers, which take no traffic before they are warm."""
-        self._routes.close(one.declared.model, one.declared.version)
-        one.state, one.warm_ups, one.log_start = "loading", 0, fleet.log_end()
-        self._share()
+        self._turn_away(one)
         fleet.revive(one.declared)
+
+    def _turn_away(self, one: Version) -> None:
+        """Let a version have no traffic before it is ready, and warm, again."""
+        self._routes.close(one.declared.model, one.declared.version)
+        one.state, one.warm_ups = "loading", 0
+        self._share()
 
     def _warm_up(self, fleet: Fleet, one: Version) -> None:
         """Send the archive's own example the way a request goes, once for each worker, and then let traffic in.
@@ -265,15 +270,16 @@ class Versions:
         body = example(one.declared.archive) if one.warm_ups < one.declared.serving.workers else None
         if body is not None:
             failure = self._ask(one.declared, body)
-            if failure:
-                one.failed_examples += 1
-                if one.failed_examples >= FAILED_EXAMPLES:
-                    words = f"its own example fails {FAILED_EXAMPLES} times, the last answer: {failure}"
-                    self._refuse(fleet, one, words)
-            else:
+            if one.proven or not failure:  # what has served before serves again, if slowly at first
                 one.warm_ups += 1
+                return
+            one.failed_examples += 1
+            if one.failed_examples >= FAILED_EXAMPLES:
+                words = f"its own example fails {FAILED_EXAMPLES} times, the last answer: {failure}"
+                self._refuse(fleet, one, words)
             return
-        one.state, one.whole_at, one.reason, one.failed_examples = "ready", time.monotonic(), "", 0
+        one.state, one.proven, one.whole_at = "ready", True, time.monotonic()
+        one.failed_examples, one.reason = 0, ""
         self._routes.open(one.declared.model, one.declared.version)
         self._share()
 
