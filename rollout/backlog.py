@@ -9,12 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 
 from events.database import Database
+from events.positions import of_shadow
+from events.predictions import read_prediction
 from events.tables import DECLARATIONS, INPUTS, POSITIONS, PREDICTIONS, REPLICAS, ROLLOUTS, SHADOW_PAIRS
 from rollout.replay import Input, Replayed
-from rollout.replicas import ALIVE_S
+from rollout.replicas import is_alive
+
+JSON = "application/json"
 
 LONGEST = 1000
 """So many inputs may wait; of more, the oldest are left out."""
@@ -30,20 +35,17 @@ class Shadowed:
     ----------
     since
         When its rollout began; older inputs are none of its.
-    silent
-        No user gets its answers.
     """
 
     model: str
     stable: str
     shadow: str
     since: float
-    silent: bool
 
     @property
     def source(self) -> str:
         """Its name among the positions."""
-        return f"shadow/{self.model}/{self.shadow}"
+        return of_shadow(self.model, self.shadow)
 
 
 @dataclass(frozen=True)
@@ -55,20 +57,14 @@ class Waiting:
     left_out: bool
 
 
-def shadowed(connection: sa.Connection, replica: str, now: float) -> list[Shadowed]:
+def shadowed(connection: sa.Connection, replica: str) -> list[Shadowed]:
     """Return the versions that a replica is to replay to: the first one, by name, of those on which they are ready."""
-    ready = [REPLICAS.c.state == "ready", REPLICAS.c.seen_at > now - ALIVE_S]
+    ready = [REPLICAS.c.state == "ready", is_alive(connection)]
     first = (
         sa.select(sa.func.min(REPLICAS.c.replica)).where(_same_version(REPLICAS), *ready).correlate(ROLLOUTS)
     ).scalar_subquery()
     rows = connection.execute(
-        sa.select(
-            ROLLOUTS.c.model,
-            ROLLOUTS.c.stable,
-            ROLLOUTS.c.canary,
-            ROLLOUTS.c.started_at,
-            sa.and_(ROLLOUTS.c.phase == "shadow", DECLARATIONS.c.weight == 0, REPLICAS.c.weight == 0),
-        )
+        sa.select(ROLLOUTS.c.model, ROLLOUTS.c.stable, ROLLOUTS.c.canary, ROLLOUTS.c.started_at)
         .join(DECLARATIONS, _same_version(DECLARATIONS))
         .join(REPLICAS, _same_version(REPLICAS))
         .where(
@@ -124,8 +120,8 @@ def settle(
     pairs = []
     for given, replayed in answered:
         mine = users.get(given.request_id, [])
-        for user, prediction in zip(mine, _by_instance(replayed.predictions, len(mine)), strict=True):
-            label, confidence, value = said(prediction)
+        for user, said in zip(mine, _by_instance(given, replayed.predictions, mine), strict=True):
+            label, confidence, value = read_prediction(said)
             pairs.append(
                 {
                     "request_id": given.request_id,
@@ -149,26 +145,21 @@ def settle(
     database.put(connection, POSITIONS, [{"source": one.source, "position": int(floor * 1000)}])
 
 
-def said(prediction: Any) -> tuple[str | None, float | None, float | None]:
-    """Return label, confidence and value of one instance's prediction; None for what it does not say."""
-    first = prediction[0] if isinstance(prediction, list) and prediction else prediction
-    if not isinstance(first, dict):
-        return None, None, None
-    label = first.get("label")
-    confidence = first.get("probability", first.get("confidence"))
-    value = prediction.get("value") if isinstance(prediction, dict) else None
-    return label if isinstance(label, str) else None, _number(confidence), _number(value)
+def _by_instance(given: Input, predictions: Any, users: Sequence[sa.Row[Any]]) -> list[Any]:
+    """Return one prediction for each that the user got; None where there is none."""
+    found = predictions if _many(given, predictions, users) else [predictions]
+    if not isinstance(found, list):
+        found = []
+    return [*found[: len(users)], *[None] * (len(users) - len(found))]
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _by_instance(predictions: Any, count: int) -> list[Any]:
-    """Return one prediction per instance; None where there is none."""
-    if not isinstance(predictions, list) or (count == 1 and not (predictions and isinstance(predictions[0], list))):
-        predictions = [predictions]
-    return [*predictions[:count], *[None] * (count - len(predictions))]
+def _many(given: Input, predictions: Any, users: Sequence[sa.Row[Any]]) -> bool:
+    """Whether a request was of a list of instances."""
+    if given.content_type == JSON:
+        return "instances" in orjson.loads(given.body)
+    # An array does not say so. A list of one is an answer like the user's, in a list.
+    first = predictions[0] if isinstance(predictions, list) and predictions else None
+    return len(users) > 1 or any(type(orjson.loads(user.answer)) is type(first) for user in users)
 
 
 def _unpaired(one: Shadowed, floor: float) -> sa.Select[Any]:

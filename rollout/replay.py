@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 
+from events.predictions import number
+
 PER_SECOND = 200.0
 AT_ONCE = 4
 TIMEOUT_S = 10.0
@@ -117,4 +119,4 @@ def _read(answer: httpx.Response) -> Replayed:
         predictions = body["predictions"]
     except (ValueError, KeyError, TypeError):  # answered, but not in the form that every handler of ours gives
         return Replayed(HTTPStatus.BAD_GATEWAY)
-    return Replayed(answer.status_code, predictions, body.get("serving_ms"))
+    return Replayed(answer.status_code, predictions, number(body.get("serving_ms")))

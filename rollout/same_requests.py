@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from events.predictions import read_prediction
 from rollout import trial
 from rollout.declaration import read_archive
 from rollout.evidence import Pairs
@@ -69,12 +70,7 @@ def _right(archive: Path, questions: Sequence[Question]) -> list[bool]:
 
         def ask(question: Question) -> bool:
             answer = client.post(f"/predictions/{one.model}/{one.version}", json=question.body)
-            return answer.is_success and _first_label(answer.json()["predictions"]) == question.label
+            return answer.is_success and read_prediction(answer.json()["predictions"]).label == question.label
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return list(pool.map(ask, questions))
-
-
-def _first_label(prediction: Any) -> str | None:
-    first = prediction[0] if isinstance(prediction, list) and prediction else prediction
-    return first.get("label") if isinstance(first, dict) else None

@@ -11,10 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from events.background import step_aside
-from events.database import Database
+from events.database import AWAY, Database
 from rollout.backlog import Shadowed, settle, shadowed, waiting
 from rollout.premises import say
 from rollout.replay import Replay
@@ -43,10 +41,11 @@ class Shadow:
         Raises
         ------
         sqlalchemy.exc.SQLAlchemyError
-            When the database is away. What was answered in this step is asked again in a later one.
+            One of `events.database.AWAY` when the database is away. What was answered in this step is asked again in a
+            later one.
         """
         with self._database.reading() as connection:
-            found = shadowed(connection, self._replica, time.time())
+            found = shadowed(connection, self._replica)
         return sum(self._catch_up(one) for one in found)
 
     def _catch_up(self, one: Shadowed) -> int:
@@ -77,7 +76,7 @@ def main() -> None:
             if away:
                 say("the database answers again")
             away = False
-        except sa.exc.SQLAlchemyError as error:
+        except AWAY as error:
             if not away:
                 say(f"the database does not answer; shadows wait ({str(error).splitlines()[0]})")
             away, answered = True, 0

@@ -40,6 +40,7 @@ def answered(
     labels: tuple[str, ...] = (),
     version: str = "1.0",
     kept: bool = True,
+    content_type: str = "application/json",
 ) -> None:
     """Write that version 1.0 answered a request, of one instance or of one per label, and that its input was kept."""
     labels = labels or (label,)
@@ -65,7 +66,7 @@ def answered(
         if kept:
             content = body if isinstance(body, bytes) else json.dumps(body or {"colour": label}).encode()
             row = {"request_id": request_id, "model": MODEL, "version": version, "time": at, "body": content}
-            connection.execute(sa.insert(INPUTS), row | {"content_type": "application/json"})
+            connection.execute(sa.insert(INPUTS), row | {"content_type": content_type})
 
 
 def rows(database: Database, table: sa.Table) -> list[dict[str, Any]]:

@@ -63,7 +63,7 @@ class _Answer(http.server.BaseHTTPRequestHandler):
         status = 503 if self.server.away else wish.get("status", 200)
         one = [{"label": "blue", "probability": 0.75}]
         said = wish.get("predictions", [one] * len(wish["instances"]) if "instances" in wish else one)
-        body = json.dumps({"predictions": said, "serving_ms": 2.5}).encode()
+        body = json.dumps({"predictions": said, "serving_ms": wish.get("serving_ms", 2.5)}).encode()
         with contextlib.suppress(BrokenPipeError):  # who asked may have given up
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -141,19 +141,33 @@ def test_many_instances_are_paired_one_by_one(shadow: Shadow, database: Database
     ]
 
 
-@pytest.mark.parametrize(
-    ("prediction", "expected"),
-    [
-        ([{"label": "a", "probability": 0.5}, {"label": "b", "probability": 0.4}], ("a", 0.5, None)),
-        ({"value": 3, "low": 1}, (None, None, 3.0)),
-        ({"label": "odd", "confidence": 0.25, "value": 0.5}, ("odd", 0.25, 0.5)),
-        ({"label": 7, "value": True}, (None, None, None)),
-        ([], (None, None, None)),
-        ("words", (None, None, None)),
-    ],
-)
-def test_a_prediction_says_a_label_a_confidence_and_a_value(prediction: Any, expected: Any) -> None:
-    assert backlog.said(prediction) == expected
+def test_what_was_asked_says_whether_answers_are_a_list(shadow: Shadow, database: Database) -> None:
+    shadowing(database)
+    one = {"label": "blue", "probability": 0.5}
+    answered(database, "a list of one", body={"instances": [{}], "predictions": [one]})
+    answered(database, "one that is a list", body={"predictions": [[one]]})
+    answered(database, "one", body={"predictions": [one]})
+    arrays = {"content_type": "application/x-npy"}
+    answered(database, "array", body={"predictions": [one]}, **arrays)
+    answered(database, "array of one row", body={"predictions": [[one]]}, **arrays)
+    assert shadow.step() == 5
+    found = {row["request_id"]: row["shadow_label"] for row in rows(database, SHADOW_PAIRS)}
+    assert found == {
+        "a list of one": "blue",
+        "one that is a list": None,
+        "one": "blue",
+        "array": "blue",
+        "array of one row": "blue",
+    }
+
+
+def test_answers_that_no_database_takes_stop_no_shadow(shadow: Shadow, database: Database) -> None:
+    shadowing(database)
+    answered(database, "a", body={"predictions": [{"label": "\0" + "x" * 300, "probability": 0.5}]})
+    answered(database, "b", body={"predictions": [{"label": "blue"}], "serving_ms": "long"})
+    assert shadow.step() == 2
+    found = [(row["shadow_label"], row["shadow_ms"]) for row in rows(database, SHADOW_PAIRS)]
+    assert found == [("x" * 256, 2.5), ("blue", None)]
 
 
 def test_a_failure_is_a_pair_without_a_label(shadow: Shadow, database: Database) -> None:
