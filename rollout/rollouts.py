@@ -43,7 +43,7 @@ class Rollout:
     policy
         All of it, as it was at the start.
     stable_p95_ms
-        Stable's p95 before the canary had traffic; None until enough of its requests are known.
+        Stable's p95, taken once, when enough of its requests are known; None until then.
     started_by, started_at
         Who began it, and when (seconds since 1970, as all times here).
     watched_since

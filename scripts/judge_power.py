@@ -79,22 +79,29 @@ def harmed(seen: NDArray[Any], stable: NDArray[Any], looks: Counts, limit: float
 
 
 def labelled(drop: float, options: argparse.Namespace, policy: Policy) -> Sequence[Case]:
-    """Simulate labels of both versions: apart, and in pairs that mostly agree."""
+    """Simulate labels of both versions: as many of each, as many as of its traffic, and in pairs that mostly agree."""
     stable, churn, length = 0.90, 0.01, 5 * options.requests
     looks = np.arange(5 * EVERY, length + 1, 5 * EVERY)
     rng = np.random.default_rng(options.seed)
     shape = (max(50, options.rollouts // 5), len(looks))
-    right = [np.cumsum(rng.binomial(5 * EVERY, rate, shape), axis=1) for rate in (stable, stable - drop)]
+
+    def right(rate: float, times: int = 1) -> Counts:
+        return np.cumsum(rng.binomial(5 * EVERY * times, rate, shape), axis=1)
+
+    even, canary = right(stable), right(stable - drop)
     moved = np.cumsum(rng.multinomial(5 * EVERY, [drop + churn, 1 - drop - 2 * churn, churn], shape), axis=1)
     limit = policy.gates.accuracy.limit
     worse, same, better = (moved[..., k] for k in range(3))
-    gap = (right[0] - right[1]) / looks
-    variance = stable * (1 - stable) + (stable - drop) * (1 - stable + drop)
-    apart = {
-        "this judge": between(right[1], looks, right[0], looks, limit) - HALF >= decides(policy)[0],
-        "three strikes": strikes(right[0] - right[1], limit, 5),
-        "peeked z-test": peeked(gap, looks, limit, variance),
-    }
+
+    def apart(stables: Counts, times: int) -> dict[str, NDArray[np.bool_]]:
+        gap = stables / times - canary
+        variance = stable * (1 - stable) / times + (stable - drop) * (1 - stable + drop)
+        return {
+            "this judge": between(canary, looks, stables, times * looks, limit) - HALF >= decides(policy)[0],
+            "three strikes": strikes(gap, limit, 5),
+            "peeked z-test": peeked(gap / looks, looks, limit, variance),
+        }
+
     paired = {
         "this judge": mean_above(worse, same, better, limit) - HALF >= decides(policy)[0],
         "three strikes": strikes(worse - better, limit, 5),
@@ -102,7 +109,12 @@ def labelled(drop: float, options: argparse.Namespace, policy: Policy) -> Sequen
     }
     called = f"accuracy -{100 * drop:g} points"
     allowed = drop <= limit
-    return [Case("labels", called, allowed, length, apart), Case("paired labels", called, allowed, length, paired)]
+    judged = {
+        "labels": apart(even, 1),
+        "labels, 5 % : 95 %": apart(right(stable, STABLES), STABLES),
+        "paired labels": paired,
+    }
+    return [Case(gate, called, allowed, length, each) for gate, each in judged.items()]
 
 
 def slow(shift_ms: float, p95_ms: float = 100.0, margin_ms: float = 50.0, sigma: float = 0.5) -> float:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Where any script looks for the package of this name it finds this file first, since its own folder comes first on the
-# path. So this file stands for the package to them.
+# Where any script here looks for the package of this name it finds this file first, since its own folder comes first on
+# the path, whatever is installed. So this file stands for the package to them, as long as the command has its name.
 __path__ = [str(ROOT / "rollout")]
 
 if __name__ == "__main__":
