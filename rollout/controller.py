@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from events.database import Database
+from events.database import AWAY, Database
 from rollout import ledger, machine, replicas, rollouts, verdicts
 from rollout.aliases import Aliases
 from rollout.evidence import Evidence
@@ -70,7 +70,7 @@ class Controller:
         Raises
         ------
         sqlalchemy.exc.SQLAlchemyError
-            When the database is away. Nothing is lost: the step is done again.
+            One of `events.database.AWAY` when the database is away. Nothing is lost: the step is done again.
         """
         self._jumped_s += jumped_s
         if self._lease.due():
@@ -160,7 +160,7 @@ def main() -> None:
             if away:
                 say("the database answers again")
             away = False
-        except sa.exc.SQLAlchemyError as error:
+        except AWAY as error:
             if not away:
                 say(f"the database does not answer; rollouts stay as they are ({str(error).splitlines()[0]})")
             away = True
