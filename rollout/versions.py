@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from events.database import Database
 from events.tables import REPLICAS
-from rollout import priority
+from rollout import priority, replicas
 from rollout.declaration import Declaration, DeclarationError, Declared
 from rollout.fleet import Fleet, FleetError
 from rollout.premises import say
@@ -342,7 +342,8 @@ class Versions:
         with self._database.writing() as connection:
             connection.execute(sa.delete(REPLICAS).where(mine))
             if rows:
-                connection.execute(sa.insert(REPLICAS), [row | {"seen_at": time.time()} for row in rows])
+                seen_at = replicas.clock(connection)
+                connection.execute(sa.insert(REPLICAS), [row | {"seen_at": seen_at} for row in rows])
         self._reported, self._reported_at = rows, now
 
     def gone(self) -> None:
