@@ -417,7 +417,7 @@ def test_a_database_that_dies_and_comes_back_costs_nothing(own_server: postgres.
         own_server.kill()
         for number in range(100):
             spool.keep([answered(f"during-{number:03d}")])
-            append(log_dir / "access.jsonl", gateway_line(f"during-{number}"))
+            append(log_dir / "access.jsonl", gateway_line(f"during-{number}", time.time()))
         wait_for(lambda: "the database is away" in said.read_text())
         time.sleep(3)  # several tries
         assert process.poll() is None
