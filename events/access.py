@@ -1,8 +1,9 @@
 """The gateway's lines, counted: requests, errors and latencies per version in windows of five seconds.
 
 Counted are requests for which the gateway chose the version. An error is a status of 500 or more, or a full queue (429
-that came from behind the gateway); a client that left (499) is a request, and no error. The window is that of the
-line's own time, however late it is read.
+that came from behind the gateway); a client that left (499) is a request, and no error. 503 is the gateway's own word
+for a model server that is away: it is nobody's fault that is compared here, and not counted at all. The window is that
+of the line's own time, however late it is read.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from events.names import LONGEST_VERSION, name
 from events.tables import EVIDENCE
 
 WINDOW_S = 5
+AWAY = 503
 END = 1e11  # the year 5138: a later time is none
 MOST_KEYS = 500  # in one query: databases bound the number of parameters
 
@@ -103,6 +105,8 @@ def read_windows(lines: Iterable[bytes]) -> tuple[dict[Key, Window], int]:
         try:
             said = orjson.loads(line.decode(errors="replace"))  # a client's path may be no UTF-8
             if str(said.get("picked")) != "1" or not said["version"] or not said["path"].startswith("/predictions/"):
+                continue
+            if said["status"] == AWAY:
                 continue
             key = Key(name(said["model"]), name(said["version"], LONGEST_VERSION), _start(said["msec"]))
             status, slot = said["status"], bucket(said["seconds"] * 1e3)

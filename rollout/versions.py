@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import httpx
 import sqlalchemy as sa
 
-from events.database import Database
+from events.database import AWAY, Database
 from events.tables import REPLICAS
 from rollout import priority, replicas
 from rollout.declaration import Declaration, DeclarationError, Declared
@@ -133,7 +133,7 @@ class Versions:
                 self.load()
             self._tell_workers()
             self._report(now)
-        except sa.exc.SQLAlchemyError as error:
+        except AWAY as error:
             say(f"the database does not answer; what runs goes on ({str(error).splitlines()[0]})")
             self._away_until = now + AWAY_S
 
@@ -348,7 +348,7 @@ class Versions:
 
     def gone(self) -> None:
         """Tell the database that nothing runs here any more."""
-        with contextlib.suppress(sa.exc.SQLAlchemyError), self._database.writing() as connection:
+        with contextlib.suppress(*AWAY), self._database.writing() as connection:
             connection.execute(sa.delete(REPLICAS).where(REPLICAS.c.replica == self._settings.replica_name))
 
 

@@ -23,7 +23,7 @@ def line(**changes: Any) -> bytes:
 
 def test_requests_errors_and_latencies_are_counted_by_version_and_window() -> None:
     windows, malformed = read_windows(
-        [line(), line(msec=1004.999, seconds=0.1), line(msec=1005.0), line(version="2", status=500), line(status=503)]
+        [line(), line(msec=1004.999, seconds=0.1), line(msec=1005.0), line(version="2", status=500), line(status=500)]
     )
     assert malformed == 0
     assert windows == {
@@ -50,9 +50,17 @@ def test_an_error_is_what_the_version_is_to_blame_for(changes: dict[str, Any], e
 
 
 @pytest.mark.parametrize(
-    "changes", [{"picked": "0"}, {"picked": ""}, {"version": ""}, {"path": "/explanations/m"}, {"path": "/predictions"}]
+    "changes",
+    [
+        {"picked": "0"},
+        {"picked": ""},
+        {"version": ""},
+        {"path": "/explanations/m"},
+        {"path": "/predictions"},
+        {"status": 503, "upstream": "502, 502, 502"},
+    ],
 )
-def test_what_was_not_the_gateways_choice_is_no_evidence(changes: dict[str, Any]) -> None:
+def test_what_was_not_the_gateways_choice_or_reached_no_model_server_is_no_evidence(changes: dict[str, Any]) -> None:
     assert read_windows([line(**changes)]) == ({}, 0)
 
 
