@@ -2,7 +2,7 @@
 
 `fit` knows nothing of signs. It is given batches per epoch (a curriculum is another function of the epoch), an
 objective (masked modelling or distillation is another objective), and a score to watch; it adds AdamW with warm-up and
-cosine, gradient clipping, mixed precision where there is a GPU, an exponential moving average (EMA) and stochastic
+cosine, gradient clipping, mixed precision where the device has it, an exponential moving average (EMA) and stochastic
 weight averaging (SWA) of the weights, early stopping, and resuming.
 
 All chance in an epoch derives from (seed, epoch). So an epoch needs no memory of the ones before it but the weights,
@@ -47,6 +47,8 @@ class Schedule:
         Share of the epochs, the last ones, whose weights are averaged equally.
     patience
         Stop after so many epochs without a better score; 0 never stops early.
+    bfloat16
+        Compute products in bfloat16 where the device has instructions for it; weights and sums stay float32.
     seed
         Seed of all chance.
     """
@@ -59,6 +61,7 @@ class Schedule:
     ema_decay: float = 0.99
     swa: float = 0.25
     patience: int = 0
+    bfloat16: bool = True
     seed: int = 0
 
 
@@ -173,7 +176,7 @@ def fit(
             rate = learning_rate(state.steps, total, schedule)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=schedule.bfloat16 and has_bfloat16(device)):
                 loss = objective(model, batch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -202,6 +205,13 @@ def fit(
         if resume is not None:
             _save(resume, fingerprint, model, optimizer, state)
     return _chosen(model, state, score, watch)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether a device has instructions for bfloat16: GPUs, and some CPUs."""
+    if device.type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return device.type == "cuda"
 
 
 def learning_rate(step: int, total: int, schedule: Schedule) -> float:

@@ -1,0 +1,67 @@
+"""Ask whether a training technique helps: several arms at equal cost, several seeds, people no arm has seen.
+
+    python scripts/experiment.py curriculum                                    # on generated signing
+    python scripts/experiment.py curriculum --data recordings/common_signs.npz --seeds 0 1 2 3
+
+Prints the table and draws the picture of docs/experiments. Every finished training is kept in a results file, so an
+interrupted experiment goes on where it was. `training/experiments/NAME.py` says what is compared.
+"""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from settings import Settings
+from training import experiment
+from training.data.quality import BadDataError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="name", required=True, metavar="EXPERIMENT")
+    for path in sorted((ROOT / "training" / "experiments").glob("[a-z]*.py")):
+        module = importlib.import_module(f"training.experiments.{path.stem}")
+        command = commands.add_parser(
+            path.stem,
+            help=str(module.__doc__).splitlines()[0],
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_argument(
+            "--data",
+            default=experiment.SYNTHETIC,
+            metavar="PATH",
+            help='an .npz file of recorded sequences, or "synthetic" (default)',
+        )
+        command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
+        command.add_argument(
+            "--out", type=Path, default=Settings().state_dir / "experiments", help="folder (default: %(default)s)"
+        )
+        if hasattr(module, "add_arguments"):
+            module.add_arguments(command)
+    arguments = parser.parse_args(argv)
+    console = Console(soft_wrap=True, highlight=False)
+    module = importlib.import_module(f"training.experiments.{arguments.name}")
+    try:
+        data = experiment.load(arguments.data)
+    except (BadDataError, FileNotFoundError) as error:
+        console.print(str(error), style="red")
+        return 1
+    arms = module.arms(arguments, data)
+    stem = arguments.out / f"{arguments.name}-{data.name}"
+    options = {name: value for name, value in vars(arguments).items() if name not in ("name", "data", "seeds", "out")}
+    outcomes = experiment.run(arms, arguments.seeds, stem.with_suffix(".jsonl"), console.print, options)
+    console.print(experiment.markdown(arms, outcomes), markup=False)
+    draw = getattr(module, "figure", experiment.intervals)
+    draw(arms, outcomes, f"{arguments.name} on {data.name}").savefig(stem.with_suffix(".png"), dpi=120)
+    console.print(f"results {stem}.jsonl, picture {stem}.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

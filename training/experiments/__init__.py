@@ -1,0 +1,1 @@
+"""Experiments: one module per technique, each asking whether it helps."""
