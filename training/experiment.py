@@ -13,10 +13,11 @@ the interval is Student's over the seeds' differences (three seeds make it wide,
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,14 @@ import numpy as np
 from scipy import stats
 from torch import nn
 
+from models.signflow.network import SignFlow, configure
+from training import checkpoint
 from training.data import signflow_recorded as recorded
 from training.data import signflow_synthetic as synthetic
 from training.data import splits
 from training.data.signflow_clips import Clips
 from training.evaluate import evaluate
-from training.signflow_fit import RECORDED, Recipe, probabilities
+from training.signflow_fit import RECORDED, USUAL, Recipe, Technique, fit, probabilities
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,6 +117,33 @@ def recipe(data: Data, clips: Clips, seed: int, shown: int, size: str = "small")
     usual = Recipe() if data.name == SYNTHETIC else RECORDED
     schedule = replace(usual.schedule, epochs=max(1, round(shown / len(clips))), seed=seed, patience=0)
     return replace(usual, size=size, schedule=schedule)
+
+
+def trained(
+    data: Data, seed: int, how: Recipe, folder: Path, technique: Technique = USUAL, name: str = "usual"
+) -> SignFlow:
+    """Return a network trained on what a seed teaches; kept in a folder, so that experiments share it.
+
+    Parameters
+    ----------
+    data, seed, how, technique
+        What to learn from, and how.
+    folder
+        Where trained weights are kept.
+    name
+        Of the technique; another one's weights are not taken for its own.
+    """
+    train, _ = data.unseen(seed)
+    told = json.dumps([data.name, len(data.clips), seed, name, asdict(how)], sort_keys=True)
+    file = folder / f"{data.name}-{how.size}-{name}-{hashlib.sha256(told.encode()).hexdigest()[:12]}.safetensors"
+    if file.exists():
+        model = SignFlow(configure(how.size, len(train.signs), how.dropout))
+        model.load_state_dict(checkpoint.read(file)[0])
+        return model.eval()
+    model, _ = fit(train, None, how, technique, checkpoint=file.with_suffix(".part.safetensors"))
+    checkpoint.write(file, model.state_dict(), {})
+    file.with_suffix(".part.safetensors").unlink()
+    return model
 
 
 def tested(model: nn.Module, test: Clips) -> dict[str, float]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,10 +77,57 @@ SAME_SIGNERS = Recipe(
 Batch = tuple[Tensor, Tensor, Tensor, float]  # landmarks (B, T, 225), lengths (B,), labels (B,), mixing share
 
 
+def usual_order(clips: Clips, recipe: Recipe, number: int, rng: np.random.Generator) -> Indices:
+    """Return every clip once, in chance order; or as many, drawn so that signs are balanced."""
+    if recipe.balance == 0:
+        return rng.permutation(len(clips))
+    counts = np.bincount(clips.labels, minlength=len(clips.signs))
+    weight = counts[clips.labels] ** -float(recipe.balance)
+    return rng.choice(len(clips), len(clips), p=weight / weight.sum())
+
+
+def cross_entropy(network: nn.Module, batch: Batch, recipe: Recipe) -> Tensor:
+    """Return the mean cross-entropy of a batch whose pairs are mixed before the classifier."""
+    assert isinstance(network, SignFlow)
+    landmarks, lengths, labels, share = batch
+    vectors = network.embed(landmarks, lengths)
+    logits = network.classify(share * vectors + (1 - share) * vectors.flip(0))
+    own = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+    if share == 1.0:
+        return own
+    return share * own + (1 - share) * F.cross_entropy(logits, labels.flip(0), label_smoothing=recipe.label_smoothing)
+
+
+@dataclass(frozen=True)
+class Technique:
+    """What a technique changes of the usual training; several are combined by `dataclasses.replace`.
+
+    Attributes
+    ----------
+    start
+        Weights to begin with, by name; those of the network that it lacks are drawn as usual.
+    order
+        From clips, recipe, number of the epoch and a generator to the clips that the epoch shows, int64 positions.
+    objective
+        From network, batch and recipe to the loss.
+    identity
+        What a checkpoint must also be of, to be gone on with; anything JSON can hold.
+    """
+
+    start: Mapping[str, Tensor] = field(default_factory=dict)
+    order: Callable[[Clips, Recipe, int, np.random.Generator], Indices] = usual_order
+    objective: Callable[[nn.Module, Batch, Recipe], Tensor] = cross_entropy
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+
+USUAL = Technique()
+
+
 def fit(
     fitting: Clips,
     validation: Clips | None,
     recipe: Recipe,
+    technique: Technique = USUAL,
     *,
     console: Console | None = None,
     device: str = "cpu",
@@ -96,6 +144,8 @@ def fit(
         Clips of other signers that choose the weights; None to train to the end.
     recipe
         How.
+    technique
+        What is done otherwise than usual.
     console
         Where progress is shown.
     device
@@ -111,10 +161,16 @@ def fit(
         In eval mode, on the CPU.
     fitted : training.loop.Fitted
         Its weights and history.
+
+    Raises
+    ------
+    ValueError
+        If the technique starts with weights that do not fit the network.
     """
     console = console or Console(quiet=True)
     loop.seed_everything(recipe.schedule.seed)
     model = SignFlow(configure(recipe.size, len(fitting.signs), recipe.dropout)).to(device)
+    _begin(model, technique.start)
     steps = math.ceil(len(fitting) / recipe.batch_size)
     console.print(
         f"SignFlow {recipe.size}: {count_parameters(model):,} parameters, {len(fitting.signs)} signs; "
@@ -135,28 +191,34 @@ def fit(
 
         fitted = loop.fit(
             model,
-            lambda number, rng: batches(fitting, recipe, rng, device),
-            lambda network, batch: objective(network, batch, recipe.label_smoothing),
+            lambda number, rng: batches(fitting, technique.order(fitting, recipe, number, rng), recipe, rng, device),
+            lambda network, batch: technique.objective(network, batch, recipe),
             recipe.schedule,
             steps,
             score=score if validation is not None else None,
             on_epoch=after,
             on_step=shown.step,
             resume=checkpoint,
-            identity={"recipe": asdict(recipe)},
+            identity={"recipe": asdict(recipe), **technique.identity},
         )
     return model.cpu(), fitted
 
 
-def batches(clips: Clips, recipe: Recipe, rng: np.random.Generator, device: str = "cpu") -> Iterator[Batch]:
-    """Yield an epoch of augmented batches, clips of like length together."""
-    counts = np.bincount(clips.labels, minlength=len(clips.signs))
-    weight = counts[clips.labels] ** -float(recipe.balance)
-    order = (
-        rng.permutation(len(clips))
-        if recipe.balance == 0
-        else rng.choice(len(clips), len(clips), p=weight / weight.sum())
-    )
+def _begin(model: SignFlow, start: Mapping[str, Tensor]) -> None:
+    own = model.state_dict()
+    wrong = [name for name, tensor in start.items() if name not in own or own[name].shape != tensor.shape]
+    if wrong:
+        raise ValueError(
+            f"the weights to start with do not fit a network of size {model.config}: {', '.join(wrong[:3])}; "
+            "train with the size that they are of"
+        )
+    model.load_state_dict(start, strict=False)
+
+
+def batches(
+    clips: Clips, order: Indices, recipe: Recipe, rng: np.random.Generator, device: str = "cpu"
+) -> Iterator[Batch]:
+    """Yield augmented batches of the clips at some positions, those of like length together."""
     window = 8 * recipe.batch_size  # sorted only within windows, so that batches stay mixed
     for start in range(0, len(order), window):
         part = order[start : start + window]
@@ -173,18 +235,6 @@ def _batch(clips: Clips, chosen: Indices, recipe: Recipe, rng: np.random.Generat
     tensors = (torch.from_numpy(array).to(device) for array in (landmarks, lengths, clips.labels[chosen]))
     x, n, y = tensors
     return x, n, y, share
-
-
-def objective(network: nn.Module, batch: Batch, label_smoothing: float) -> Tensor:
-    """Return the mean cross-entropy of a batch whose pairs are mixed before the classifier."""
-    assert isinstance(network, SignFlow)
-    landmarks, lengths, labels, share = batch
-    vectors = network.embed(landmarks, lengths)
-    logits = network.classify(share * vectors + (1 - share) * vectors.flip(0))
-    own = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-    if share == 1.0:
-        return own
-    return share * own + (1 - share) * F.cross_entropy(logits, labels.flip(0), label_smoothing=label_smoothing)
 
 
 @torch.inference_mode()
