@@ -29,6 +29,7 @@ from events.database import AWAY, Database, DatabaseError
 from events.feedback import FeedbackError, read_labels
 from events.labels import record
 from events.metrics import CONTENT_TYPE, Metrics
+from events.outage import Outage
 from settings import Settings
 
 AGAIN_S = 2
@@ -41,18 +42,18 @@ STOP_S = 2
 def application(database: Database) -> Starlette:
     """Return the application."""
     metrics, scraping = Metrics(time.time()), threading.Lock()
-    told = _Told()
+    outage = Outage(_say, "labels are refused with 503")
 
     async def feedback(request: Request) -> Response:
         labels = read_labels(await request.body())
         outcomes = await run_in_threadpool(record, database, labels, time.time())
-        told.back()
+        outage.end()
         return JSONResponse({"outcomes": outcomes, "counts": Counter(outcomes)})
 
     def scrape(_: Request) -> Response:
         with scraping, database.reading() as connection:
             text = metrics.text(connection, time.time())
-        told.back()
+        outage.end()
         return PlainTextResponse(text, media_type=CONTENT_TYPE)
 
     def refused(request: Request, error: Exception) -> Response:
@@ -60,7 +61,7 @@ def application(database: Database) -> Starlette:
         return JSONResponse(error.body(_request_id(request)), error.status)
 
     def away(request: Request, error: Exception) -> Response:
-        told.away(error)
+        outage.begin(error)
         message = f"The database is away. Send the same again in {AGAIN_S} seconds; what was kept is a duplicate then."
         return _error(request, 503, "database_away", message, {"Retry-After": str(AGAIN_S)})
 
@@ -73,23 +74,6 @@ def application(database: Database) -> Starlette:
         routes=[Route("/feedback", feedback, methods=["POST"]), Route("/metrics", scrape, methods=["GET"])],
         exception_handlers={FeedbackError: refused, HTTPException: not_here, **dict.fromkeys(AWAY, away)},
     )
-
-
-class _Told:
-    """Says once that the database is away, and once that it is back."""
-
-    def __init__(self) -> None:
-        self._away = False
-
-    def away(self, error: Exception) -> None:
-        if not self._away:
-            self._away = True
-            _say(f"the database is away; labels are refused with 503 ({str(error).splitlines()[0]})")
-
-    def back(self) -> None:
-        if self._away:
-            self._away = False
-            _say("the database is back")
 
 
 def _say(text: str) -> None:
@@ -108,9 +92,7 @@ def _error(request: Request, status: int, code: str, message: str, headers: Mapp
 def main() -> int:
     """Answer until SIGTERM or SIGINT."""
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(
-            signum, lambda *_: sys.exit(0)
-        )  # raised again by uvicorn once it has finished what it had in hand
+        signal.signal(signum, lambda *_: sys.exit(0))  # uvicorn raises it again once nothing is in hand
     try:
         database = Database(Settings().database)
     except DatabaseError as error:

@@ -23,6 +23,7 @@ from events.access import access_logs, add_windows, read_windows
 from events.background import step_aside
 from events.database import AWAY, REFUSED, Database, DatabaseError
 from events.lines import read_lines
+from events.outage import Outage
 from events.retention import forget
 from events.spool import Row, read_entries, spool_files
 from events.tables import INPUTS, POSITIONS, PREDICTIONS
@@ -189,7 +190,8 @@ class Collector:
 def collect(settings: Settings, database: Database) -> None:
     """Take over what comes until told to stop, whatever becomes of the database meanwhile."""
     collector = Collector(database, settings.replica_name, settings.spool_dir, settings.log_dir)
-    away, forget_at = False, 0.0
+    outage = Outage(_say, f"predictions wait in {settings.spool_dir}")
+    forget_at = 0.0
     forgetting: Iterator[int] = iter(())
     pause_s = 0.0
     while not _told_to_stop(pause_s):
@@ -200,17 +202,12 @@ def collect(settings: Settings, database: Database) -> None:
                 forgetting = forget(database, time.time(), settings.retention_days, settings.input_retention_days)
                 forget_at = time.monotonic() + FORGET_S
             forgotten = next(forgetting, None)
+            outage.end()
+            pause_s = 0.0 if taken or forgotten else PAUSE_S
         except AWAY as error:
+            outage.begin(error)
             forget_at = 0.0  # what it broke off is begun again
-            if not away:
-                away = True
-                _say(f"the database is away; predictions wait in {settings.spool_dir} ({str(error).splitlines()[0]})")
             pause_s = AWAY_S
-            continue
-        if away:
-            away = False
-            _say("the database is back")
-        pause_s = 0.0 if taken or forgotten else PAUSE_S
 
 
 def _say(text: str) -> None:

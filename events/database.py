@@ -1,6 +1,7 @@
 """One database for everything: SQLite (WAL) on a laptop, PostgreSQL in production, the same code on both."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,13 +66,14 @@ class Database:
         import alembic.config
 
         try:
+            self._keep_private()
             with self.writing() as connection:
                 if self.engine.dialect.name == "postgresql":  # two supervisors at once: one after the other
                     connection.execute(sa.text("SELECT pg_advisory_xact_lock(727464)"))
                 config = alembic.config.Config(attributes={"connection": connection})
                 config.set_main_option("script_location", str(MIGRATIONS))
                 alembic.command.upgrade(config, "head")
-        except sa.exc.SQLAlchemyError as error:
+        except (OSError, sa.exc.SQLAlchemyError) as error:
             raise DatabaseError(f"The database (MARINA_DATABASE_URL) cannot be used: {error}") from error
 
     @contextlib.contextmanager
@@ -90,17 +92,22 @@ class Database:
     def add_new(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows; those whose key is there already are left as they are."""
         if rows:
-            dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
-            connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(rows))
+            connection.execute(insert(connection, table).on_conflict_do_nothing(), list(rows))
 
     def put(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows; those whose key is there already are overwritten."""
         if rows:
-            dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
-            insert = dialect.insert(table)
+            fresh = insert(connection, table)
             keys = list(table.primary_key.columns)
-            given = {name: insert.excluded[name] for name in rows[0] if name not in {key.name for key in keys}}
-            connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=given), list(rows))
+            given = {name: fresh.excluded[name] for name in rows[0] if name not in {key.name for key in keys}}
+            connection.execute(fresh.on_conflict_do_update(index_elements=keys, set_=given), list(rows))
+
+    def _keep_private(self) -> None:
+        """Let nobody else read an SQLite file: requests and answers are in it. Its log takes over its mode."""
+        place = self.engine.url.database
+        if self.engine.dialect.name == "sqlite" and place and place != ":memory:":
+            os.close(os.open(place, os.O_RDWR | os.O_CREAT, 0o600))
+            os.chmod(place, 0o600)
 
     @contextlib.contextmanager
     def _transaction(self, sqlite_begin: str, postgresql_level: str) -> Iterator[sa.Connection]:
@@ -115,6 +122,11 @@ class Database:
     def close(self) -> None:
         """Let go of every connection."""
         self.engine.dispose()
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """Return an insertion in the words of the connection's database, both of which know what to do on a conflict."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:

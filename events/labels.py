@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from events.database import Database
+from events.database import Database, insert
 from events.tables import LABELS, PREDICTIONS
 
 Outcome = Literal["recorded", "early", "duplicate", "conflict"]
@@ -91,11 +90,10 @@ def record(database: Database, labels: Sequence[Label], now: float) -> list[Outc
 
 def _add(connection: sa.Connection, labels: dict[Key, str], now: float) -> set[Key]:
     """Insert labels where there are none; return where that was."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(LABELS).on_conflict_do_nothing().returning(LABELS.c.request_id, LABELS.c.instance)
+    new = insert(connection, LABELS).on_conflict_do_nothing().returning(LABELS.c.request_id, LABELS.c.instance)
     # In the order of their keys: two calls with the same ones then wait for each other once, not both for ever.
     rows = [{"request_id": key[0], "instance": key[1], "label": labels[key], "time": now} for key in sorted(labels)]
-    return {(row.request_id, row.instance) for row in connection.execute(insert, rows)}
+    return {(row.request_id, row.instance) for row in connection.execute(new, rows)}
 
 
 def _labels(connection: sa.Connection, keys: list[Key]) -> dict[Key, str]:

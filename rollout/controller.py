@@ -14,9 +14,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-import sqlalchemy as sa
-
 from events.database import AWAY, Database
+from events.outage import Outage
 from rollout import ledger, machine, replicas, rollouts, verdicts
 from rollout.aliases import Aliases
 from rollout.evidence import Evidence
@@ -149,7 +148,7 @@ def main() -> None:
     database = Database(settings.database)
     lease = Lease("controller", f"{settings.replica_name} {socket.gethostname()} {os.getpid()}")
     controller, aliases = Controller(database, lease), Aliases(settings)
-    away = False
+    outage = Outage(say, "rollouts stay as they are")
     clock, passed = time.time(), time.monotonic()
     while not stop.is_set():
         moved_s = (time.time() - clock) - (time.monotonic() - passed)
@@ -157,16 +156,12 @@ def main() -> None:
         try:
             if controller.step(clock, moved_s if abs(moved_s) > JUMP_S else 0.0):
                 aliases.follow(database)
-            if away:
-                say("the database answers again")
-            away = False
+            outage.end()
         except AWAY as error:
-            if not away:
-                say(f"the database does not answer; rollouts stay as they are ({str(error).splitlines()[0]})")
-            away = True
-        stop.wait(AWAY_S if away else TICK_S)
+            outage.begin(error)
+        stop.wait(AWAY_S if outage.on else TICK_S)
     aliases.stop()
-    with contextlib.suppress(sa.exc.SQLAlchemyError):
+    with contextlib.suppress(*AWAY):
         controller.give_back()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from events.background import step_aside
 from events.database import AWAY, Database
+from events.outage import Outage
 from rollout.backlog import Shadowed, settle, shadowed, waiting
 from rollout.premises import say
 from rollout.replay import Replay
@@ -69,19 +70,16 @@ def main() -> None:
     settings = Settings()
     replay = Replay(RunDir(Path(os.environ["MARINA_RUN_DIR"])).inference_socket)
     shadow = Shadow(Database(settings.database), settings.replica_name, replay)
-    away = False
+    outage = Outage(say, "shadows wait")
     while True:
+        answered = 0
         try:
             answered = shadow.step()
-            if away:
-                say("the database answers again")
-            away = False
+            outage.end()
         except AWAY as error:
-            if not away:
-                say(f"the database does not answer; shadows wait ({str(error).splitlines()[0]})")
-            away, answered = True, 0
+            outage.begin(error)
         if not answered:
-            time.sleep(AWAY_S if away else IDLE_S)
+            time.sleep(AWAY_S if outage.on else IDLE_S)
 
 
 if __name__ == "__main__":

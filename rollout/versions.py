@@ -15,6 +15,7 @@ import httpx
 import sqlalchemy as sa
 
 from events.database import AWAY, Database
+from events.outage import Outage
 from events.tables import REPLICAS
 from rollout import priority, replicas
 from rollout.declaration import Declaration, DeclarationError, Declared
@@ -25,7 +26,6 @@ from rollout.sample import example
 from rollout.torchserve import RunDir
 from settings import Settings
 
-READ_S = 0.1  # how often the declaration is looked at
 REPORT_S = 2.0  # how often, at least, the database is told what runs
 AWAY_S = 3.0  # a database that does not answer is left alone for so long
 HUNG_S = 30.0
@@ -64,7 +64,9 @@ class Versions:
         self._weights: dict[tuple[str, str], float] = {}
         self._input_shares: dict[str, float] | None = None
         self._reported: list[dict[str, object]] = []
-        self._read_at = self._reported_at = self._away_until = 0.0
+        self._outage = Outage(say, "what runs goes on")
+        self._stale = False
+        self._reported_at = self._away_until = 0.0
 
     def __iter__(self) -> Iterator[Version]:
         return iter(self._versions.values())
@@ -94,7 +96,7 @@ class Versions:
         """
         with self._database.reading() as connection:
             declared = self._declaration.read(connection)
-        if declared == self._declared and not any(one.state == "draining" for one in self):
+        if declared == self._declared and not self._stale and not any(one.state == "draining" for one in self):
             return
         wanted = {(one.model, one.version): one for one in declared}
         for key, version in self._versions.items():
@@ -109,7 +111,7 @@ class Versions:
             if key not in self._versions:
                 self._versions[key] = self._fetched(one)
                 self._routes.declare(one.model, one.version)
-        self._declared = declared
+        self._declared, self._stale = declared, False
         self._share()
 
     def lose(self) -> None:
@@ -123,18 +125,17 @@ class Versions:
         self._share()
 
     def follow(self) -> None:
-        """Look at the declaration if it is time, and tell the database what runs; a database that is away can wait."""
+        """Look at the declaration, and tell the database what runs; a database that is away can wait."""
         now = time.monotonic()
         if now < self._away_until:
             return
         try:
-            if now - self._read_at > READ_S:
-                self._read_at = now
-                self.load()
+            self.load()
             self._tell_workers()
             self._report(now)
+            self._outage.end()
         except AWAY as error:
-            say(f"the database does not answer; what runs goes on ({str(error).splitlines()[0]})")
+            self._outage.begin(error)
             self._away_until = now + AWAY_S
 
     def keep(self, fleet: Fleet, stopping: Callable[[], bool]) -> None:
@@ -321,7 +322,7 @@ class Versions:
         del self._versions[model, version]
         self._routes.forget(model, version)
         self._declaration.forget_others([*(other.declared for other in self), *self._declared])
-        self._declared = []  # it may be declared with another archive, which can be taken up now
+        self._stale = True  # it may be declared with another archive, which can be taken up now
 
     def _report(self, now: float) -> None:
         rows: list[dict[str, object]] = [

@@ -101,3 +101,14 @@ def test_a_database_that_cannot_be_used_is_named_with_its_setting(url: str) -> N
     with pytest.raises(DatabaseError, match="MARINA_DATABASE_URL"):
         database = Database(url)
         database.upgrade()
+
+
+def test_an_sqlite_file_and_its_log_are_nobody_elses_to_read(tmp_path: Path) -> None:
+    (tmp_path / "marina.db").touch(0o644)
+    database = Database(f"sqlite:///{tmp_path}/marina.db")
+    database.upgrade()
+    with database.writing() as connection:
+        connection.execute(sa.insert(LABELS), LABEL)
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    database.close()
+    assert modes.keys() >= {"marina.db", "marina.db-wal"} and set(modes.values()) == {0o600}

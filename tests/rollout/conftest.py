@@ -2,6 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from events.database import Database
+from tests.rollout.releases import Releases, serve
 from tests.serving import Server, archive, running
 
 
@@ -12,3 +14,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     archives = [archive(folder, version=version) for version in ("1.0", "2.0")]
     with running(archives, {"request_timeout_s": 30, "body_timeout_s": 2, "job_queue_size": 8}) as server:
         yield server
+
+
+@pytest.fixture
+def releases(database: Database) -> Releases:
+    """A controller over a database in which sums 1.0 is served."""
+    serve(database)
+    return Releases(database)

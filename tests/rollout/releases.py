@@ -9,11 +9,15 @@ import sqlalchemy as sa
 from events.database import Database
 from events.tables import DECLARATIONS, EVIDENCE, REPLICAS
 from rollout import ledger, replicas, rollouts
+from rollout.controller import Controller
 from rollout.declaration import Declared, declare
+from rollout.lease import Lease
 from rollout.policy import Policy, read_policy
 from rollout.rollouts import Rollout
 
 NOW = 1_000_000.0
+WATCHED = int(NOW) + 5
+"""Start of the first whole window after the canary was let in."""
 
 
 def policy(**changes: Any) -> Policy:
@@ -82,3 +86,37 @@ def latest(database: Database, model: str = "sums") -> Rollout:
         found = rollouts.last_rollout_of(connection, model)
     assert found is not None
     return found
+
+
+def good(database: Database, model: str = "sums", start: float = WATCHED) -> None:
+    answer(database, 400, 1, NOW - 600, "1.0", model)  # for stable's p95
+    answer(database, 5000, 20, start, "1.0", model)
+    answer(database, 2000, 4, start, "2.0", model)
+
+
+def bad(database: Database, model: str = "sums", start: float = WATCHED) -> None:
+    good(database, model, start)
+    answer(database, 2000, 100, start, "2.0", model)
+
+
+def actions(database: Database, model: str = "sums") -> list[str]:
+    with database.reading() as connection:
+        assert ledger.verify(connection) == []
+        return [entry.action for entry in ledger.entries(connection, model)]
+
+
+class Releases:
+    """A controller and a supervisor under a clock that a test moves."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.now = NOW
+        self.told: list[str] = []
+        self.controller = Controller(database, Lease("controller", "test", lambda: self.now), self.told.append)
+
+    def run(self, seconds: float, every_s: float = 2.0, **states: str) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.now += every_s
+            supervise(self.database, **states)
+            self.controller.step(self.now)

@@ -17,8 +17,12 @@ import sqlalchemy as sa
 
 from events.database import Database
 from events.tables import DECLARATIONS, REPLICAS
-from rollout.declaration import declare, read_archive
+from rollout.declaration import Declaration, declare, read_archive
 from rollout.load import drive, request
+from rollout.routes import Routes
+from rollout.torchserve import RunDir
+from rollout.versions import Versions
+from settings import Settings
 from tests import postgres
 from tests.serving import archive, running
 
@@ -64,6 +68,25 @@ def store(tmp_path: Path) -> Iterator[Database]:
     made = Database(f"sqlite:///{tmp_path}/marina.db")
     yield made
     made.close()
+
+
+def test_what_is_served_keeps_its_share_when_the_server_dies_while_a_version_leaves(
+    tmp_path: Path, store: Database
+) -> None:
+    store.upgrade()
+    settings = Settings(state_dir=tmp_path / "state")
+    settings.spool_dir.mkdir(parents=True)
+    routes = Routes(tmp_path)
+    versions = Versions(settings, store, Declaration(tmp_path / "declared"), routes, RunDir(tmp_path))
+    for version, weight in (("1.0", 1.0), ("2.0", 0.0)):
+        put(store, archive(tmp_path, version=version), weight)
+    versions.load()
+    with store.writing() as connection:
+        connection.execute(sa.delete(DECLARATIONS).where(DECLARATIONS.c.version == "2.0"))
+    versions.load()
+    versions.lose()
+    assert {os.readlink(part) for part in (tmp_path / "parts" / "echo").iterdir()} == {"../../models/echo/1.0"}
+    assert versions.states() == {"echo": {"1.0": "waiting"}}
 
 
 def test_versions_come_and_go_under_load_without_a_failed_request(tmp_path: Path, store: Database) -> None:
@@ -173,7 +196,7 @@ def test_serving_goes_on_without_the_database_and_follows_it_again(
             while time.monotonic() < end:
                 assert httpx.post(f"{server.url}/predictions/echo", json={}).status_code == 200
                 time.sleep(0.1)
-            assert "the database does not answer" in server.output.read_text()
+            assert "the database is away" in server.output.read_text()
             own.start()
             put(database, archive(tmp_path, version="2.0"))
             until(lambda: reports(database).get(("a", "2.0"), ("",))[0] == "ready")
