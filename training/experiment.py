@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -133,17 +134,28 @@ def trained(
     name
         Of the technique; another one's weights are not taken for its own.
     """
+    return trained_at_cost(data, seed, how, folder, technique, name)[0]
+
+
+def trained_at_cost(
+    data: Data, seed: int, how: Recipe, folder: Path, technique: Technique = USUAL, name: str = "usual"
+) -> tuple[SignFlow, float]:
+    """Return, for the arguments of `trained`, also the processor seconds that it took; NaN if it was interrupted."""
     train, _ = data.unseen(seed)
     told = json.dumps([data.name, len(data.clips), seed, name, asdict(how)], sort_keys=True)
     file = folder / f"{data.name}-{how.size}-{name}-{hashlib.sha256(told.encode()).hexdigest()[:12]}.safetensors"
     if file.exists():
         model = SignFlow(configure(how.size, len(train.signs), how.dropout))
-        model.load_state_dict(checkpoint.read(file)[0])
-        return model.eval()
-    model, _ = fit(train, None, how, technique, checkpoint=file.with_suffix(".part.safetensors"))
-    checkpoint.write(file, model.state_dict(), {})
-    file.with_suffix(".part.safetensors").unlink()
-    return model
+        weights, note = checkpoint.read(file)
+        model.load_state_dict(weights)
+        return model.eval(), note["processor_s"]
+    unfinished = file.with_suffix(".part.safetensors")
+    started = math.nan if unfinished.exists() else time.process_time()
+    model, _ = fit(train, None, how, technique, checkpoint=unfinished)
+    spent = time.process_time() - started
+    checkpoint.write(file, model.state_dict(), {"processor_s": spent})
+    unfinished.unlink()
+    return model, spent
 
 
 def tested(model: nn.Module, test: Clips) -> dict[str, float]:

@@ -2,9 +2,11 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from scripts import experiment as command
-from training.experiment import Arm, Estimate, Outcome, load, markdown, run
+from training.data.signflow_synthetic import Synthesis
+from training.experiment import Arm, Estimate, Outcome, load, markdown, recipe, run, trained_at_cost
 
 ARMS = [
     Arm("plain", lambda seed: {"accuracy": 0.5 + seed / 10}),
@@ -66,3 +68,13 @@ def test_command_prints_a_table_and_draws_a_picture(tmp_path, capsys):
 def test_command_says_which_data_is_missing(tmp_path, capsys):
     assert command.main(["precision", "--data", str(tmp_path / "none.npz")]) == 1
     assert "none.npz" in capsys.readouterr().out
+
+
+def test_a_network_is_trained_once_and_its_cost_is_kept_with_it(tmp_path):
+    data = load("synthetic", Synthesis(signs=2, signers=4, takes=1))
+    how = recipe(data, data.clips, 0, shown=1)
+    first, cost = trained_at_cost(data, 0, how, tmp_path)
+    again, told = trained_at_cost(data, 0, how, tmp_path)
+    assert told == cost > 0
+    assert all(torch.equal(one, other) for one, other in zip(first.parameters(), again.parameters(), strict=True))
+    assert len([*tmp_path.iterdir()]) == 1
