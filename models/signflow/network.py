@@ -146,6 +146,10 @@ class LandmarkFeatures(nn.Module):
         torch.Tensor
             float32 [B, T, 10, 75].
         """
+        return self.describe(*self.normalise(landmarks, mask))
+
+    def normalise(self, landmarks: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return places in shoulder widths [B, T, 3, 75], and which are seen, 1 or 0 [B, T, 1, 75]; else as forward."""
         raw = landmarks.reshape(*landmarks.shape[:2], LANDMARKS, AXES).transpose(2, 3)  # (B, T, 3, 75)
         usable = raw.abs() < _LARGEST
         points = torch.where(usable, raw, 0.0)
@@ -166,8 +170,10 @@ class LandmarkFeatures(nn.Module):
         left_frames, right_frames = (present[..., part.start].sum(1) for part in _HANDS)  # (B, 1) each
         left_handed = (left_frames > right_frames)[:, :, None, None]
         body = torch.where(left_handed, body[..., self.mirror] * self.flip, body)
-        present = torch.where(left_handed, present[..., self.mirror], present)
+        return body, torch.where(left_handed, present[..., self.mirror], present)
 
+    def describe(self, body: Tensor, present: Tensor) -> Tensor:
+        """Return the ten features of places and presence as `normalise` gives them, zeros where nothing is seen."""
         local = [body[..., POSE] - body[..., NOSE : NOSE + 1], *(self._hand(body, present, part) for part in _HANDS)]
         # one empty frame is put in front and the last one cut off: slicing T - 1 frames would not export for T = 1
         before, before_present = (F.pad(x, (0, 0, 0, 0, 1, 0))[:, : body.shape[1]] for x in (body, present))
@@ -357,14 +363,18 @@ class SignFlow(nn.Module):
         """Return one vector per sequence, float32 [B, d_model]; arguments as for `forward`."""
         mask = (torch.arange(landmarks.shape[1], device=lengths.device) < lengths.unsqueeze(1)).unsqueeze(-1)
         mask = mask.to(landmarks.dtype)  # (B, T, 1)
-        frames = self.spatial(self.features(landmarks, mask))
-        x, token_mask = self.temporal(frames, mask, lengths)
+        tokens, weight = self.read(self.features(landmarks, mask), mask, lengths)
+        return _mean_over_frames(tokens, weight).squeeze(1)
+
+    def read(self, features: Tensor, mask: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return tokens [B, tokens, d_model] of features [B, T, 10, 75], and which are real, 1 or 0 [B, tokens, 1]."""
+        x, token_mask = self.temporal(self.spatial(features), mask, lengths)
         x = x + self.position(self._place(token_mask))
         weight = token_mask.to(x.dtype)
         bias = ((1.0 - weight) * -1e4)[:, None, None, :]
         for layer in self.layers:
             x = layer(x, bias)
-        return _mean_over_frames(self.norm(x), weight.unsqueeze(-1)).squeeze(1)
+        return self.norm(x), weight.unsqueeze(-1)
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Return logits [B, classes] of embeddings [B, d_model]."""
