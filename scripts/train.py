@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from archives.contract import ArchiveError
 from archives.registry import Registry, RegistryError
 from settings import Settings
 from training import tracking
@@ -61,7 +62,7 @@ def train(arguments: argparse.Namespace, home: Path, console: Console) -> int:
     module = importlib.import_module(f"training.{arguments.family}")
     try:
         trained = module.train(module.from_arguments(arguments, home), console)
-    except (BadDataError, FileNotFoundError) as error:
+    except (ArchiveError, BadDataError, FileNotFoundError) as error:
         console.print(str(error), style="red", highlight=False)
         return 1
     if arguments.no_archive:

@@ -25,7 +25,8 @@ from training.data import manifest, quality, splits
 from training.data import signflow_recorded as recorded
 from training.data import signflow_synthetic as synthetic
 from training.data.signflow_clips import Clips
-from training.signflow_fit import RECORDED, Recipe, fit, probabilities
+from training.signflow_distill import archive_of, taught_by
+from training.signflow_fit import RECORDED, USUAL, Recipe, Technique, fit, probabilities
 
 MODELS = ("signflow",)
 SYNTHETIC = "synthetic"
@@ -54,6 +55,8 @@ class TrainOptions:
         Whether to go on from the last epoch of an interrupted run of the same data and recipe.
     device
         "cpu", "cuda", or "auto" for a GPU where there is one.
+    teacher
+        The archive of a larger model to learn from besides, if any.
     """
 
     data: str = SYNTHETIC
@@ -64,6 +67,7 @@ class TrainOptions:
     signer: str = "auto"
     resume: bool = True
     device: str = "auto"
+    teacher: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,8 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, Tr
         If the data is bad and `options` says to refuse it.
     FileNotFoundError
         If there is no data at the path.
+    archives.contract.ArchiveError
+        If the teacher is no archive, or does not know the signs.
     """
     console = console or Console(quiet=True)
     recipe = options.recipe
@@ -123,7 +129,9 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, Tr
     kept, test = splits.holdout(clips.signers, 0.2, recipe.schedule.seed)
     fitting, validation = (kept[part] for part in splits.holdout(clips.signers[kept], 0.15, recipe.schedule.seed))
     params = _params(options, clips, len(fitting), len(validation), len(test))
-    checkpoint = _checkpoint(options, data.sha256)
+    technique = _technique(options, clips, data, console)
+    params |= {name: str(value) for name, value in technique.identity.items()}
+    checkpoint = _checkpoint(options, data.sha256, technique)
     if checkpoint.exists():
         console.print("an interrupted run of this data and recipe is there: going on from its last epoch")
     with tracking.run("signflow", options.home, params, data) as run:
@@ -131,6 +139,7 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, Tr
             clips.select(fitting),
             clips.select(validation),
             recipe,
+            technique,
             console=console,
             device=_device(options.device),
             checkpoint=checkpoint,
@@ -195,8 +204,15 @@ def _device(name: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
-def _checkpoint(options: TrainOptions, data_sha256: str) -> Path:
-    recipe = hashlib.sha256(json.dumps(asdict(options.recipe), sort_keys=True).encode()).hexdigest()
+def _technique(options: TrainOptions, clips: Clips, data: manifest.Manifest, console: Console) -> Technique:
+    if options.teacher is None:
+        return USUAL
+    return taught_by(options.teacher, clips.signs, data.sha256, options.recipe.schedule.seed, console)
+
+
+def _checkpoint(options: TrainOptions, data_sha256: str, technique: Technique) -> Path:
+    told = asdict(options.recipe) | dict(technique.identity)
+    recipe = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     path = options.home / "checkpoints" / f"signflow-{data_sha256[:12]}-{recipe[:12]}.safetensors"
     if not options.resume:
         path.unlink(missing_ok=True)
@@ -246,6 +262,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU where there is one"
     )
+    parser.add_argument(
+        "--teacher", metavar="MODEL", help="learn from a larger model besides: MODEL:VERSION of the store, or a .mar"
+    )
     parser.add_argument("--fresh", action="store_true", help="do not go on with an interrupted run")
 
 
@@ -268,4 +287,5 @@ def from_arguments(arguments: argparse.Namespace, home: Path) -> TrainOptions:
         signer=arguments.signer,
         resume=not arguments.fresh,
         device=arguments.device,
+        teacher=archive_of(arguments.teacher, arguments.store) if arguments.teacher else None,
     )

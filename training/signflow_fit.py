@@ -86,16 +86,26 @@ def usual_order(clips: Clips, recipe: Recipe, number: int, rng: np.random.Genera
     return rng.choice(len(clips), len(clips), p=weight / weight.sum())
 
 
-def cross_entropy(network: nn.Module, batch: Batch, recipe: Recipe) -> Tensor:
-    """Return the mean cross-entropy of a batch whose pairs are mixed before the classifier."""
+def mixed_logits(network: nn.Module, batch: Batch) -> Tensor:
+    """Return the logits (B, signs) of a batch whose pairs are mixed before the classifier."""
     assert isinstance(network, SignFlow)
-    landmarks, lengths, labels, share = batch
+    landmarks, lengths, _, share = batch
     vectors = network.embed(landmarks, lengths)
-    logits = network.classify(share * vectors + (1 - share) * vectors.flip(0))
+    return network.classify(share * vectors + (1 - share) * vectors.flip(0))
+
+
+def mixed_cross_entropy(logits: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
+    """Return the mean cross-entropy of a batch's mixed logits against the labels of both of each pair."""
+    _, _, labels, share = batch
     own = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
     if share == 1.0:
         return own
     return share * own + (1 - share) * F.cross_entropy(logits, labels.flip(0), label_smoothing=recipe.label_smoothing)
+
+
+def cross_entropy(network: nn.Module, batch: Batch, recipe: Recipe) -> Tensor:
+    """Return the mean cross-entropy of a batch whose pairs are mixed before the classifier."""
+    return mixed_cross_entropy(mixed_logits(network, batch), batch, recipe)
 
 
 @dataclass(frozen=True)
