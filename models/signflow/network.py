@@ -3,6 +3,8 @@
 landmarks (B, T, 225) ─ normalise ─> (B, T, 10, 75) ─ SpatialLandmarkEncoder ─> (B, T, frame)
     ─ TemporalConvPooling ─> (B, 64, D) ─ transformer ─> (B, 64, D) ─ masked mean ─> logits (B, classes)
 
+The baseline measures hand-crafted features in the SpatialLandmarkEncoder's stead, and pools without convolutions.
+
 Everything a sequence needs before it is understood (missing landmarks, centring, scaling, velocities) happens inside
 the module, so that training, the exported graph and its certificate cannot disagree about it. Every step is masked:
 frames at or after a sequence's length never influence its logits. B and T are free when exported.
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import to_dense_adj
 
+from models.signflow.handcrafted import HANDCRAFTED, HandcraftedFeatures
 from models.signflow.landmarks import (
     AXES,
     EDGES,
@@ -64,6 +67,8 @@ class SignFlowConfig:
         Tokens a sequence is pooled to; shorter sequences keep one token per frame.
     dropout
         Probability, in training only.
+    handcrafted
+        Whether frames are told by the hand-crafted features instead of graph convolutions.
     """
 
     classes: int = 32
@@ -77,14 +82,16 @@ class SignFlowConfig:
     dilations: tuple[int, ...] = (1, 2, 4)
     tokens: int = 64
     dropout: float = 0.1
+    handcrafted: bool = False
 
 
 SIZES: Final[dict[str, SignFlowConfig]] = {
+    "baseline": SignFlowConfig(handcrafted=True, frame=HANDCRAFTED, dilations=()),
     "small": SignFlowConfig(spatial=(16, 32), frame=64, d_model=96, heads=4, layers=2, feedforward=192),
     "base": SignFlowConfig(spatial=(64, 128), frame=192, d_model=192, heads=6, layers=4, feedforward=768),
     "large": SignFlowConfig(spatial=(128, 256), frame=256, d_model=384, heads=8, layers=6, feedforward=1536),
 }
-"""Laptops and CI; the product's baseline dimensions; the product's large dimensions."""
+"""What the others are compared with; laptops and CI; the baseline's dimensions; the product's large dimensions."""
 
 
 def configure(size: str, classes: int, dropout: float | None = None) -> SignFlowConfig:
@@ -334,7 +341,7 @@ class SignFlow(nn.Module):
         super().__init__()
         self.config = config
         self.features = LandmarkFeatures()
-        self.spatial = SpatialLandmarkEncoder(config)
+        self.spatial = HandcraftedFeatures() if config.handcrafted else SpatialLandmarkEncoder(config)
         self.temporal = TemporalConvPooling(config)
         self.position = nn.Linear(12, config.d_model, bias=False)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
