@@ -97,26 +97,9 @@ def read(
 
 
 def _read_file(file: Path, rows: _Rows, known: Collection[str] | None, signer: str, prefix: str) -> None:
-    try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except _UNREADABLE as error:
-        rows.faults.append(Fault(file.name, None, "unreadable file", f"expected a whole .npz file, got: {error}"))
+    if (loaded := load(file, rows.faults)) is None:
         return
-    missing = [name for name in ("len", "y") if name not in arrays] + ["Xq or X"] * (not {"Xq", "X"} & set(arrays))
-    if missing:
-        rows.faults.append(
-            Fault(file.name, None, "missing array", f"expected {', '.join(missing)}, got {list(arrays)}")
-        )
-        return
-    frames = arrays["Xq"].T if "Xq" in arrays else arrays["X"]
-    if frames.shape[1:] != (WIDTH,):
-        detail = f"expected {WIDTH} values per frame, got frames of shape {list(frames.shape)}"
-        rows.faults.append(Fault(file.name, None, "wrong width", detail))
-        return
-    if "Xq" in arrays:
-        frames = frames / np.float32(_THOUSANDTHS)
-    frames = frames.astype(np.float32)
+    arrays, frames = loaded
     signs = arrays["y"].astype(str)
     name, who = file.name, _signers(arrays, signs, signer)
     stops = np.cumsum(arrays["len"])
@@ -127,13 +110,38 @@ def _read_file(file: Path, rows: _Rows, known: Collection[str] | None, signer: s
         elif stop > len(frames):
             fault = Fault(name, index, "truncated", f"expected frames up to {stop}, the file ends at {len(frames)}")
         else:
-            fault = _fault(name, index, frames[start:stop])
+            fault = fault_of(name, index, frames[start:stop])
         if fault is not None:
             rows.faults.append(fault)
             continue
         rows.sequences.append(np.ascontiguousarray(frames[start:stop]))
         rows.signs.append(prefix + sign)
         rows.signers.append(prefix + str(who[index]))
+
+
+def load(
+    file: Path, faults: list[Fault], *, labelled: bool = True
+) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.float32]] | None:
+    """Return a file's arrays, and its frames float32 [all, 225]; None, and a fault more, if it is wrong as a whole."""
+    try:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except _UNREADABLE as error:
+        faults.append(Fault(file.name, None, "unreadable file", f"expected a whole .npz file, got: {error}"))
+        return None
+    needed = ("len", "y") if labelled else ("len",)
+    missing = [name for name in needed if name not in arrays] + ["Xq or X"] * (not {"Xq", "X"} & set(arrays))
+    if missing:
+        faults.append(Fault(file.name, None, "missing array", f"expected {', '.join(missing)}, got {list(arrays)}"))
+        return None
+    frames = arrays["Xq"].T if "Xq" in arrays else arrays["X"]
+    if frames.shape[1:] != (WIDTH,):
+        detail = f"expected {WIDTH} values per frame, got frames of shape {list(frames.shape)}"
+        faults.append(Fault(file.name, None, "wrong width", detail))
+        return None
+    if "Xq" in arrays:
+        frames = frames / np.float32(_THOUSANDTHS)
+    return arrays, frames.astype(np.float32)
 
 
 def _signers(arrays: dict[str, npt.NDArray[Any]], signs: npt.NDArray[np.str_], field_name: str) -> npt.NDArray[Any]:
@@ -167,7 +175,7 @@ def _takes(signs: npt.NDArray[np.str_], ids: npt.NDArray[np.str_]) -> npt.NDArra
     return takes
 
 
-def _fault(file: str, index: int, frames: npt.NDArray[Any]) -> Fault | None:
+def fault_of(file: str, index: int, frames: npt.NDArray[Any]) -> Fault | None:
     """Return what is wrong with one sequence of shape [T, width], or None."""
     if frames.shape[1:] != (WIDTH,):
         return Fault(file, index, "wrong width", f"expected {WIDTH} values per frame, got shape {list(frames.shape)}")
