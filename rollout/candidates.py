@@ -5,9 +5,31 @@ from pathlib import Path
 
 from archives.linter import refuse_unclean
 from archives.registry import Registry
-from rollout.declaration import Declared, read_archive
+from rollout.declaration import DeclarationError, Declared, read_archive
 from rollout.rollouts import RolloutError
 from settings import Settings
+
+
+def asked(name: str) -> tuple[str, str, Path | None]:
+    """Return the model and version that a name means, and the archive where the name is a file's.
+
+    Parameters
+    ----------
+    name
+        MODEL:VERSION, or the path of a `.mar` file.
+
+    Raises
+    ------
+    rollout.declaration.DeclarationError
+        When it is neither, or the file cannot be read.
+    """
+    if name.endswith(".mar"):
+        one = read_archive(Path(name))
+        return one.model, one.version, Path(name)
+    model, separator, version = name.partition(":")
+    if not (model and separator and version):
+        raise DeclarationError(f"{name!r}: expected MODEL:VERSION, such as signflow:2.0, or the path of a .mar file")
+    return model, version, None
 
 
 def find(settings: Settings, model: str, version: str, archive: Path | None = None, sha256: str = "") -> Declared:

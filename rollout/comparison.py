@@ -3,7 +3,7 @@
 import contextlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,12 +74,21 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both sides, and the labelled requests that both answered: where, and how."""
+    """Both sides, and the labelled requests that both answered: where, and how.
+
+    Attributes
+    ----------
+    pairs_from
+        Where the labelled requests are from.
+    metrics_from
+        Where the metrics of both sides' `stated` are from, in words that follow "Metrics are".
+    """
 
     baseline: Side
     candidate: Side
     pairs: Pairs
     pairs_from: str
+    metrics_from: str = "what training stated"
 
     @property
     def verdict(self) -> tuple[bool | None, str]:
@@ -95,6 +104,13 @@ class Comparison:
         if p >= SIGNIFICANT:
             return None, seen + "That is no difference that can be told from chance."
         return better > worse, seen + f"It is {'better' if better > worse else 'worse'}."
+
+
+def pairs_of(before: Sequence[bool], after: Sequence[bool]) -> Pairs:
+    """Count on which of the same requests the one side was right, and on which the other."""
+    both = list(zip(before, after, strict=True))
+    worse, better = both.count((True, False)), both.count((False, True))
+    return Pairs(worse, len(both) - worse - better, better)
 
 
 def stated(archive: Path) -> Stated:

@@ -1,17 +1,21 @@
 """A comparison, as text and as a page."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rollout.comparison import Comparison, Side, differences
 from rollout.page import CHANGED, INK, STABLE, axes_style, heading, page, paragraph, picture, table, verdict
 from rollout.significance import interval
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 Row = tuple[str, str, str, str]
 """What is compared, the baseline's, the candidate's, and the change."""
 
 EXPLAINED = (
-    "Metrics are what training stated. Times and failures are the gateway's, of each version's own requests. Intervals "
+    "Metrics are {}. Times and failures are the gateway's, of each version's own requests. Intervals "
     "hold however often one looks; the p-value of McNemar's exact test is meant for one look."
 )
 
@@ -32,10 +36,9 @@ def report(comparison: Comparison) -> str:
     better, words = comparison.verdict
     parts = [verdict(words, better), table(_head(comparison), rows(comparison))]
     parts += [heading("What clients send and get"), *map(paragraph, _contract(comparison))]
-    stated = (comparison.baseline.stated, comparison.candidate.stated)
-    if stated[0] and stated[1] and (shared := _shares(stated[0].metrics, stated[1].metrics)):
-        parts += [heading("Metrics on held-out data"), _dumbbells(comparison, shared)]
-    parts += [heading("How to read this"), paragraph(EXPLAINED)]
+    if drawn := figure(comparison):
+        parts += [heading("Metrics on held-out data"), picture(drawn, "metrics")]
+    parts += [heading("How to read this"), paragraph(EXPLAINED.format(comparison.metrics_from))]
     title = f"{comparison.baseline.name} and {comparison.candidate.name}"
     return page(title, "baseline and candidate, side by side", parts)
 
@@ -105,25 +108,43 @@ def _contract(comparison: Comparison) -> list[str]:
     return [f"Contract: {one}." for one in found] or ["Contract: the same inputs, outputs, labels and limits."]
 
 
-def _shares(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-    """Return the metrics that both have and that are shares: one scale fits them."""
-    both = {name: (before[name], after[name]) for name in sorted(before.keys() & after.keys())}
-    return {name: pair for name, pair in both.items() if all(0 <= value <= 1 for value in pair)}
-
-
-def _dumbbells(comparison: Comparison, metrics: Mapping[str, tuple[float, float]]) -> str:
+def figure(comparison: Comparison) -> "Figure | None":
+    """Draw the metrics that both have: shares on one scale, amounts by how many times they are the baseline's."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    before, after = comparison.baseline.stated, comparison.candidate.stated
+    if before is None or after is None or not (both := before.metrics.keys() & after.metrics.keys()):
+        return None
+    pairs = {name: (before.metrics[name], after.metrics[name]) for name in sorted(both)}
+    shares = {name: pair for name, pair in pairs.items() if all(0 <= value <= 1 for value in pair)}
+    amounts = {name: pair for name, pair in pairs.items() if name not in shares and min(pair) > 0}
+    panels = [(draw, metrics) for draw, metrics in ((_dumbbells, shares), (_ratios, amounts)) if metrics]
     with mpl.rc_context(axes_style()):
-        figure = Figure(figsize=(9, 0.8 + 0.3 * len(metrics)), layout="constrained")
-        axes = figure.subplots()
-        places = range(len(metrics))
-        before, after = zip(*metrics.values(), strict=True)
-        axes.hlines(places, before, after, color=INK, linewidth=1)
-        axes.plot(before, places, "o", color=STABLE, label=comparison.baseline.name)
-        axes.plot(after, places, "o", color=CHANGED, label=comparison.candidate.name)
-        axes.set_yticks(places, list(metrics))
-        axes.invert_yaxis()
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-        return picture(figure, "metrics")
+        drawn = Figure(figsize=(9, 0.8 * len(panels) + 0.3 * sum(len(one) for _, one in panels)), layout="constrained")
+        heights = [len(metrics) + 2 for _, metrics in panels]
+        for axes, (draw, metrics) in zip(
+            drawn.subplots(len(panels), height_ratios=heights, squeeze=False)[:, 0], panels, strict=True
+        ):
+            draw(axes, comparison, metrics)
+            axes.set_yticks(range(len(metrics)), list(metrics))
+            axes.invert_yaxis()
+    return drawn
+
+
+def _dumbbells(axes: "Axes", comparison: Comparison, metrics: Mapping[str, tuple[float, float]]) -> None:
+    places = range(len(metrics))
+    before, after = zip(*metrics.values(), strict=True)
+    axes.hlines(places, before, after, color=INK, linewidth=1)
+    axes.plot(before, places, "o", color=STABLE, label=comparison.baseline.name)
+    axes.plot(after, places, "o", color=CHANGED, label=comparison.candidate.name)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _ratios(axes: "Axes", comparison: Comparison, metrics: Mapping[str, tuple[float, float]]) -> None:
+    ratios = [after / before for before, after in metrics.values()]
+    axes.axvline(1, color=STABLE, linewidth=1)
+    axes.hlines(range(len(ratios)), 1, ratios, color=INK, linewidth=1)
+    axes.plot(ratios, range(len(ratios)), "o", color=CHANGED)
+    axes.set_xscale("log")
+    axes.set_xlabel(f"{comparison.candidate.name}: times {comparison.baseline.name}'s")

@@ -11,6 +11,7 @@ import httpx
 
 from events.predictions import read_prediction
 from rollout import trial
+from rollout.comparison import pairs_of
 from rollout.declaration import read_archive
 from rollout.evidence import Pairs
 
@@ -59,9 +60,7 @@ def read_questions(path: Path) -> list[Question]:
 def ask_both(baseline: Path, candidate: Path, questions: Sequence[Question]) -> Pairs:
     """Ask both archives, one after the other; an answer that is an error is a wrong one."""
     before, after = (_right(archive, questions) for archive in (baseline, candidate))
-    both = list(zip(before, after, strict=True))
-    worse, better = both.count((True, False)), both.count((False, True))
-    return Pairs(worse, len(both) - worse - better, better)
+    return pairs_of(before, after)
 
 
 def _right(archive: Path, questions: Sequence[Question]) -> list[bool]:

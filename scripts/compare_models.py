@@ -20,7 +20,7 @@ from events.database import Database, DatabaseError
 from rollout import candidates
 from rollout.comparison import Comparison, Side, met, shadow_pairs, stated
 from rollout.comparison_report import report, text
-from rollout.declaration import DeclarationError, read_archive
+from rollout.declaration import DeclarationError
 from rollout.evidence import Pairs
 from rollout.rollouts import RolloutError
 from rollout.same_requests import DataError, ask_both, read_questions
@@ -59,15 +59,9 @@ def main() -> int:
 
 def _named(settings: Settings, name: str) -> Named:
     """Find out what is meant; a version without an archive can still be compared by its traffic."""
-    if name.endswith(".mar"):
-        one = read_archive(Path(name))
-        candidates.find(settings, one.model, one.version, Path(name))
-        return Named(one.model, one.version, Path(name))
-    model, separator, version = name.partition(":")
-    if not (model and separator and version):
-        raise DeclarationError(f"{name!r}: expected MODEL:VERSION, such as signflow:2.0, or the path of a .mar file")
+    model, version, archive = candidates.asked(name)
     try:
-        return Named(model, version, candidates.find(settings, model, version).archive)
+        return Named(model, version, candidates.find(settings, model, version, archive).archive)
     except RolloutError as error:
         print(f"{error}\n", file=sys.stderr)
         return Named(model, version, None)

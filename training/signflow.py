@@ -126,7 +126,7 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, Tr
     console = console or Console(quiet=True)
     recipe = options.recipe
     clips, data = load(options, console)
-    kept, test = splits.holdout(clips.signers, 0.2, recipe.schedule.seed)
+    kept, test = set_aside(clips, recipe.schedule.seed)
     fitting, validation = (kept[part] for part in splits.holdout(clips.signers[kept], 0.15, recipe.schedule.seed))
     params = _params(options, clips, len(fitting), len(validation), len(test))
     technique = _technique(options, clips, data, console)
@@ -167,6 +167,11 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, Tr
         mlflow_run_id=run.id,
     )
     return {"signflow": trained}
+
+
+def set_aside(clips: Clips, seed: int) -> tuple[splits.Indices, splits.Indices]:
+    """Return the clips that a training with a seed may learn from, and those of the signers it is tested on."""
+    return splits.holdout(clips.signers, 0.2, seed)
 
 
 def load(options: TrainOptions, console: Console) -> tuple[Clips, manifest.Manifest]:
@@ -223,7 +228,11 @@ def _params(
     options: TrainOptions, clips: Clips, fitting: int, validation: int, test: int
 ) -> dict[str, str | int | float]:
     recipe = asdict(options.recipe)
-    params: dict[str, str | int | float] = {"data": Path(options.data).name, "signs": len(clips.signs)}
+    params: dict[str, str | int | float] = {
+        "data": Path(options.data).name,
+        "signs": len(clips.signs),
+        "signer": options.signer,
+    }
     params |= {"clips_training": fitting, "clips_validation": validation, "clips_test": test}
     for key, value in recipe.items():
         params |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
