@@ -7,6 +7,9 @@ weight averaging (SWA) of the weights, early stopping, and resuming.
 
 All chance in an epoch derives from (seed, epoch). So an epoch needs no memory of the ones before it but the weights,
 and a resumed run ends with the very numbers an uninterrupted one ends with.
+
+Several processes run this same loop (`training.distributed`): they differ in the rows of a batch that their objective
+looks at, and in their dropout; gradients, losses and scores are made equal, so that their weights are.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from training import checkpoint
+from training.distributed import ALONE, Team
 
 B = TypeVar("B")
 Weights = dict[str, Tensor]
@@ -119,6 +123,7 @@ def fit(
     on_step: Callable[[], None] = lambda: None,
     resume: Path | None = None,
     identity: Mapping[str, Any] | None = None,
+    team: Team = ALONE,
 ) -> Fitted:
     """Train a module.
 
@@ -144,6 +149,9 @@ def fit(
         Checkpoint file; continued from where it exists, written after each epoch.
     identity
         What the checkpoint must be of (data, settings); another one's checkpoint is refused.
+    team
+        The processes that train together. Each is given the same batches; the objectives' mean over the processes is
+        what is minimised. The first alone scores and writes the checkpoint, which all must be able to read.
 
     Returns
     -------
@@ -165,11 +173,14 @@ def fit(
         _restore(resume, fingerprint, model, optimizer, state)
         for epoch in state.history:
             on_epoch(epoch)
+    lossy = team.averaging(_Objective(model, objective))
     total = schedule.epochs * steps_per_epoch
     for number in range(len(state.history), schedule.epochs):
         if _stopped(state, schedule):
             break
         rng = seed_everything(schedule.seed, number)
+        if not team.first:
+            seed_everything(schedule.seed, number, team.rank)  # the same batches, dropout of its own
         model.train()
         losses = []
         for batch in batches(number, rng):
@@ -177,7 +188,7 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             with torch.autocast(device.type, torch.bfloat16, enabled=schedule.bfloat16 and has_bfloat16(device)):
-                loss = objective(model, batch)
+                loss: Tensor = lossy(batch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), schedule.clip_norm)
@@ -186,7 +197,7 @@ def fit(
             state.steps += 1
             _follow(state.ema, model, min(schedule.ema_decay, (1 + state.steps) / (10 + state.steps)))
             on_step()
-        mean_loss = float(torch.stack(losses).mean())
+        mean_loss = float(team.mean(torch.stack(losses).mean()))
         if not math.isfinite(mean_loss):
             raise FloatingPointError(
                 f"expected a finite loss, got {mean_loss} in epoch {number + 1}; lower the learning rate"
@@ -195,16 +206,28 @@ def fit(
             state.swa_count += 1
             state.swa = state.swa or _copy(model)
             _follow(state.swa, model, 1 - 1 / state.swa_count)
-        metrics = _scored(model, state.ema, score)
+        metrics = _scored(model, state.ema, score, team)
         epoch = Epoch(number + 1, mean_loss, rate, metrics.get(watch, math.nan), metrics)
         state.history.append(epoch)
         if score is None or epoch.score > state.best_score:
             state.best = {name: tensor.clone() for name, tensor in state.ema.items()}
             state.best_score, state.best_epoch = epoch.score, number
         on_epoch(epoch)
-        if resume is not None:
+        if resume is not None and team.first:
             _save(resume, fingerprint, model, optimizer, state)
-    return _chosen(model, state, score, watch)
+    return _chosen(model, state, score, watch, team)
+
+
+class _Objective(nn.Module, Generic[B]):
+    # a module, because that is what gradients are averaged of
+
+    def __init__(self, model: nn.Module, objective: Callable[[nn.Module, B], Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+
+    def forward(self, batch: B) -> Tensor:
+        return self.objective(self.model, batch)
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -249,13 +272,13 @@ def _follow(average: Weights, model: nn.Module, past: float) -> None:
 
 @torch.no_grad()
 def _scored(
-    model: nn.Module, weights: Weights, score: Callable[[nn.Module], Mapping[str, float]] | None
+    model: nn.Module, weights: Weights, score: Callable[[nn.Module], Mapping[str, float]] | None, team: Team
 ) -> Mapping[str, float]:
     if score is None:
         return {}
     own = _copy(model)
     model.load_state_dict(weights)
-    metrics = dict(score(model.eval()))
+    metrics = team.from_first(lambda: dict(score(model.eval())))
     model.load_state_dict(own)
     return metrics
 
@@ -265,10 +288,11 @@ def _chosen(
     state: _State,
     score: Callable[[nn.Module], Mapping[str, float]] | None,
     watch: str,
+    team: Team,
 ) -> Fitted:
     weights, kind, value = state.best, "ema", state.best_score
     if score is not None and state.swa:
-        averaged = _scored(model, state.swa, score)[watch]
+        averaged = _scored(model, state.swa, score, team)[watch]
         if averaged > value:
             weights, kind, value = state.swa, "swa", averaged
     model.load_state_dict(weights)

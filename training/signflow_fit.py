@@ -20,6 +20,7 @@ from models.signflow.sequences import Frames, pad
 from training import evaluate, loop, progress, tracking
 from training.data.signflow_clips import Clips
 from training.data.splits import Indices
+from training.distributed import ALONE, Team
 from training.signflow_augment import Augmentation, augment
 
 
@@ -143,6 +144,7 @@ def fit(
     device: str = "cpu",
     checkpoint: Path | None = None,
     on_epoch: tracking.OnEpoch = tracking.ignore,
+    team: Team = ALONE,
 ) -> tuple[SignFlow, loop.Fitted]:
     """Fit a network to clips.
 
@@ -164,6 +166,8 @@ def fit(
         File to resume from and to write to.
     on_epoch
         Called after each epoch.
+    team
+        The processes that train together; the recipe's batch is divided among them.
 
     Returns
     -------
@@ -202,7 +206,7 @@ def fit(
         fitted = loop.fit(
             model,
             lambda number, rng: batches(fitting, technique.order(fitting, recipe, number, rng), recipe, rng, device),
-            lambda network, batch: technique.objective(network, batch, recipe),
+            lambda network, batch: _own_share(network, batch, recipe, technique, team),
             recipe.schedule,
             steps,
             score=score if validation is not None else None,
@@ -210,8 +214,18 @@ def fit(
             on_step=shown.step,
             resume=checkpoint,
             identity={"recipe": asdict(recipe), **technique.identity},
+            team=team,
         )
     return model.cpu(), fitted
+
+
+def _own_share(network: nn.Module, batch: Batch, recipe: Recipe, technique: Technique, team: Team) -> Tensor:
+    # all of a team draw the whole batch, so that its augmentation is that of one process
+    landmarks, lengths, labels, share = batch
+    if team.size == 1:
+        return technique.objective(network, batch, recipe)
+    rows, weight = team.part(len(labels))
+    return weight * technique.objective(network, (landmarks[rows], lengths[rows], labels[rows], share), recipe)
 
 
 def _begin(model: SignFlow, start: Mapping[str, Tensor]) -> None:

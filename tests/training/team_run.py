@@ -1,0 +1,46 @@
+"""What torchrun starts in test_distributed.py, once for each process: ``team_run.py FOLDER``.
+
+First a training without dropout, then a usual one, then that one again with a checkpoint; the last process is killed
+after two epochs of it, and what torchrun starts anew goes on with it. Every process writes what it ended with.
+"""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from training import checkpoint
+from training.data.signflow_synthetic import Synthesis, generate
+from training.distributed import ALONE, joined
+from training.loop import Schedule
+from training.signflow_fit import Recipe, fit
+
+USUAL = Recipe(batch_size=7, schedule=Schedule(epochs=3, swa=0.5))  # 7: odd, and the last batch has a single clip
+EXACT = replace(USUAL, dropout=0.0, schedule=replace(USUAL.schedule, bfloat16=False))
+
+
+def train(recipe, result, team=ALONE, **more):
+    clips = generate(Synthesis(signs=3, signers=5, takes=3))
+    learn, choose = clips.select(range(36)), clips.select(range(36, 45))
+    _, fitted = fit(learn, choose, recipe, team=team, **more)
+    history = [{"loss": epoch.loss, "score": epoch.score} for epoch in fitted.history]
+    checkpoint.write(result, fitted.weights, {"history": history, "kind": fitted.kind})
+
+
+def main(folder):
+    with joined("cpu") as team:
+
+        def die(epoch):
+            if team.rank == 1 and not team.restarts and epoch.number == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        if not team.restarts:
+            train(EXACT, folder / f"exact-{team.rank}", team)
+            train(USUAL, folder / f"whole-{team.rank}", team)
+        train(USUAL, folder / f"killed-{team.rank}", team, checkpoint=folder / "run.safetensors", on_epoch=die)
+        (folder / f"restarts-{team.rank}").write_text(str(team.restarts))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,79 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.training.team_run import EXACT, train
+from training import checkpoint
+from training.distributed import Team, joined
+
+ROOT = Path(__file__).resolve().parents[2]
+sizes = st.integers(1, 6)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What two processes left behind, of which the second was once killed."""
+    place = tmp_path_factory.mktemp("team")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    program = ["--max-restarts", "1", "-m", "tests.training.team_run", str(place)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    told = subprocess.run(
+        [*torchrun, *program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    return place
+
+
+def equal(one, other):
+    (weights, note), (others, noted) = checkpoint.read(one), checkpoint.read(other)
+    return note == noted and all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+@given(st.integers(1, 70), sizes)
+def test_parts_divide_a_batch_and_weigh_as_much_as_it(count, size):
+    parts = [Team(rank, size).part(count) for rank in range(size)]
+    rows = np.concatenate([rows for rows, weight in parts if weight])
+    assert sorted(rows.tolist()) == list(range(count))
+    losses = np.random.default_rng(count).random(count)
+    mean = np.mean([weight * losses[rows].mean() for rows, weight in parts])
+    assert mean == pytest.approx(losses.mean())
+
+
+@given(st.integers(1, 70), sizes)
+def test_a_part_reversed_pairs_the_rows_that_the_batch_reversed_pairs(count, size):
+    for rank in range(size):
+        rows, weight = Team(rank, size).part(count)
+        if weight:
+            assert (rows[::-1] == count - 1 - rows).all()
+
+
+def test_two_processes_step_as_one_does(folder, tmp_path):
+    train(EXACT, tmp_path / "alone")
+    alone, note = checkpoint.read(tmp_path / "alone")
+    together, noted = checkpoint.read(folder / "exact-0")
+    assert [e["loss"] for e in noted["history"]] == pytest.approx([e["loss"] for e in note["history"]], rel=1e-5)
+    assert [e["score"] for e in noted["history"]] == [e["score"] for e in note["history"]]
+    for name, tensor in alone.items():
+        torch.testing.assert_close(together[name], tensor, atol=1e-4, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("run", ["exact", "whole", "killed"])
+def test_every_process_ends_with_the_same_weights_and_history(folder, run):
+    assert equal(folder / f"{run}-0", folder / f"{run}-1")
+
+
+def test_processes_started_anew_after_one_was_killed_end_with_the_very_same_weights(folder):
+    assert (folder / "restarts-0").read_text() == "1"
+    assert equal(folder / "killed-0", folder / "whole-0")
+
+
+def test_without_torchrun_a_process_is_alone():
+    with joined("cpu") as team:
+        assert (team.rank, team.size, team.first) == (0, 1, True)
