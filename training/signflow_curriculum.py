@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from training.data.signflow_clips import Clips
 from training.data.splits import Indices
-from training.signflow_fit import Recipe, Technique, fit, probabilities, usual_order
+from training.signflow_fit import USUAL, Recipe, Technique, fit, probabilities, usual_order
 
 CURRICULA: Final = ("length", "confidence")
 BRIEFLY: Final = 0.2
@@ -55,9 +54,7 @@ def by_length(clips: Clips) -> npt.NDArray[np.float64]:
     return clips.lengths.astype(np.float64)
 
 
-def by_confidence(
-    clips: Clips, recipe: Recipe, epochs: int, *, device: str = "cpu", checkpoint: Path | None = None
-) -> npt.NDArray[np.float64]:
+def by_confidence(clips: Clips, recipe: Recipe, epochs: int, device: str = "cpu") -> npt.NDArray[np.float64]:
     """Return how hard each clip is, float64 [N]: how little a network trained on all of them believes in its sign.
 
     The self-taught score of Hacohen & Weinshall (2019), but of a network of the same kind trained only briefly. It
@@ -73,17 +70,17 @@ def by_confidence(
         For how long.
     device
         "cpu" or "cuda".
-    checkpoint
-        File to resume its training from and to write to.
     """
     brief = replace(recipe, schedule=replace(recipe.schedule, epochs=epochs, patience=0))
-    model, _ = fit(clips, None, brief, device=device, checkpoint=checkpoint)
+    model, _ = fit(clips, None, brief, device=device)
     believed = probabilities(model, clips.sequences)[np.arange(len(clips)), clips.labels]
     return 1.0 - believed.astype(np.float64)
 
 
-def easy_first(difficulty: npt.NDArray[np.float64], name: str, seed: int = 0, pace: Pace | None = None) -> Technique:
-    """Return the technique that shows clips in the order of their difficulty.
+def easy_first(
+    difficulty: npt.NDArray[np.float64], name: str, seed: int, technique: Technique = USUAL, pace: Pace | None = None
+) -> Technique:
+    """Return a technique that also shows clips in the order of their difficulty.
 
     Parameters
     ----------
@@ -93,6 +90,8 @@ def easy_first(difficulty: npt.NDArray[np.float64], name: str, seed: int = 0, pa
         Of the curriculum; a checkpoint of another one is not gone on with.
     seed
         Orders clips of equal difficulty, as most recorded clips of equal length are.
+    technique
+        What else is done otherwise than usual.
     pace
         How fast harder clips come; `Pace()` where not told.
     """
@@ -110,25 +109,21 @@ def easy_first(difficulty: npt.NDArray[np.float64], name: str, seed: int = 0, pa
         chosen: Indices = ranked[(rng.random(len(clips)) * open_to).astype(np.int64)]
         return chosen
 
-    return Technique(order=order, identity={"curriculum": name, **asdict(pace)})
+    return replace(technique, order=order, identity={**technique.identity, "curriculum": name, **asdict(pace)})
 
 
-def curriculum(
-    name: str, clips: Clips, recipe: Recipe, *, device: str = "cpu", checkpoint: Path | None = None
-) -> Technique:
-    """Return a curriculum by its name, "length" or "confidence"; other parameters as for `by_confidence`.
+def curriculum(name: str, clips: Clips, recipe: Recipe, technique: Technique = USUAL, device: str = "cpu") -> Technique:
+    """Return a technique that also has a curriculum, by its name: "length" or "confidence".
 
     Raises
     ------
     ValueError
         If there is no such curriculum.
     """
-    difficulty: npt.NDArray[Any]
     if name == "length":
         difficulty = by_length(clips)
     elif name == "confidence":
-        epochs = max(1, math.ceil(BRIEFLY * recipe.schedule.epochs))
-        difficulty = by_confidence(clips, recipe, epochs, device=device, checkpoint=checkpoint)
+        difficulty = by_confidence(clips, recipe, math.ceil(BRIEFLY * recipe.schedule.epochs), device)
     else:
         raise ValueError(f"expected a curriculum among {', '.join(CURRICULA)}, got {name!r}")
-    return easy_first(difficulty, name, recipe.schedule.seed)
+    return easy_first(difficulty, name, recipe.schedule.seed, technique)

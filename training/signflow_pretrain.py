@@ -7,11 +7,16 @@ velocities nor hands' sizes tell of it. Only the frame of reference (centre and 
 and which hand is the dominant one) comes from the whole clip, as the places asked for are places in it.
 
 A linear head on the tokens answers; it is thrown away, and the encoder's weights are what a training starts from.
+
+    python scripts/pretrain.py --data recordings --apart-from recordings/common_signs.npz --out pretrained.safetensors
+    python scripts/train.py signflow --data recordings/common_signs.npz --pretrained pretrained.safetensors
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -25,9 +30,11 @@ from torch import Tensor, nn
 from models.signflow.landmarks import LANDMARKS
 from models.signflow.network import SignFlow, configure
 from models.signflow.sequences import Frames, pad
+from training import checkpoint as checkpoints
 from training import loop, progress, tracking
-from training.data.signflow_unlabelled import Unlabelled
-from training.signflow_fit import RECORDED, Recipe, batches
+from training.data.signflow_clips import Clips
+from training.data.signflow_unlabelled import Unlabelled, met
+from training.signflow_fit import RECORDED, USUAL, Recipe, Technique, batches
 
 ASKED: Final = 6
 """Numbers asked per landmark: its place on the body, and its place within its part."""
@@ -188,6 +195,48 @@ def pretrain(
         )
     weights = network.cpu().state_dict()
     return {name: tensor for name, tensor in weights.items() if not name.startswith("classifier.")}, fitted
+
+
+def save(path: Path, weights: Mapping[str, Tensor], size: str, unlabelled: Unlabelled, **note: str) -> None:
+    """Write what was learned, of a network of which size, and from whom: all that `begun_from` has to know."""
+    checkpoints.write(path, weights, {**note, "size": size, **unlabelled.told()})
+
+
+def begun_from(path: Path, size: str, test: Clips, technique: Technique = USUAL) -> Technique:
+    """Return a technique that also starts from pretrained weights.
+
+    Parameters
+    ----------
+    path
+        As `save` wrote it.
+    size
+        Of the network to be trained.
+    test
+        Clips that it will be tested on; nobody in them may have been pretrained on.
+    technique
+        What else is done otherwise than usual.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    training.checkpoint.CheckpointError
+        If it is none of pretrained weights, of another size, or has seen the test people.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no pretrained weights at {path}; scripts/pretrain.py makes them")
+    weights, note = checkpoints.read(path)
+    if "people" not in note:
+        raise checkpoints.CheckpointError(f"expected pretrained weights in {path}, got another checkpoint")
+    if note["size"] != size:
+        raise checkpoints.CheckpointError(f"{path} is of size {note['size']}, not {size}; train with that size")
+    if seen := met(note, test):
+        raise checkpoints.CheckpointError(
+            f"{path} was pretrained on {len(seen)} of the people to be tested on ({', '.join(seen[:3])}, ...); "
+            "pretrain with --apart-from the data and with the same --seed"
+        )
+    identity = {**technique.identity, "pretrained": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return replace(technique, start=weights, identity=identity)
 
 
 def _mask(landmarks: Tensor, lengths: Tensor) -> Tensor:
