@@ -27,6 +27,7 @@ from archives.certificate import check_hashes, check_replay, read_cases
 from archives.contract import Contract, read_contract, read_json
 from handlers.engine import Engine, open_engine, threads
 from handlers.errors import InternalError, InvalidError, RequestError
+from handlers.fields import boolean
 from handlers.spool import Answered, Spool
 from handlers.wire import JSON, NPY, Body, decode_json, decode_npy, describe, integer, media_type, unsupported
 
@@ -62,6 +63,9 @@ class Handler(ABC, Generic[Item]):
     fields: frozenset[str] = frozenset()
     """The JSON fields of one instance."""
 
+    switches: frozenset[str] = frozenset()
+    """Optional JSON booleans of a whole request, false by default; a header ``X-NAME: true`` says the same."""
+
     default_top_k = 5
 
     max_instances = 256
@@ -90,6 +94,10 @@ class Handler(ABC, Generic[Item]):
         """Validate one `.npy` body: an item, or a list of them where it holds many; raises `InvalidError`."""
         raise unsupported(NPY, (JSON,))
 
+    def switched(self, items: list[Item], on: frozenset[str]) -> list[Item]:
+        """Return a request's items as the switches that it has on want them; called only where one is on."""
+        return items
+
     @abstractmethod
     def prepare(self, items: Sequence[Item]) -> dict[str, NDArray[Any]]:
         """Return the graph's inputs for a batch of items, the batch axis first."""
@@ -103,11 +111,11 @@ class Handler(ABC, Generic[Item]):
         raise InvalidError("path", "/predictions/…", f"/explanations/…: {self.contract.model} explains no answers")
 
     def size(self, item: Item) -> int:
-        """Return how much of a forward pass an item takes, in units of `pass_limit`."""
+        """Return how much of a forward pass each of an item's rows takes, in units of `pass_limit`."""
         return 1
 
     def rows(self, item: Item) -> int:
-        """Return how many rows of the outputs are an item's; at least one."""
+        """Return how many rows of a forward pass, and of its outputs, are an item's; at least one."""
         return 1
 
     def unanswered(self, item: Item, top_k: int) -> Any | None:
@@ -208,20 +216,21 @@ class Handler(ABC, Generic[Item]):
     def _decode_npy(self, body: Body, headers: dict[str, str]) -> Call[Item]:
         decoded = self.decode_array(decode_npy(body))
         many = isinstance(decoded, list)
-        items = decoded if isinstance(decoded, list) else [decoded]
+        items = self._switched(decoded if isinstance(decoded, list) else [decoded], {}, headers)
         return Call(items, many, self._top_k({}, headers), None, headers.get("explain") == "True")
 
     def _decode_json(self, body: Body, headers: dict[str, str]) -> Call[Item]:
         fields = decode_json(body)
         many = "instances" in fields
-        own = frozenset({"instances"}) if many else self.fields
-        if unknown := sorted(set(fields) - own - {"top_k", "session"}):
-            allowed = ", ".join(sorted(own | {"top_k", "session"}))
+        known = (frozenset({"instances"}) if many else self.fields) | self.switches | {"top_k", "session"}
+        if unknown := sorted(set(fields) - known):
+            allowed = ", ".join(sorted(known))
             raise InvalidError(unknown[0][:64], f"only the fields {allowed}", describe(fields[unknown[0]]))
         session = fields.get("session")
         if session is not None and not (isinstance(session, str) and 0 < len(session) <= MAX_SESSION):
             raise InvalidError("session", f"a string of 1 to {MAX_SESSION} characters", describe(session))
         items = self._instances(fields["instances"]) if many else [self.decode(fields)]
+        items = self._switched(items, fields, headers)
         return Call(items, many, self._top_k(fields, headers), session, headers.get("explain") == "True")
 
     def _instances(self, instances: Any) -> list[Item]:
@@ -239,6 +248,12 @@ class Handler(ABC, Generic[Item]):
                     f"instances[{index}].{unknown[:64]}", f"only the fields {allowed}", describe(instance[unknown])
                 )
         return self.decode_instances(instances)
+
+    def _switched(self, items: list[Item], fields: dict[str, Any], headers: dict[str, str]) -> list[Item]:
+        said: dict[str, Any] = {name: headers[f"x-{name}"] for name in self.switches if f"x-{name}" in headers}
+        said |= {name: sent.lower() == "true" for name, sent in said.items() if sent.lower() in ("true", "false")}
+        on = frozenset(name for name in self.switches if boolean({**said, **fields}, name))
+        return self.switched(items, on) if on else items
 
     def _top_k(self, fields: dict[str, Any], headers: dict[str, str]) -> int:
         most = max(1, len(self.contract.labels))
@@ -268,11 +283,13 @@ class Handler(ABC, Generic[Item]):
         """Yield the items' indices in groups whose padded size fits one forward pass, like with like."""
         sizes = [self.size(item) for item in items]
         group: list[int] = []
+        rows = 0
         # Largest first, so the first member of a group is what the others are padded to.
         for index in sorted(range(len(items)), key=lambda index: -sizes[index]):
-            if group and sizes[group[0]] * (len(group) + 1) > self.pass_limit:
+            rows += (more := self.rows(items[index]))
+            if group and sizes[group[0]] * rows > self.pass_limit:
                 yield group
-                group = []
+                group, rows = [], more
             group.append(index)
         if group:
             yield group

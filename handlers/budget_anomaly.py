@@ -79,10 +79,6 @@ class BudgetAnomalyHandler(Handler[Judged]):
         rows, evidence = features(ledger)
         return Judged(sent, order, ledger, rows, evidence, thresholds)
 
-    def size(self, item: Judged) -> int:
-        """Return the number of transactions to judge."""
-        return len(item.rows)
-
     def rows(self, item: Judged) -> int:
         """Return the number of transactions to judge."""
         return len(item.rows)

@@ -94,10 +94,6 @@ class BudgetForecastHandler(Handler[Described]):
                 raise error.inside(f"instances[{index}]") from None
         return _described(read)
 
-    def size(self, item: Described) -> int:
-        """Return the number of categories."""
-        return len(item.household.names)
-
     def rows(self, item: Described) -> int:
         """Return the number of categories."""
         return len(item.household.names)

@@ -30,6 +30,16 @@ def number(fields: dict[str, Any], name: str, low: float, high: float, default: 
     return float(value)
 
 
+def boolean(fields: dict[str, Any], name: str) -> bool:
+    """Take true or false; false where there is none."""
+    value = fields.get(name)
+    if value is None:
+        return False
+    if type(value) is not bool:
+        raise InvalidError(name, "true or false", describe(value))
+    return value
+
+
 def text(fields: dict[str, Any], name: str, longest: int, default: Default = REQUIRED) -> str | Default:
     """Take a string of at most `longest` characters; an empty one only where there is a default."""
     value = fields.get(name)

@@ -12,6 +12,7 @@ from handlers.errors import InvalidError
 from handlers.wire import JSON, NPY, describe
 from models.signflow.landmarks import AXES, LANDMARKS, LEFT_HAND, POSE, RIGHT_HAND, WIDTH
 from models.signflow.sequences import Frames, as_frames, pad
+from models.signflow.views import views
 
 FAR = 1e4
 """Largest magnitude of a coordinate: image coordinates are near 1, pixels stay below this."""
@@ -19,13 +20,22 @@ FAR = 1e4
 PARTS = {"pose": POSE, "left_hand": LEFT_HAND, "right_hand": RIGHT_HAND}
 
 
-class SignFlowHandler(Handler[Frames]):
-    """Answers `{"frames": [[225 numbers], …]}`, frames of 75 x 3, and `.npy` arrays of either shape."""
+Views = tuple[Frames, ...]
+"""What the graph is shown of one sequence: itself alone, or all views of it, itself first."""
+
+
+class SignFlowHandler(Handler[Views]):
+    """Answers `{"frames": [[225 numbers], …]}`, frames of 75 x 3, and `.npy` arrays of either shape.
+
+    With ``"tta": true`` (test-time augmentation) five views of each sequence share the forward pass, and their
+    probabilities are averaged.
+    """
 
     content_types = (JSON, NPY)
     fields = frozenset({"frames"})
+    switches = frozenset({"tta"})
 
-    def decode(self, fields: dict[str, Any]) -> Frames:
+    def decode(self, fields: dict[str, Any]) -> Views:
         """Validate ``frames``: an array of frames of 225 numbers or 75 triples; ``null`` is a missing coordinate."""
         frames = fields.get("frames")
         expected = f"an array of frames of {WIDTH} numbers or {LANDMARKS} x {AXES}"
@@ -53,7 +63,7 @@ class SignFlowHandler(Handler[Frames]):
             )
         return self._check_values(np.array(numbers, np.float64).reshape(-1, WIDTH))
 
-    def decode_array(self, array: NDArray[Any]) -> Frames:
+    def decode_array(self, array: NDArray[Any]) -> Views:
         """Validate an array, [T, 225] or [T, 75, 3]."""
         if array.ndim not in (2, 3) or array.shape[1:] not in ((WIDTH,), (LANDMARKS, AXES)):
             expected = f"an array of shape [T, {WIDTH}] or [T, {LANDMARKS}, {AXES}]"
@@ -67,7 +77,7 @@ class SignFlowHandler(Handler[Frames]):
             raise InvalidError("frames", f"1 to {most} frames", str(frames))
 
     @staticmethod
-    def _check_values(frames: NDArray[Any]) -> Frames:
+    def _check_values(frames: NDArray[Any]) -> Views:
         """Apply the input's policy: NaN is a missing coordinate, anything infinite or far off is a mistake."""
         magnitude = np.abs(frames)
         if bool((magnitude > FAR).any()):  # NaN compares false
@@ -76,36 +86,50 @@ class SignFlowHandler(Handler[Frames]):
             raise InvalidError(where, f"a coordinate from {-FAR:.0f} to {FAR:.0f}", f"{frames[frame, column]:.6g}")
         if bool(np.isnan(frames).all()):
             raise InvalidError("frames", "at least one landmark that is not missing", "only missing ones")
-        return as_frames(frames)
+        return (as_frames(frames),)
 
-    def size(self, item: Frames) -> int:
-        """Return the number of frames: what a forward pass costs."""
+    def switched(self, items: list[Views], on: frozenset[str]) -> list[Views]:
+        """Put the other views beside each sequence."""
+        return [views(item[0]) for item in items]
+
+    def size(self, item: Views) -> int:
+        """Return the number of frames of the longest view: what each view is padded to, and costs."""
+        return max(map(len, item))
+
+    def rows(self, item: Views) -> int:
+        """Return the number of views."""
         return len(item)
 
-    def prepare(self, items: Sequence[Frames]) -> dict[str, NDArray[Any]]:
-        """Pad the sequences: ``landmarks`` float32 [B, T, 225], ``lengths`` int64 [B]."""
-        landmarks, lengths = pad(items)
+    def prepare(self, items: Sequence[Views]) -> dict[str, NDArray[Any]]:
+        """Pad the views of all sequences: ``landmarks`` float32 [B, T, 225], ``lengths`` int64 [B]."""
+        landmarks, lengths = pad([view for item in items for view in item])
         return {"landmarks": landmarks, "lengths": lengths}
 
-    def phrase(self, outputs: Outputs, items: Sequence[Frames], top_k: Sequence[int]) -> list[Any]:
-        """Return each row's signs, most probable first."""
-        return top_labels(softmax(outputs["logits"]), self.contract.labels, top_k)
+    def phrase(self, outputs: Outputs, items: Sequence[Views], top_k: Sequence[int]) -> list[Any]:
+        """Return each sequence's signs, most probable first, by the mean over its views."""
+        counts = np.array([*map(len, items)])
+        summed = np.add.reduceat(softmax(outputs["logits"]), np.cumsum(counts) - counts)
+        return top_labels(summed / counts[:, None], self.contract.labels, top_k)
 
-    def explain(self, item: Frames) -> dict[str, Any]:
+    def explain(self, item: Views) -> dict[str, Any]:
         """Attribute the winning sign by occlusion (Zeiler & Fergus, 2014).
 
         Each part of the body, and each quarter of the time, is hidden in turn; its attribution is the probability
-        that the winning sign loses. Costs eight sequences in one forward pass.
+        that the winning sign loses. Costs eight sequences in one forward pass. Only the sequence itself is explained,
+        not its other views.
         """
+        frames = item[0]
         hidden: dict[str, NDArray[np.float32]] = {}
         for part, landmarks in PARTS.items():
-            hidden[part] = item.copy()
+            hidden[part] = frames.copy()
             hidden[part].reshape(-1, LANDMARKS, AXES)[:, landmarks] = np.nan
-        edges = np.linspace(0, len(item), 5).astype(int)
+        edges = np.linspace(0, len(frames), 5).astype(int)
         for quarter, (start, stop) in enumerate(itertools.pairwise(edges), 1):
-            hidden[f"time_quarter_{quarter}"] = item.copy()
+            hidden[f"time_quarter_{quarter}"] = frames.copy()
             hidden[f"time_quarter_{quarter}"][start:stop] = np.nan
-        probabilities = softmax(self.engine.run(self.prepare([item, *hidden.values()]))["logits"])
+        probabilities = softmax(
+            self.engine.run(self.prepare([(frames,), *((one,) for one in hidden.values())]))["logits"]
+        )
         winner = int(probabilities[0].argmax())
         lost = (probabilities[0, winner] - probabilities[1:, winner]).tolist()
         return {

@@ -13,6 +13,7 @@ from archives.store import unpack
 from handlers.signflow import SignFlowHandler
 from handlers.wire import JSON, NPY
 from models.signflow.landmarks import LANDMARKS, WIDTH
+from models.signflow.views import views
 from tests.families.signflow import bad_requests, frames_of
 from tests.handlers.context import Context
 from tests.requests import npy
@@ -106,6 +107,48 @@ def test_top_k_travels_in_a_header_with_arrays(handler: SignFlowHandler) -> None
     assert status == 200 and len(answer["predictions"]) == 7
 
 
+def probabilities_of(answer: dict[str, Any]) -> dict[str, float]:
+    return {one["label"]: one["probability"] for one in answer["predictions"]}
+
+
+def test_test_time_augmentation_is_the_mean_of_five_views(handler: SignFlowHandler) -> None:
+    frames = frames_of(41)
+    [(status, answer)] = ask(handler, as_json({"frames": frames, "tta": True, "top_k": 32}))
+    assert status == 200
+    alone = [ask(handler, as_npy(view, **{"x-top-k": "32"}))[0][1] for view in views(frames)]
+    mean = {label: np.mean([probabilities_of(one)[label] for one in alone]) for label in handler.contract.labels}
+    assert probabilities_of(answer) == pytest.approx(mean, abs=1e-6)
+    assert probabilities_of(answer) != pytest.approx(probabilities_of(alone[0]), abs=1e-4)
+
+
+def test_augmentation_is_switched_by_a_header_too_and_off_by_default(handler: SignFlowHandler) -> None:
+    frames = frames_of(30)
+    on, header, off, plain = ask(
+        handler,
+        as_json({"instances": [{"frames": frames}], "tta": True}),
+        as_npy(frames, **{"X-TTA": "true"}),
+        as_json({"frames": frames, "tta": False}, **{"X-TTA": "true"}),
+        as_npy(frames, **{"X-TTA": "False"}),
+    )
+    assert on[1]["predictions"][0] == header[1]["predictions"]
+    assert off[1]["predictions"] == plain[1]["predictions"] != header[1]["predictions"]
+
+
+def test_views_fill_a_pass_no_further_than_its_limit(handler: SignFlowHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[tuple[int, ...]] = []
+    run = handler.engine.run
+
+    def watched(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        shapes.append(inputs["landmarks"].shape)
+        return run(inputs)
+
+    monkeypatch.setattr(handler.engine, "run", watched)
+    # 5 x 21 frames alone, and 5 x 100 beside the long one
+    ask(handler, as_npy(frames_of(100)), *(as_npy(frames_of(20), **{"X-TTA": "true"}) for _ in range(4)))
+    assert sum(rows for rows, _, _ in shapes) == 21
+    assert all(rows * frames <= handler.pass_limit for rows, frames, _ in shapes)
+
+
 def test_an_explanation_names_parts_and_quarters(handler: SignFlowHandler) -> None:
     [(status, answer)] = ask(handler, as_npy(frames_of(40), explain="True"))
     assert status == 200
@@ -121,10 +164,13 @@ def test_there_are_at_least_forty_kinds_of_bad_input() -> None:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.one_of(st.integers(1, 90), st.sampled_from(sorted(BAD))), min_size=1, max_size=12))
+@given(st.lists(st.one_of(st.integers(-90, 90), st.sampled_from(sorted(BAD))), min_size=1, max_size=12))
 def test_bad_requests_never_change_a_neighbours_answer(handler: SignFlowHandler, mix: list[int | str]) -> None:
-    requests = [
-        as_npy(frames_of(one, seed=one)) if isinstance(one, int) else (BAD[one].body, BAD[one].headers) for one in mix
+    requests = [  # a negative length is answered from five views
+        as_npy(frames_of(abs(one) + 1, seed=abs(one)), **({"X-TTA": "true"} if one < 0 else {}))
+        if isinstance(one, int)
+        else (BAD[one].body, BAD[one].headers)
+        for one in mix
     ]
     for one, request, (status, answer) in zip(mix, requests, ask(handler, *requests), strict=True):
         if isinstance(one, str):

@@ -9,13 +9,12 @@ from rich.console import Console
 
 from archives.contract import ArchiveError
 from models.signflow.network import SignFlow, configure
-from tests.families.signflow import made_up
+from tests.families.signflow import made_up, releases
 from training.archive import build
 from training.data.signflow_synthetic import Synthesis, generate
 from training.signflow import add_arguments, from_arguments, train
 from training.signflow_distill import distilled, network_teacher, taught_by
 from training.signflow_fit import Recipe, batches, cross_entropy
-from training.signflow_release import release
 
 FEW = Synthesis(signs=4, signers=8, takes=2)
 RECIPE = Recipe(batch_size=8, mixup=1.0)
@@ -34,8 +33,10 @@ def batch():
 @pytest.fixture(scope="module")
 def teacher_archive(tmp_path_factory):
     labels = [*reversed(generate(FEW).signs), *(f"other_{index}" for index in range(28))]
-    trained = replace(made_up(), labels=tuple(labels), params={"schedule.seed": 0})
-    return build(release(trained, "3.0"), tmp_path_factory.mktemp("store")).path
+    usual = releases()["signflow"]
+    origin = {"data_manifest_sha256": "0" * 64, "parameters": {"schedule.seed": 0}}
+    contract = replace(usual.contract, version="3.0", labels=tuple(labels))
+    return build(replace(usual, contract=contract, provenance=origin), tmp_path_factory.mktemp("store")).path
 
 
 def test_labels_alone_when_alpha_is_one():
