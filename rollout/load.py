@@ -1,4 +1,7 @@
-"""A load: keep-alive connections that each have exactly one request in flight, and what they saw.
+"""A load: keep-alive connections that each have at most one request in flight, and what they saw.
+
+Connections send as soon as they are answered, which finds the most a server can do; or at random times at a given rate,
+as users come, where a latency counts from when a request was due, so that a server which falls behind cannot hide it.
 
 For tests and benchmarks. The client is one asyncio process that parses no more of an answer than its status and length,
 so that it takes little of the cores it shares with the server.
@@ -6,7 +9,7 @@ so that it takes little of the cores it shares with the server.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -35,13 +38,17 @@ class Result:
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection that always has exactly one request in flight."""
+    """One keep-alive connection that sends when the next request is due and the last one is answered."""
 
-    def __init__(self, requests: Sequence[bytes], latencies: list[float], deadline: float) -> None:
+    def __init__(
+        self, requests: Sequence[bytes], latencies: list[float], deadline: float, due: Iterator[float] | None
+    ) -> None:
         self.requests = requests
         self.latencies = latencies
         self.deadline = deadline
+        self.due = due
         self.errors = 0
+        self._finished = False
         self.done = asyncio.get_running_loop().create_future()
         self._at = 0
         self._buffer = b""
@@ -51,10 +58,21 @@ class Connection(asyncio.Protocol):
         """Send the first request."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._send()
+        self._next()
 
-    def _send(self) -> None:
-        self._started = time.perf_counter()
+    def _next(self) -> None:
+        now = time.perf_counter()
+        at = now if self.due is None else next(self.due)
+        if at >= self.deadline:
+            self._finished = True
+            self._transport.close()
+        elif at > now:
+            asyncio.get_running_loop().call_later(at - now, self._send, at)
+        else:
+            self._send(at)
+
+    def _send(self, due: float) -> None:
+        self._started = due
         self._transport.write(self.requests[self._at % len(self.requests)])
         self._at += 1
 
@@ -71,25 +89,25 @@ class Connection(asyncio.Protocol):
         self.latencies.append(now - self._started)
         self.errors += not head.startswith(b"HTTP/1.1 200")
         self._last, self._buffer = self._buffer, b""
-        if now < self.deadline:
-            self._send()
-        else:
-            self._transport.close()
+        self._next()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Be done; a server that hangs up early has spoilt the measurement."""
         if self.done.done():
             return
-        if time.perf_counter() < self.deadline:
+        if not self._finished:
             self.done.set_exception(ConnectionError(f"the server hung up; its last answer: {self._last[:200]!r}"))
         else:
             self.done.set_result(None)
 
 
 async def drive(
-    url: str, requests: Sequence[bytes], connections: int, seconds: float
+    url: str, requests: Sequence[bytes], connections: int, seconds: float, per_second: float | None = None
 ) -> tuple[list[float], int, float]:
     """Keep connections busy; return latencies in seconds, the number of errors, and the time it took.
+
+    With `per_second` requests are due at that mean rate, independently of each other (a Poisson process), and go out on
+    whichever connection is free.
 
     Raises
     ------
@@ -101,17 +119,33 @@ async def drive(
     latencies: list[float] = []
     start = time.perf_counter()
     loop = asyncio.get_running_loop()
+    due = None if per_second is None else _arrivals(start, per_second)
     made = [
-        await loop.create_connection(lambda: Connection(requests, latencies, start + seconds), host, port)
+        await loop.create_connection(lambda: Connection(requests, latencies, start + seconds, due), host, port)
         for _ in range(connections)
     ]
     await asyncio.gather(*(protocol.done for _, protocol in made))
     return latencies, sum(protocol.errors for _, protocol in made), time.perf_counter() - start
 
 
-def served(name: str, url: str, requests: Sequence[bytes], connections: int, seconds: float, rows: int = 1) -> Result:
-    """Measure a running server with requests of so many rows; raises `OSError` as `drive` does."""
-    latencies, errors, took = asyncio.run(drive(url, requests, connections, seconds))
+def _arrivals(start: float, per_second: float) -> Iterator[float]:
+    rng = np.random.default_rng(0)
+    while True:
+        start += rng.exponential(1 / per_second)
+        yield start
+
+
+def served(
+    name: str,
+    url: str,
+    requests: Sequence[bytes],
+    connections: int,
+    seconds: float,
+    rows: int = 1,
+    per_second: float | None = None,
+) -> Result:
+    """Measure a running server with requests of so many rows; arguments and `OSError` as for `drive`."""
+    latencies, errors, took = asyncio.run(drive(url, requests, connections, seconds, per_second))
     return Result.of(name, latencies, took, rows, errors)
 
 

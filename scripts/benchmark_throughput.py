@@ -1,9 +1,10 @@
 """Measure the served model against the in-process limit: the same graph called in a loop on the same cores.
 
 ``single`` sends one request at a time and compares latencies; ``batch`` keeps many connections busy and compares
-throughput; ``sweep`` tries settings and prints the table that decides them. Each starts a server of its own on free
-ports, beside an empty model that shows what the stack costs when the model costs nothing; ``--url`` measures one that
-runs already. Java compiles itself while it warms up, so the warm-up is long.
+throughput, then sends at half of that rate, at random times as users do, for the latencies; ``sweep`` tries settings
+and prints the table that decides them. Each starts a server of its own on free ports, beside an empty model that shows
+what the stack costs when the model costs nothing; ``--url`` measures one that runs already. Java compiles itself while
+it warms up, so the warm-up is long.
 
 In ``single`` mode the graph is also called with pauses, as a worker is: a core that has slept computes more slowly.
 The in-process limit is measured while the server idles: as many processes as workers, each with the threads of a
@@ -183,7 +184,7 @@ def loaded(
 ) -> list[Result]:
     """Warm a server up and measure it, once for each format; print what one of our own spends per request."""
     connections = 1 if options.mode == "single" else options.connections
-    results = []
+    results: list[Result] = []
     for kind in options.format:
         requests = requests_for(model, kind, options.frames, token)
         served("warm-up", url, requests, 16, options.warm_up)
@@ -195,6 +196,9 @@ def loaded(
             spent = cpu_seconds(server, model)
             parts = ", ".join(f"{part} {1e6 * (spent[part] - before[part]) / answered:.0f} µs" for part in spent)
             print(f"CPU per request, {result.name}: {parts}", flush=True)
+        if options.mode == "batch":
+            half = result.per_second / 2
+            results.append(served(f"half of it, {kind}", url, requests, 64, options.seconds, per_second=half))
     return results
 
 
