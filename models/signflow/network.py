@@ -199,10 +199,11 @@ class LandmarkFeatures(nn.Module):
 
 
 class GraphConvolution(nn.Module):
-    """Kipf & Welling's graph convolution over one fixed graph: W X A + b, landmarks last.
+    """Kipf & Welling's graph convolution over one fixed graph: A X W + b.
 
     Equal to torch-geometric's DenseGCNConv (a test says so), but the adjacency is normalised once instead of at each
-    call, and multiplied while the features are still narrow, as one large product over all frames.
+    call, and multiplied while the features are still narrow. Channels stand last, so that the product with the weights
+    is one large product over all landmarks of all frames.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -212,9 +213,8 @@ class GraphConvolution(nn.Module):
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, nodes: Tensor, adjacency: Tensor) -> Tensor:
-        """Map nodes [B, T, inputs, 75] to [B, T, outputs, 75]; the adjacency [75, 75] is symmetric."""
-        mixed = F.conv1d((nodes @ adjacency).flatten(0, 1), self.weight.unsqueeze(2), self.bias)
-        return mixed.reshape(*nodes.shape[:2], *mixed.shape[1:])
+        """Map nodes [B, T, 75, inputs] to [B, T, 75, outputs]; the adjacency is [75, 75]."""
+        return F.linear(adjacency @ nodes, self.weight, self.bias)
 
 
 class SpatialLandmarkEncoder(nn.Module):
@@ -249,9 +249,10 @@ class SpatialLandmarkEncoder(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features [B, T, 10, 75] to [B, T, frame]."""
-        nodes = F.relu(self.first(features, self.adjacency) + self.identity)  # (B, T, first, 75)
-        nodes = F.relu(self.second(nodes, self.adjacency))  # (B, T, second, 75)
-        frames = self.sum_up((nodes @ self.pool.T).flatten(2)) + self.skip(features.flatten(2))
+        nodes = F.relu(self.first(features.transpose(2, 3), self.adjacency) + self.identity.T)  # (B, T, 75, first)
+        nodes = F.relu(self.second(nodes, self.adjacency))  # (B, T, 75, second)
+        pooled = (self.pool @ nodes).transpose(2, 3)  # (B, T, second, pools)
+        frames = self.sum_up(pooled.flatten(2)) + self.skip(features.flatten(2))
         out: Tensor = self.dropout(self.norm(frames))
         return out
 
@@ -283,9 +284,9 @@ class TemporalConvPooling(nn.Module):
         Returns
         -------
         tokens : torch.Tensor
-            float32 [B, tokens, d_model].
+            float32 [B, K, d_model]; K is the most tokens of the config, or T if that is fewer.
         token_mask : torch.Tensor
-            bool [B, tokens], true for real tokens.
+            bool [B, K], true for real tokens.
         """
         x = self.enter(frames)
         for norm, convolution in zip(self.norms, self.convolutions, strict=True):
@@ -293,7 +294,10 @@ class TemporalConvPooling(nn.Module):
             x = x + self.dropout(convolution(masked).transpose(1, 2))
         # token k is the mean of frames [k L / n, (k + 1) L / n) with n = min(L, tokens), bounds rounded outward
         used = lengths.clamp(max=self.tokens).unsqueeze(1)  # (B, 1)
-        k = torch.arange(self.tokens, device=x.device).unsqueeze(0)  # (1, K)
+        # tokens beyond the longest sequence are masked anyway; where the graph may differ from batch to batch (it may
+        # not when exported) they are left out, which halves what most batches of recorded clips cost
+        most = self.tokens if torch.compiler.is_exporting() else min(self.tokens, x.shape[1])
+        k = torch.arange(most, device=x.device).unsqueeze(0)  # (1, K)
         token_mask = k < used
         start = torch.div(k * lengths.unsqueeze(1), used, rounding_mode="floor")
         stop = torch.div((k + 1) * lengths.unsqueeze(1) + used - 1, used, rounding_mode="floor")
