@@ -14,6 +14,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from training import budget_anomaly, budget_categorizer, budget_forecast
+from training.arguments import add_search, add_shared
 from training.data.budget_synthetic import Synthesis
 
 MODELS: Final = (budget_categorizer.MODEL, budget_anomaly.MODEL, budget_forecast.MODEL)
@@ -56,20 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the family's options to a command line."""
     usual = budget_categorizer.Options()
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS, help="which to train (default: all)")
-    parser.add_argument(
-        "--data",
-        default=budget_categorizer.SYNTHETIC,
-        metavar="PATH",
-        help='what the categorizer learns from: "synthetic" (default), or a .csv or .parquet file of label, amount, '
-        "date, category (empty where not known), user",
+    add_shared(
+        parser,
+        "a .csv or .parquet file of label, amount, date, category (empty where not known), user for the categorizer",
     )
+    add_search(parser, None, 60.0)
     parser.add_argument("--users", type=int, help="synthetic households (default: each model's own)")
     parser.add_argument("--months", type=int, help="months of each (default: each model's own)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all chance (default: %(default)s)")
-    parser.add_argument("--trials", type=int, help="trials of each search (default: each model's own)")
-    parser.add_argument(
-        "--budget-s", type=float, default=60.0, help="no trial begins after so many seconds (default: %(default)s)"
-    )
     parser.add_argument(
         "--rules", type=Path, default=usual.rules, help="the categorizer's rules, YAML or JSON (default: the project's)"
     )
@@ -81,12 +75,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=usual.coverage,
         help="share of transactions that the categorizer is to be sure of (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--on-bad",
-        choices=("skip", "refuse"),
-        default=usual.on_bad,
-        help="what to do about bad data (default: %(default)s)",
     )
 
 

@@ -19,6 +19,7 @@ from rich.console import Console
 from models.catalog.cleaning import Product, cleaned, whole
 from models.text import words_of
 from training import evaluate, pictures, tracking
+from training.arguments import add_search, add_shared
 from training.catalog_estimators import LinearScores
 from training.catalog_fit import Classifier, Codes, compare, families, fit, matrix
 from training.data import catalog_recorded, manifest, quality, splits
@@ -223,22 +224,11 @@ def telling_words(classifier: Classifier, texts: list[str]) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the catalogue's options to a command line."""
     options = TrainOptions()
-    parser.add_argument(
-        "--data", default=SYNTHETIC, metavar="PATH", help='"synthetic" (default), a .csv(.gz) file or a folder of them'
-    )
+    add_shared(parser, "a .csv(.gz) file or a folder of them")
+    add_search(parser, options.trials, options.budget_s)
     parser.add_argument(
         "--products", type=int, default=options.synthesis.products, help="synthetic products (default: %(default)s)"
     )
-    parser.add_argument(
-        "--trials", type=int, default=options.trials, help="estimators to compare (default: %(default)s; 1: none)"
-    )
-    parser.add_argument(
-        "--budget-s", type=float, default=options.budget_s, help="no trial begins later (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--on-bad", choices=("skip", "refuse"), default="skip", help="what to do about bad data (default: %(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of all chance (default: %(default)s)")
 
 
 def from_arguments(arguments: argparse.Namespace, home: Path) -> TrainOptions:

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from models.code_health.features import READS, columns
 from training import features_report, tracking
+from training.arguments import add_search, add_shared
 from training.code_council import Council, Member
 from training.code_health_fit import (
     MEMBERS,
@@ -318,27 +319,13 @@ def _params(options: Options, rows: Rows, divided: Parts) -> dict[str, str | int
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add code health's options to a command line."""
     default, what = Options(), code_health_synthetic.Synthesis()
-    parser.add_argument(
-        "--data",
-        default=SYNTHETIC,
-        metavar="PATH",
-        help='"synthetic" (default), or a table that scripts/extract_code_features.py wrote, or a folder of them',
-    )
+    add_shared(parser, "a table that scripts/extract_code_features.py wrote, or a folder of them")
+    add_search(parser, default.trials, default.budget_s)
     parser.add_argument(
         "--models", nargs="+", default=MODELS, choices=MODELS, metavar="MODEL", help=f"of {', '.join(MODELS)}"
     )
-    parser.add_argument(
-        "--trials", type=int, default=default.trials, help="of each model's search (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--budget-s", type=float, default=default.budget_s, help="seconds of each search (default: %(default)s)"
-    )
     parser.add_argument("--projects", type=int, default=what.projects, help="synthetic projects (default: %(default)s)")
     parser.add_argument("--years", type=float, default=what.years, help="synthetic years (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all chance (default: %(default)s)")
-    parser.add_argument(
-        "--on-bad", choices=("skip", "refuse"), default="skip", help="what to do about bad data (default: %(default)s)"
-    )
 
 
 def from_arguments(arguments: argparse.Namespace, home: Path) -> Options:

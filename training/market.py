@@ -16,6 +16,7 @@ from rich.console import Console
 from models.market.alerts import ALERTS, LABELS, QUESTIONS
 from models.market.features import NAMES, usual
 from training import features_report, market_scores, progress, tracking
+from training.arguments import add_search, add_shared
 from training.data import manifest, market_recorded, quality, splits
 from training.data.market_history import History
 from training.data.market_synthetic import Synthesis, generate
@@ -205,9 +206,8 @@ def _params(options: TrainOptions, history: History, table: Table) -> dict[str, 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the market's options to a command line."""
     options = TrainOptions()
-    parser.add_argument(
-        "--data", default=SYNTHETIC, metavar="PATH", help='"synthetic" (default), or the folder of a recorded market'
-    )
+    add_shared(parser, "the folder of a recorded market")
+    add_search(parser, options.trials, options.budget_s)
     parser.add_argument(
         "--hours", type=int, default=options.synthesis.hours, help="synthetic hours (default: %(default)s)"
     )
@@ -215,16 +215,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stride", type=int, default=options.stride, help="learn from one in so many hours (default: %(default)s)"
     )
     parser.add_argument("--folds", type=int, default=options.folds, help="of the evaluation (default: %(default)s)")
-    parser.add_argument(
-        "--trials", type=int, default=options.trials, help="settings to compare (default: %(default)s, no search)"
-    )
-    parser.add_argument(
-        "--budget-s", type=float, default=options.budget_s, help="no trial begins later (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--on-bad", choices=("skip", "refuse"), default="skip", help="what to do about bad data (default: %(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of all chance (default: %(default)s)")
 
 
 def from_arguments(arguments: argparse.Namespace, home: Path) -> TrainOptions:
