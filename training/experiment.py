@@ -223,7 +223,8 @@ def markdown(arms: Sequence[Arm], outcomes: Sequence[Outcome]) -> str:
     for arm in arms:
         if not (own := first.get(arm.name)):
             continue
-        cells = [str(Estimate.of(list(_by_arm(outcomes, metric)[arm.name].values()))) for metric in metrics]
+        means = (estimates(arms, outcomes, metric).get(arm.name) for metric in metrics)
+        cells = ["-" if mean is None else str(mean) for mean in means]
         other = first.get(arm.against or arms[0].name, {})
         both = sorted(own.keys() & other.keys())
         apart = [own[seed] - other[seed] for seed in both]
@@ -257,5 +258,6 @@ def intervals(arms: Sequence[Arm], outcomes: Sequence[Outcome], title: str) -> F
 def _by_arm(outcomes: Sequence[Outcome], metric: str) -> dict[str, dict[int, float]]:
     found: dict[str, dict[int, float]] = {}
     for one in outcomes:
-        found.setdefault(one.arm, {})[one.seed] = one.metrics[metric]
+        if not math.isnan(one.metrics[metric]):  # it was not measured
+            found.setdefault(one.arm, {})[one.seed] = one.metrics[metric]
     return found

@@ -26,6 +26,12 @@ def test_seeds_pair_the_arms_of_the_table(tmp_path):
     assert "| new | 3 | 0.800 ± 0.248 | 0.200 ± 0.000 to plain |" in table  # the seeds differ, the difference does not
 
 
+def test_what_was_not_measured_is_left_out_of_the_mean():
+    outcomes = [Outcome("plain", seed, {"accuracy": 0.5, "s": s}) for seed, s in enumerate((math.nan, 2.0, 2.0))]
+    assert "| plain | 3 | 0.500 ± 0.000 | 2.000 ± 0.000 |" in markdown(ARMS[:1], outcomes)
+    assert "| plain | 1 | 0.500 | - |" in markdown(ARMS[:1], outcomes[:1])
+
+
 def test_an_interrupted_experiment_goes_on_where_it_was(tmp_path):
     file, done = tmp_path / "r.jsonl", []
 
