@@ -9,8 +9,9 @@ so that it takes little of the cores it shares with the server.
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -160,8 +161,15 @@ def cpu_seconds(server: Server, model: str) -> dict[str, float]:
     return {name: sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in part) for name, part in parts.items()}
 
 
-def request(path: str, body: bytes, content_type: str = "application/json", token: str | None = None) -> bytes:
+def request(
+    path: str,
+    body: bytes,
+    content_type: str = "application/json",
+    token: str | None = None,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> bytes:
     """Return one HTTP request, ready to be sent."""
     head = f"POST {path} HTTP/1.1\r\nHost: marina\r\nContent-Length: {len(body)}\r\nContent-Type: {content_type}\r\n"
     head += f"Authorization: Bearer {token}\r\n" if token else ""
+    head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return head.encode() + b"\r\n" + body

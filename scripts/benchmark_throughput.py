@@ -100,12 +100,13 @@ def body_of(kind: str, array: NDArray[np.float32]) -> bytes:
     return stream.getvalue()
 
 
-def requests_for(model: str, kind: str, frames: int, token: str | None = None) -> list[bytes]:
-    """Return a few different HTTP requests, ready to be sent."""
+def requests_for(model: str, kind: str, frames: int, token: str | None = None, tta: bool = False) -> list[bytes]:
+    """Return a few different HTTP requests, ready to be sent, for test-time augmentation or without."""
+    headers = {"X-TTA": "true"} if tta else {}
     requests = []
     for seed in range(8):
         body = body_of(kind, sequence(frames, seed))
-        requests.append(request(f"/predictions/{model}", body, NPY if kind == "npy" else JSON, token))
+        requests.append(request(f"/predictions/{model}", body, NPY if kind == "npy" else JSON, token, headers))
     return requests
 
 
@@ -186,7 +187,7 @@ def loaded(
     connections = 1 if options.mode == "single" else options.connections
     results: list[Result] = []
     for kind in options.format:
-        requests = requests_for(model, kind, options.frames, token)
+        requests = requests_for(model, kind, options.frames, token, options.tta)
         served("warm-up", url, requests, 16, options.warm_up)
         before = cpu_seconds(server, model) if server else {}
         result = served(name.format(kind), url, requests, connections, options.seconds)
@@ -239,6 +240,7 @@ def main() -> int:
     parser.add_argument("--warm-up", type=float, default=20, help="seconds of load before it")
     parser.add_argument("--format", choices=("npy", "json"), nargs="+", default=["npy", "json"])
     parser.add_argument("--archive", type=Path, help="archive to measure (default: the newest signflow in the store)")
+    parser.add_argument("--tta", action="store_true", help="ask for the mean over five views of each sequence")
     parser.add_argument("--served", type=float, help="a rate measured elsewhere (locust), to compare with the limit")
     parser.add_argument("--url", help="measure the server that runs there, not one of its own")
     options = parser.parse_args()
