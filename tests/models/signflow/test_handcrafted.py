@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ import torch
 from models.signflow.handcrafted import GROUPS, HANDCRAFTED, TURN_FREE, HandcraftedFeatures
 from models.signflow.landmarks import LEFT_HAND, NAMES, RIGHT_HAND
 from models.signflow.network import LandmarkFeatures
+from settings import ROOT
 from training.data.signflow_synthetic import Synthesis, generate
 
 
@@ -117,3 +120,10 @@ def test_a_missing_arm_does_not_pretend_to_be_at_the_chest(clip):
     assert not found["arm_angles"][:, 0].any()
     elbow = 7
     assert not found["hands_to_body"].reshape(-1, 2, 2, 11)[..., elbow].any()
+
+
+def test_the_page_describes_every_group():
+    page = (ROOT / "docs" / "families" / "signflow_features.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|.*\| (yes)? ?\|$", page, re.MULTILINE)
+    assert {name: int(count) for name, count, _ in rows} == GROUPS
+    assert {name for name, _, turn_free in rows if turn_free} == TURN_FREE
