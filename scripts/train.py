@@ -19,11 +19,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from archives.contract import ArchiveError
-from archives.registry import Registry, RegistryError
 from settings import Settings
 from training import tracking
-from training.data.quality import BadDataError
+from training.command import add_archive_arguments, train
 
 ROOT = Path(__file__).resolve().parent.parent
 MISSING = "missing"
@@ -43,58 +41,15 @@ def main(argv: list[str] | None = None) -> int:
         )
         if family in argv and family != MISSING:  # one family's libraries are slow enough to import
             importlib.import_module(f"training.{family}").add_arguments(command)
-        command.add_argument("--version", help="version of the archives (default: one above each one's newest)")
-        command.add_argument(
-            "--store", type=Path, default=settings.archive_store, help="folder of archives (default: %(default)s)"
-        )
-        command.add_argument("--no-archive", action="store_true", help="train and evaluate only")
+        add_archive_arguments(command, settings.archive_store)
     arguments = parser.parse_args(argv)
     console = Console(soft_wrap=True)
     if arguments.family != MISSING:
-        return train(arguments, settings.state_dir, console)
+        return train(arguments.family, arguments, settings.state_dir, console)
     lacking = {family: models for family in families if (models := lacks(arguments.store, family))}
     for family, models in lacking.items():
         console.print(f"{family}: no archive of {', '.join(models)}", highlight=False)
     return side_by_side(list(lacking), argv[1:], settings.state_dir)
-
-
-def train(arguments: argparse.Namespace, home: Path, console: Console) -> int:
-    module = importlib.import_module(f"training.{arguments.family}")
-    try:
-        trained = module.train(module.from_arguments(arguments, home), console)
-    except (ArchiveError, BadDataError, FileNotFoundError) as error:
-        console.print(str(error), style="red", highlight=False)
-        return 1
-    if arguments.no_archive:
-        return 0
-    from training.archive import build
-
-    release = importlib.import_module(f"training.{arguments.family}_release").release
-    archives = []
-    for model, result in trained.items():
-        with console.status(f"exporting, certifying and packing {model}"):
-            version = arguments.version or next_version(arguments.store, model)
-            built = build(release(result, version), arguments.store)
-        archives.append(built.path)
-        console.print(
-            f"built {built.path}\n  SHA-256 {built.sha256}\n  largest gap to the trained model {built.gap:.1e}",
-            highlight=False,
-        )
-    return enter(archives, home, console)
-
-
-def enter(archives: list[Path], home: Path, console: Console) -> int:
-    """Register built archives; one that cannot be is named, and is in the store all the same."""
-    registry, failed = Registry(home), 0
-    for archive in archives:
-        try:
-            entered = registry.register(archive)
-            console.print(f"registered {archive.name} as version {entered.number} of {entered.model}", highlight=False)
-        except RegistryError as error:
-            failed = 1
-            console.print(f"{archive} is built, and not registered: {error}", style="red", highlight=False)
-            console.print(f"later: python scripts/register_archive.py {archive}", highlight=False)
-    return failed
 
 
 def side_by_side(families: list[str], options: list[str], home: Path) -> int:
@@ -121,12 +76,6 @@ def lacks(store: Path, family: str) -> list[str]:
     """Return the family's models of which a store holds no archive."""
     models = importlib.import_module(f"training.{family}").MODELS
     return [model for model in models if not any(store.glob(f"{model}-*.mar"))]
-
-
-def next_version(store: Path, model: str) -> str:
-    """Return the version one above the newest ``MODEL-X.Y.mar`` in a store; 1.0 in an empty one."""
-    numbers = [path.stem.removeprefix(f"{model}-").split(".")[0] for path in store.glob(f"{model}-*.mar")]
-    return f"{max((int(number) for number in numbers if number.isdigit()), default=0) + 1}.0"
 
 
 if __name__ == "__main__":

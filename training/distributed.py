@@ -21,6 +21,8 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -63,7 +65,7 @@ class Team:
 
     def averaging(self, module: nn.Module) -> nn.Module:
         """Return a module whose gradients are averaged over the processes as they are computed."""
-        return module if self.size == 1 else DistributedDataParallel(module, broadcast_buffers=False)
+        return module if self.size == 1 else DistributedDataParallel(module, forward_sync_buffers=False)
 
     def mean(self, value: Tensor) -> Tensor:
         """Return the mean of a value over the processes."""
@@ -111,6 +113,10 @@ def joined(device: str) -> Iterator[Team]:
     if device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
-    dist.init_process_group("gloo" if device == "cpu" else "nccl")
-    yield Team(dist.get_rank(), size, device, int(os.environ["TORCHELASTIC_RESTART_COUNT"]))
+    restarts = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+    store, rank, _ = next(rendezvous("env://"))
+    # torchrun's store outlives a restart, and with it the addresses of processes that are dead
+    fresh = PrefixStore(f"restart-{restarts}", store)
+    dist.init_process_group("gloo" if device == "cpu" else "nccl", store=fresh, rank=rank, world_size=size)
+    yield Team(rank, size, device, restarts)
     dist.destroy_process_group()  # not after an error: it could wait for a process that is dead

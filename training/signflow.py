@@ -1,6 +1,10 @@
 """SignFlow's recipe: from clips to a trained model and everything its archive has to prove.
 
 options ─ load ─> clips ─ split by signer ─> training, validation, test ─ fit ─> model ─ evaluate ─> Trained
+
+One process trains with ``python scripts/train.py signflow``; several with
+
+    torchrun --nproc-per-node 2 -m training.signflow --data recordings/common_signs.npz
 """
 
 from __future__ import annotations
@@ -9,7 +13,9 @@ import argparse
 import hashlib
 import json
 import math
+import sys
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +26,16 @@ from rich.console import Console
 from models.signflow.landmarks import LEFT_HAND, RIGHT_HAND, WIDTH
 from models.signflow.network import SIZES, SignFlow, SignFlowConfig
 from models.signflow.sequences import Frames
-from training import evaluate, pictures, tracking
+from training import command, evaluate, pictures, tracking
 from training.data import manifest, quality, splits
 from training.data import signflow_recorded as recorded
 from training.data import signflow_synthetic as synthetic
 from training.data.signflow_clips import Clips
+from training.distributed import Team, joined
+from training.signflow_curriculum import CURRICULA, curriculum
 from training.signflow_distill import archive_of, taught_by
 from training.signflow_fit import RECORDED, USUAL, Recipe, Technique, fit, probabilities
+from training.signflow_pretrain import begun_from
 
 MODELS = ("signflow",)
 SYNTHETIC = "synthetic"
@@ -57,6 +66,10 @@ class TrainOptions:
         "cpu", "cuda", or "auto" for a GPU where there is one.
     teacher
         The archive of a larger model to learn from besides, if any.
+    pretrained
+        Weights of scripts/pretrain.py to start from.
+    curriculum
+        A name in ``training.signflow_curriculum.CURRICULA``, or empty for the usual order of the clips.
     """
 
     data: str = SYNTHETIC
@@ -68,6 +81,8 @@ class TrainOptions:
     resume: bool = True
     device: str = "auto"
     teacher: Path | None = None
+    pretrained: Path | None = None
+    curriculum: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +120,7 @@ class Trained:
 
 
 def train(options: TrainOptions, console: Console | None = None) -> dict[str, Trained]:
-    """Train SignFlow, evaluate it on unseen signers, and record the run in MLflow; the family's one model, by name.
+    """Train SignFlow, evaluate it on unseen signers, and record the run in MLflow.
 
     Parameters
     ----------
@@ -113,6 +128,11 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, Tr
         What to train on, and how.
     console
         Where progress is shown; none is shown without one.
+
+    Returns
+    -------
+    dict of str to Trained
+        The family's one model, by name; nothing in those of several processes that only help the first.
 
     Raises
     ------
@@ -122,29 +142,40 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, Tr
         If there is no data at the path.
     archives.contract.ArchiveError
         If the teacher is no archive, or does not know the signs.
+    training.checkpoint.CheckpointError
+        If the pretrained weights are none, do not fit, or have seen the people to be tested on.
     """
-    console = console or Console(quiet=True)
+    with joined(_device(options.device)) as team:
+        return _train(options, console if console and team.first else Console(quiet=True), team)
+
+
+def _train(options: TrainOptions, console: Console, team: Team) -> dict[str, Trained]:
     recipe = options.recipe
     clips, data = load(options, console)
     kept, test = set_aside(clips, recipe.schedule.seed)
     fitting, validation = (kept[part] for part in splits.holdout(clips.signers[kept], 0.15, recipe.schedule.seed))
     params = _params(options, clips, len(fitting), len(validation), len(test))
-    technique = _technique(options, clips, data, console)
+    technique = _technique(options, clips.select(fitting), clips.select(test), data, console)
     params |= {name: str(value) for name, value in technique.identity.items()}
-    checkpoint = _checkpoint(options, data.sha256, technique)
+    checkpoint = _checkpoint(options, data.sha256, technique, team)
     if checkpoint.exists():
         console.print("an interrupted run of this data and recipe is there: going on from its last epoch")
+    learn = partial(
+        fit,
+        clips.select(fitting),
+        clips.select(validation),
+        recipe,
+        technique,
+        console=console,
+        device=team.device,
+        checkpoint=checkpoint,
+        team=team,
+    )
+    if not team.first:
+        learn()
+        return {}
     with tracking.run("signflow", options.home, params, data) as run:
-        model, fitted = fit(
-            clips.select(fitting),
-            clips.select(validation),
-            recipe,
-            technique,
-            console=console,
-            device=_device(options.device),
-            checkpoint=checkpoint,
-            on_epoch=run.epoch,
-        )
+        model, fitted = learn(on_epoch=run.epoch)
         console.print(f"serving weights: {fitted.kind}, validation accuracy {fitted.score:.3f}")
         report = evaluate.evaluate(probabilities(model, clips.select(test).sequences), clips.labels[test], clips.signs)
         console.print(f"on {len(set(clips.signers[test].tolist()))} unseen signers, {report}", highlight=False)
@@ -209,18 +240,26 @@ def _device(name: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
-def _technique(options: TrainOptions, clips: Clips, data: manifest.Manifest, console: Console) -> Technique:
-    if options.teacher is None:
-        return USUAL
-    return taught_by(options.teacher, clips.signs, data.sha256, options.recipe.schedule.seed, console)
+def _technique(
+    options: TrainOptions, fitting: Clips, test: Clips, data: manifest.Manifest, console: Console
+) -> Technique:
+    recipe, technique = options.recipe, USUAL
+    if options.teacher is not None:
+        technique = taught_by(options.teacher, fitting.signs, data.sha256, recipe.schedule.seed, console)
+    if options.pretrained is not None:
+        technique = begun_from(options.pretrained, recipe.size, test, technique)
+    if options.curriculum:
+        technique = curriculum(options.curriculum, fitting, recipe, technique, _device(options.device))
+    return technique
 
 
-def _checkpoint(options: TrainOptions, data_sha256: str, technique: Technique) -> Path:
+def _checkpoint(options: TrainOptions, data_sha256: str, technique: Technique, team: Team) -> Path:
     told = asdict(options.recipe) | dict(technique.identity)
     recipe = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     path = options.home / "checkpoints" / f"signflow-{data_sha256[:12]}-{recipe[:12]}.safetensors"
-    if not options.resume:
+    if not options.resume and team.first and not team.restarts:
         path.unlink(missing_ok=True)
+    team.wait()
     return path
 
 
@@ -274,6 +313,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--teacher", metavar="MODEL", help="learn from a larger model besides: MODEL:VERSION of the store, or a .mar"
     )
+    parser.add_argument(
+        "--pretrained", type=Path, metavar="FILE", help="start from weights of scripts/pretrain.py, of the same size"
+    )
+    parser.add_argument(
+        "--curriculum", choices=CURRICULA, default="", help="show easy clips first: short ones, or those soon known"
+    )
     parser.add_argument("--fresh", action="store_true", help="do not go on with an interrupted run")
 
 
@@ -297,4 +342,10 @@ def from_arguments(arguments: argparse.Namespace, home: Path) -> TrainOptions:
         resume=not arguments.fresh,
         device=arguments.device,
         teacher=archive_of(arguments.teacher, arguments.store) if arguments.teacher else None,
+        pretrained=arguments.pretrained,
+        curriculum=arguments.curriculum,
     )
+
+
+if __name__ == "__main__":
+    sys.exit(command.main("signflow"))

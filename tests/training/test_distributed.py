@@ -8,7 +8,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow import MlflowClient
 
+from archives.tracking_store import quiet
 from tests.training.team_run import EXACT, train
 from training import checkpoint
 from training.distributed import Team, joined
@@ -17,16 +19,24 @@ ROOT = Path(__file__).resolve().parents[2]
 sizes = st.integers(1, 6)
 
 
+def torchrun(*arguments, **environment):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What two processes left behind, of which the second was once killed."""
     place = tmp_path_factory.mktemp("team")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    program = ["--max-restarts", "1", "-m", "tests.training.team_run", str(place)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    told = subprocess.run(
-        [*torchrun, *program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    told = torchrun("--max-restarts", "1", "-m", "tests.training.team_run", str(place))
     assert told.returncode == 0, told.stderr
     return place
 
@@ -77,3 +87,15 @@ def test_processes_started_anew_after_one_was_killed_end_with_the_very_same_weig
 def test_without_torchrun_a_process_is_alone():
     with joined("cpu") as team:
         assert (team.rank, team.size, team.first) == (0, 1, True)
+
+
+def test_the_command_of_a_family_trains_once_in_several_processes(tmp_path):
+    few = ["--signs", "2", "--signers", "6", "--takes", "2", "--epochs", "1", "--no-archive"]
+    told = torchrun("-m", "training.signflow", *few, MARINA_STATE_DIR=str(tmp_path))
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.count("epoch 1/1") == told.stdout.count("unseen signers") == 1
+    with quiet():
+        client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+        runs = client.search_runs([client.get_experiment_by_name("signflow").experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"]
+    assert list((tmp_path / "checkpoints").iterdir()) == []
