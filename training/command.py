@@ -14,6 +14,7 @@ from rich.console import Console
 from archives.contract import ArchiveError
 from archives.registry import Registry, RegistryError
 from settings import Settings
+from training.checkpoint import CheckpointError
 from training.data.quality import BadDataError
 
 
@@ -42,7 +43,7 @@ def train(family: str, arguments: argparse.Namespace, home: Path, console: Conso
     module = importlib.import_module(f"training.{family}")
     try:
         trained = module.train(module.from_arguments(arguments, home), console)
-    except (ArchiveError, BadDataError, FileNotFoundError) as error:
+    except (ArchiveError, BadDataError, CheckpointError, FileNotFoundError) as error:
         console.print(str(error), style="red", highlight=False)
         return 1
     if arguments.no_archive or not trained:  # of several processes one has the models

@@ -155,7 +155,7 @@ def _train(options: TrainOptions, console: Console, team: Team) -> dict[str, Tra
     kept, test = set_aside(clips, recipe.schedule.seed)
     fitting, validation = (kept[part] for part in splits.holdout(clips.signers[kept], 0.15, recipe.schedule.seed))
     params = _params(options, clips, len(fitting), len(validation), len(test))
-    technique = _technique(options, clips.select(fitting), clips.select(test), data, console)
+    technique = _technique(options, clips.select(fitting), clips.select(test), data, console, team.device)
     params |= {name: str(value) for name, value in technique.identity.items()}
     checkpoint = _checkpoint(options, data.sha256, technique, team)
     if checkpoint.exists():
@@ -241,7 +241,7 @@ def _device(name: str) -> str:
 
 
 def _technique(
-    options: TrainOptions, fitting: Clips, test: Clips, data: manifest.Manifest, console: Console
+    options: TrainOptions, fitting: Clips, test: Clips, data: manifest.Manifest, console: Console, device: str
 ) -> Technique:
     recipe, technique = options.recipe, USUAL
     if options.teacher is not None:
@@ -249,7 +249,7 @@ def _technique(
     if options.pretrained is not None:
         technique = begun_from(options.pretrained, recipe.size, test, technique)
     if options.curriculum:
-        technique = curriculum(options.curriculum, fitting, recipe, technique, _device(options.device))
+        technique = curriculum(options.curriculum, fitting, recipe, technique, device)
     return technique
 
 
