@@ -38,9 +38,9 @@ LONGER = (0.05, 1.0)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this experiment's options."""
-    parser.add_argument("--shown", type=int, default=6_000, help="labelled clips shown (default: %(default)s)")
+    parser.add_argument("--shown", type=int, default=3_000, help="labelled clips shown (default: %(default)s)")
     parser.add_argument(
-        "--pretraining", type=int, default=18_000, help="unlabelled sequences shown (default: %(default)s)"
+        "--pretraining", type=int, default=12_000, help="unlabelled sequences shown (default: %(default)s)"
     )
     parser.add_argument("--size", default="small", help="network size (default: %(default)s)")
 
