@@ -9,7 +9,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,31 @@ class Gap:
     value: float
     case: str
     output: str
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """The permission to serve in bfloat16, and the measurement that it rests on.
+
+    Attributes
+    ----------
+    tolerance
+        Largest gap on any output, when the golden inputs are replayed so.
+    gap
+        Largest gap that was measured at build time, on golden and held-out inputs.
+    held_out
+        Number of held-out inputs.
+    decided_otherwise
+        Share of them that was decided otherwise than by the trained model.
+    accuracy_lost
+        Share of them decided rightly by the trained model, less the share decided rightly so.
+    """
+
+    tolerance: float
+    gap: float
+    held_out: int
+    decided_otherwise: float
+    accuracy_lost: float
 
 
 def replay(cases: tuple[Case, ...], run: Run) -> Gap:
@@ -85,7 +110,12 @@ def check_replay(cases: tuple[Case, ...], run: Run, tolerance: float) -> Gap:
 
 
 def write_certificate(
-    members: Mapping[str, bytes], cases: tuple[Case, ...], tolerance: float, gap: Gap, decided: int
+    members: Mapping[str, bytes],
+    cases: tuple[Case, ...],
+    tolerance: float,
+    gap: Gap,
+    decided: int,
+    reduced: Reduced | None = None,
 ) -> bytes:
     """Return `certificate.json`: the hash of every member, the tolerance, and what was measured at build time.
 
@@ -101,6 +131,8 @@ def write_certificate(
         Largest gap that was measured.
     decided : int
         How many held-out inputs were seen to be decided as by the trained model.
+    reduced : Reduced or None
+        The permission to serve in bfloat16; without it the model never does.
     """
     return canonical_json(
         {
@@ -110,6 +142,7 @@ def write_certificate(
             "gap": {"value": gap.value, "case": gap.case, "output": gap.output},
             "cases": [case.name for case in cases],
             "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
+            **({"reduced": asdict(reduced)} if reduced else {}),
         }
     )
 

@@ -23,9 +23,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from archives.certificate import check_hashes, check_replay, read_cases
-from archives.contract import Contract, read_contract, read_json
-from handlers.engine import Engine, open_engine, threads
+from archives.certificate import check_hashes
+from archives.contract import Contract, read_contract
+from handlers.engine import Engine, open_proven, threads
 from handlers.errors import InternalError, InvalidError, RequestError
 from handlers.fields import boolean
 from handlers.spool import Answered, Spool
@@ -139,17 +139,15 @@ class Handler(ABC, Generic[Item]):
         self._gpu: int | None = context.system_properties.get("gpu_id")
         check_hashes(folder)
         self.contract = read_contract(folder / "contract.json")
-        self.engine = open_engine(folder, self.contract, self._gpu)
-        cases = read_cases(folder / "certificate.npz")
-        tolerance = float(read_json(folder / "certificate.json")["tolerance"])
-        gap = check_replay(cases, self.engine.run, tolerance)
-        self.pass_limit = int((context.model_yaml_config.get("handler") or {}).get("pass_limit", 32))
+        settings = context.model_yaml_config.get("handler") or {}
+        proven = open_proven(folder, self.contract, self._gpu, settings.get("precision", "reduced"))
+        self.engine = proven.engine
+        self.pass_limit = int(settings.get("pass_limit", 32))
         self.opened(folder)
         self._spool = Spool.from_environment(self.contract.model, self.contract.version)
         logger.info(
-            "%s %s serves on %s, %d thread(s): %d golden inputs replayed, largest gap %.2g of %.2g in '%s'",
-            self.contract.model, self.contract.version, self.engine.name, threads(),
-            len(cases), gap.value, tolerance, gap.case,
+            "%s %s serves on %s, %d thread(s): %s",
+            self.contract.model, self.contract.version, self.engine.name, threads(), proven.proof,
         )  # fmt: skip
         # TorchServe's worker prints two lines a batch at INFO, each waking the Java process; what they say (a time of
         # receipt, a gauge that mixes versions) is in the gateway's access line, per request and version.

@@ -1,21 +1,27 @@
 """The engines that run a graph: ONNX Runtime first, a `torch.export` program where that cannot load.
 
-Both take and give named numpy arrays. Threads come from ``OMP_NUM_THREADS``, which the supervisor sets so that
-workers x threads never exceed the cores.
+Before both comes `handlers.reduced`, where the certificate permits bfloat16 and the machine has it. All take and give
+named numpy arrays. Threads come from ``OMP_NUM_THREADS``, which the supervisor sets so that workers x threads never
+exceed the cores.
 """
 
 import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from archives.certificate import Arrays
-from archives.contract import ArchiveError, Contract
+from archives.certificate import Arrays, check_replay, read_cases
+from archives.contract import ArchiveError, Contract, read_json
+from handlers.reduced import ReducedEngine
 
 logger = logging.getLogger(__name__)
+
+PRECISIONS = ("reduced", "float32")
+"""What an archive may be asked to serve in: bfloat16 where certificate and machine allow it, or never."""
 
 
 class Engine(Protocol):
@@ -89,6 +95,54 @@ class TorchEngine:
             outputs = self._module(*tensors)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         return {name: output.cpu().numpy() for name, output in zip(self._outputs, outputs, strict=True)}
+
+
+@dataclass(frozen=True)
+class Proven:
+    """An engine that answered the golden inputs as certified, and how exactly it did."""
+
+    engine: Engine
+    proof: str
+
+
+def open_proven(folder: Path, contract: Contract, gpu: int | None, precision: str = "reduced") -> Proven:
+    """Open the fastest engine that the certificate and this machine allow, and replay the golden inputs in it.
+
+    Parameters
+    ----------
+    folder : Path
+        The unpacked archive.
+    contract : Contract
+    gpu : int or None
+        CUDA device of this worker.
+    precision : str
+        One of `PRECISIONS`.
+
+    Raises
+    ------
+    ArchiveError
+        If no engine loads the graph, the one that does answers otherwise than certified, or there is no such precision.
+    """
+    if precision not in PRECISIONS:
+        raise ArchiveError(f"precision {precision!r}: expected {' or '.join(PRECISIONS)}")
+    cases = read_cases(folder / "certificate.npz")
+    certificate = read_json(folder / "certificate.json")
+
+    def proven(engine: Engine, tolerance: float) -> Proven:
+        gap = check_replay(cases, engine.run, tolerance)
+        return Proven(
+            engine,
+            f"{len(cases)} golden inputs replayed on {engine.name}, largest gap {gap.value:.2g} "
+            f"(tolerance {tolerance:.2g}) in '{gap.case}'",
+        )
+
+    if (permission := certificate.get("reduced")) and gpu is None and precision == "reduced":
+        try:
+            reduced = ReducedEngine(folder / "model.onnx", contract, threads())
+            return proven(reduced, float(permission["tolerance"]))
+        except Exception as error:  # whatever it is, float32 is there
+            logger.warning("%s %s serves in float32: %s", contract.model, contract.version, error)
+    return proven(open_engine(folder, contract, gpu), float(certificate["tolerance"]))
 
 
 def open_engine(folder: Path, contract: Contract, gpu: int | None) -> Engine:

@@ -19,11 +19,10 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from archives.certificate import check_replay, read_cases
 from archives.contract import ArchiveError, read_contract, read_json
 from archives.linter import lint
 from archives.store import unpack
-from handlers.engine import open_engine
+from handlers.engine import open_proven
 
 
 def main() -> int:
@@ -52,14 +51,8 @@ def main() -> int:
 
 def _prove(folder: Path) -> str:
     """Replay the golden inputs in the engine that would serve here."""
-    engine = open_engine(folder, read_contract(folder / "contract.json"), None)
-    cases = read_cases(folder / "certificate.npz")
-    tolerance = float(read_json(folder / "certificate.json")["tolerance"])
-    gap = check_replay(cases, engine.run, tolerance)
-    return (
-        f"every hash holds; {len(cases)} golden inputs replayed on {engine.name}, "
-        f"largest gap {gap.value:.2g} (tolerance {tolerance:.0e}) in '{gap.case}'"
-    )
+    proven = open_proven(folder, read_contract(folder / "contract.json"), None)
+    return f"every hash holds; {proven.proof}"
 
 
 def _describe(out: Console, path: Path, folder: Path) -> None:
@@ -101,6 +94,7 @@ def _facts(provenance: dict[str, Any], certificate: dict[str, Any], serving: dic
         ("built with", _pairs(provenance["packages"])),
         ("certified gap", f"{gap['value']:.2g} in '{gap['case']}', tolerance {certificate['tolerance']:.0e}"),
         ("decided alike", f"{certificate['decisions_equal']:,} held-out inputs"),
+        ("in bfloat16", _pairs(certificate["reduced"]) if "reduced" in certificate else "never"),
         ("served with", _pairs(serving)),
     ]
 

@@ -25,6 +25,7 @@ from archives.certificate import (
     Case,
     CertificateError,
     Gap,
+    Reduced,
     check_replay,
     write_cases,
     write_certificate,
@@ -46,7 +47,7 @@ ROOMS = ("archives", "handlers", "models")
 """The rooms whose code travels in an archive."""
 
 PACKAGES = (
-    "numpy", "onnx", "onnxruntime", "onnxscript", "scikit-learn", "skl2onnx", "torch", "torch-geometric",
+    "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "scikit-learn", "skl2onnx", "torch", "torch-geometric",
     "torch-model-archiver", "xgboost-cpu",
 )  # fmt: skip
 """Distributions whose versions the provenance names; the SBOM lists them all."""
@@ -114,6 +115,8 @@ class Release:
         What is decided by the outputs, as an array of anything comparable; by default the largest of the first one.
     family_data : mapping or None
         What the family's handler reads besides the graph, such as rules.
+    reduced : Reduced or None
+        The permission to serve in bfloat16, from `training.reduction`.
     """
 
     contract: Contract
@@ -129,6 +132,7 @@ class Release:
     evaluation: tuple[Case, ...] = ()
     decide: Decide = largest
     family_data: Mapping[str, Any] | None = None
+    reduced: Reduced | None = None
 
 
 def served(pass_limit: int, workers: int = 1, batch: int = 32) -> dict[str, Any]:
@@ -197,7 +201,9 @@ def build(release: Release, store: Path) -> Built:
         members["family.json"] = canonical_json(release.family_data)
     gap = max((_measure(file, graph, release) for file, graph in graphs.items()), key=lambda gap: gap.value)
     decided = sum(len(release.decide(case.outputs)) for case in release.evaluation)
-    members["certificate.json"] = write_certificate(members, release.cases, release.tolerance, gap, decided)
+    members["certificate.json"] = write_certificate(
+        members, release.cases, release.tolerance, gap, decided, release.reduced
+    )
     path = store / f"{contract.model}-{contract.version}.mar"
     return Built(path, pack(members, path), gap.value)
 

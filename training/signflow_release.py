@@ -13,6 +13,7 @@ from models.signflow.sequences import MAX_FRAMES, Frames, pad
 from training.archive import Release, served
 from training.export import export_module
 from training.provenance import provenance
+from training.reduction import permission
 from training.signflow import Trained
 
 DYNAMIC = {"landmarks": {0: "batch", 1: "time"}, "lengths": {0: "batch"}}
@@ -50,6 +51,7 @@ def release(trained: Trained, version: str) -> Release:
         labels=trained.labels,
         limits={"frames": MAX_FRAMES},
     )  # fmt: skip
+    held_out = _batches(model, trained.reference)
     return Release(
         contract=contract,
         handler="handlers.signflow:SignFlowHandler",
@@ -57,9 +59,10 @@ def release(trained: Trained, version: str) -> Release:
         program=program,
         cases=cases,
         example={"frames": _example(trained.reference), "top_k": 3},
-        reference=_reference(model, trained.reference, trained.reference_labels),
+        reference=_reference(held_out, trained.reference, trained.reference_labels),
         provenance=provenance(trained),
         serving=served(pass_limit=512, workers=2),  # frames
+        reduced=permission(graph, contract, cases, held_out, trained.reference_labels),
     )
 
 
@@ -88,7 +91,13 @@ def _logits(model: torch.nn.Module, sequences: list[Frames]) -> NDArray[np.float
     return logits
 
 
-def _reference(model: torch.nn.Module, sequences: list[Frames], labels: NDArray[np.int64]) -> Arrays:
+def _batches(model: torch.nn.Module, sequences: list[Frames]) -> list[Case]:
+    """Return the held-out sequences, sixteen at a time, with the trained model's answers."""
+    parts = [sequences[at : at + 16] for at in range(0, len(sequences), 16)]
+    return [_case(f"held_out_{index}", model, part) for index, part in enumerate(parts)]
+
+
+def _reference(held_out: list[Case], sequences: list[Frames], labels: NDArray[np.int64]) -> Arrays:
     """Return per held-out sequence what drift is measured on.
 
     Returns
@@ -97,7 +106,7 @@ def _reference(model: torch.nn.Module, sequences: list[Frames], labels: NDArray[
         ``confidence`` of the winning sign, ``predicted`` and true ``label``, number of ``frames``, and the share of
         frames in which each hand is seen.
     """
-    logits = np.concatenate([_logits(model, sequences[at : at + 16]) for at in range(0, len(sequences), 16)])
+    logits = np.concatenate([case.outputs["logits"] for case in held_out])
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return {
         "confidence": (shifted.max(axis=1) / shifted.sum(axis=1)).astype(np.float32),
