@@ -14,6 +14,7 @@ Examples
 --------
     python scripts/benchmark_throughput.py --mode single
     python scripts/benchmark_throughput.py --mode batch --batch-size 32 --connections 16
+    python scripts/benchmark_throughput.py --mode batch --format npy --precision float32 reduced
     python scripts/benchmark_throughput.py --mode sweep --archive archives/store/signflow-1.0.mar
 """
 
@@ -27,7 +28,9 @@ import sys
 import tempfile
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -37,7 +40,7 @@ from numpy.typing import NDArray
 from archives.certificate import Arrays
 from archives.contract import ArchiveError, canonical_json, read_contract
 from archives.store import newest, pack, stored, unpack
-from handlers.engine import OnnxEngine
+from handlers.engine import PRECISIONS, open_proven
 from handlers.wire import JSON, NPY
 from rollout import trial
 from rollout.host import describe_machine
@@ -72,7 +75,8 @@ def in_process(
 
 def _loop(folder: str, frames: int, batch: int, threads: int, seconds: float, pause_s: float) -> list[float]:
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    engine = OnnxEngine(Path(folder) / "model.onnx", read_contract(Path(folder) / "contract.json"), None)
+    unpacked = Path(folder)
+    engine = open_proven(unpacked, read_contract(unpacked / "contract.json"), None, precision_of(unpacked)).engine
     landmarks = np.stack([sequence(frames, seed) for seed in range(batch)])
     inputs: Arrays = {"landmarks": landmarks, "lengths": np.full(batch, frames, np.int64)}
     for _ in range(5):
@@ -84,6 +88,12 @@ def _loop(folder: str, frames: int, batch: int, threads: int, seconds: float, pa
         latencies.append(time.perf_counter() - started)
         time.sleep(pause_s)
     return latencies
+
+
+def precision_of(unpacked: Path) -> str:
+    """Return the precision that an unpacked archive is to be served in."""
+    serving = yaml.safe_load((unpacked / "model-config.yaml").read_text())
+    return str((serving.get("handler") or {}).get("precision", "reduced"))
 
 
 def sequence(frames: int, seed: int) -> NDArray[np.float32]:
@@ -129,11 +139,13 @@ def workers_of(archive: Path) -> int:
         return int(yaml.safe_load(members.read("model-config.yaml")).get("minWorkers", 1))
 
 
-def with_settings(archive: Path, folder: Path, **changes: int) -> Path:
+def with_settings(archive: Path, folder: Path, **changes: Any) -> Path:
     """Copy an archive with other serving settings, and certify them."""
     with zipfile.ZipFile(archive) as source:
         members = {name: source.read(name) for name in source.namelist()}
-    members["model-config.yaml"] = yaml.safe_dump({**yaml.safe_load(members["model-config.yaml"]), **changes}).encode()
+    serving = yaml.safe_load(members["model-config.yaml"])
+    changes["handler"] = {**serving.get("handler", {}), **changes.get("handler", {})}
+    members["model-config.yaml"] = yaml.safe_dump({**serving, **changes}).encode()
     certificate = json.loads(members["certificate.json"])
     certificate["sha256"]["model-config.yaml"] = hashlib.sha256(members["model-config.yaml"]).hexdigest()
     pack({**members, "certificate.json": canonical_json(certificate)}, folder / archive.name)
@@ -167,12 +179,27 @@ def measure(options: argparse.Namespace, archive: Path) -> list[Result]:
         return results + loaded(model, name, options.url, token, options)
     with trial.running([archive]) as server:
         results += loaded(model, name, server.url, token, options, server)
+    return results
+
+
+def measure_empty(options: argparse.Namespace) -> list[Result]:
+    """Measure a model that does nothing: what the stack costs."""
+    connections = 1 if options.mode == "single" else options.connections
     with tempfile.TemporaryDirectory(prefix="marina-benchmark-") as folder:
         empty = trial.archive(Path(folder), config={"batchSize": 32})
         with trial.running([empty]) as server:
             name = f"empty handler, {{}}, {connections} connection(s)"
-            results += loaded("empty", name, server.url, None, options, server)
-    return results
+            return loaded("empty", name, server.url, None, options, server)
+
+
+def measure_each(options: argparse.Namespace, archive: Path) -> list[Result]:
+    """Measure an archive in every precision asked for, then the empty model."""
+    results = []
+    for precision in options.precision:
+        with tempfile.TemporaryDirectory(prefix="marina-precision-") as folder:
+            varied = with_settings(archive, Path(folder), handler={"precision": precision})
+            results += [replace(one, name=f"{precision}: {one.name}") for one in measure(options, varied)]
+    return results if options.mode == "limit" or options.url else results + measure_empty(options)
 
 
 def loaded(
@@ -239,6 +266,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10, help="length of each measurement")
     parser.add_argument("--warm-up", type=float, default=20, help="seconds of load before it")
     parser.add_argument("--format", choices=("npy", "json"), nargs="+", default=["npy", "json"])
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        nargs="+",
+        default=["reduced"],
+        help="reduced: bfloat16 where certificate and machine allow it (default); both are compared in one run",
+    )
     parser.add_argument("--archive", type=Path, help="archive to measure (default: the newest signflow in the store)")
     parser.add_argument("--tta", action="store_true", help="ask for the mean over five views of each sequence")
     parser.add_argument("--served", type=float, help="a rate measured elsewhere (locust), to compare with the limit")
@@ -250,20 +284,20 @@ def main() -> int:
         if options.mode == "sweep":
             sweep(options, archive)
             return 0
-        results = measure(options, archive)
+        results = measure_each(options, archive)
     except ArchiveError as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
         print(f"Nothing answers at {options.url} ({error}): start it with make serve.", file=sys.stderr)
         return 1
-    limit = max((one for one in results if one.name.startswith("in process")), key=lambda one: one.per_second)
+    limit = max((one for one in results if "in process" in one.name), key=lambda one: one.per_second)
     print(
-        f"{'':44} {'seq/s':>9} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'errors':>7} {'of limit':>9} {'p50 +ms':>8}"
+        f"{'':56} {'seq/s':>9} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'errors':>7} {'of limit':>9} {'p50 +ms':>8}"
     )
     for one in results:
         print(
-            f"{one.name:44} {one.per_second:9.1f} {one.p50:8.2f} {one.p95:8.2f} {one.p99:8.2f} {one.errors:7d} "
+            f"{one.name:56} {one.per_second:9.1f} {one.p50:8.2f} {one.p95:8.2f} {one.p99:8.2f} {one.errors:7d} "
             f"{one.per_second / limit.per_second:9.1%} {one.p50 - results[0].p50:+8.2f}"
         )
     if options.served:
