@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from archives.certificate import check_hashes
 from archives.contract import ArchiveError, read_contract, read_json
 from archives.store import unpack
-from handlers.engine import open_engine
+from handlers.engine import open_proven
 from models.signflow.network import SignFlow
 from training.signflow_fit import Batch, Recipe, Technique, mixed_cross_entropy, mixed_logits
 
@@ -132,7 +132,7 @@ def taught_by(path: Path, signs: Sequence[str], data_sha256: str, seed: int, con
                 f"{path.name} does not know {len(unknown)} of the {len(signs)} signs, such as {unknown[0]!r}; "
                 "name a teacher that was trained on them"
             )
-        engine = open_engine(folder, contract, 0 if torch.cuda.is_available() else None)
+        engine = open_proven(folder, contract, 0 if torch.cuda.is_available() else None).engine
     console.print(f"teacher: {contract.model} {contract.version} on {engine.name}", highlight=False)
     if (origin["data_manifest_sha256"], origin["parameters"].get("schedule.seed")) != (data_sha256, seed):
         console.print(

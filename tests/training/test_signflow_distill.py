@@ -36,7 +36,9 @@ def teacher_archive(tmp_path_factory):
     usual = releases()["signflow"]
     origin = {"data_manifest_sha256": "0" * 64, "parameters": {"schedule.seed": 0}}
     contract = replace(usual.contract, version="3.0", labels=tuple(labels))
-    return build(replace(usual, contract=contract, provenance=origin), tmp_path_factory.mktemp("store")).path
+    return build(
+        replace(usual, contract=contract, provenance=origin, reduced=None), tmp_path_factory.mktemp("store")
+    ).path
 
 
 def test_labels_alone_when_alpha_is_one():
