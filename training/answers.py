@@ -17,7 +17,7 @@ from archives.certificate import Arrays, check_hashes
 from archives.contract import ArchiveError, Contract, read_contract
 from archives.store import unpack
 from handlers.base import softmax
-from handlers.engine import open_engine
+from handlers.engine import Engine, open_engine
 from training.evaluate import evaluate
 
 WARM_UP = 10
@@ -78,20 +78,15 @@ def answers(archive: Path, questions: Sequence[Arrays], labels: Sequence[str]) -
     archives.contract.ArchiveError
         If the archive is not as it was built, or is no such classifier.
     """
-    with tempfile.TemporaryDirectory(prefix="marina-answers-") as unpacked:
-        folder = Path(unpacked)
-        unpack(archive, folder)
-        check_hashes(folder)
-        contract = read_contract(folder / "contract.json")
-        output = _logits(archive, contract)
-        engine = open_engine(folder, contract, None)
-        for inputs in questions[:WARM_UP]:
-            engine.run(inputs)
-        rows, took_ms = [], []
-        for inputs in questions:
-            started = time.perf_counter()
-            rows.append(engine.run(inputs)[output][0])
-            took_ms.append(1000 * (time.perf_counter() - started))
+    engine, contract = open_archive(archive)
+    output = _logits(archive, contract)
+    for inputs in questions[:WARM_UP]:
+        engine.run(inputs)
+    rows, took_ms = [], []
+    for inputs in questions:
+        started = time.perf_counter()
+        rows.append(engine.run(inputs)[output][0])
+        took_ms.append(1000 * (time.perf_counter() - started))
     probabilities = softmax(np.stack(rows))
     truth = np.array([contract.labels.index(label) for label in labels], np.int64)
     p50, p95 = np.quantile(took_ms, [0.5, 0.95])
@@ -99,6 +94,22 @@ def answers(archive: Path, questions: Sequence[Arrays], labels: Sequence[str]) -
     costs = {**work(archive, middle), "p50, ms": float(p50), "p95, ms": float(p95)}
     found = evaluate(probabilities, truth, contract.labels)
     return Answers(probabilities.argmax(1) == truth, {**found.metrics, **costs})
+
+
+def open_archive(archive: Path) -> tuple[Engine, Contract]:
+    """Return the engine that would serve an archive, without a GPU, and what the archive promises.
+
+    Raises
+    ------
+    archives.contract.ArchiveError
+        If the archive is not as it was built.
+    """
+    with tempfile.TemporaryDirectory(prefix="marina-answers-") as unpacked:
+        folder = Path(unpacked)
+        unpack(archive, folder)
+        check_hashes(folder)
+        contract = read_contract(folder / "contract.json")
+        return open_engine(folder, contract, None), contract
 
 
 def work(archive: Path, inputs: Arrays) -> dict[str, float]:

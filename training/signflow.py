@@ -27,7 +27,7 @@ from models.signflow.landmarks import LEFT_HAND, RIGHT_HAND, WIDTH
 from models.signflow.network import SIZES, SignFlow, SignFlowConfig
 from models.signflow.sequences import Frames
 from training import command, evaluate, pictures, tracking
-from training.data import manifest, quality, splits
+from training.data import manifest, quality, signflow_labels, splits
 from training.data import signflow_recorded as recorded
 from training.data import signflow_synthetic as synthetic
 from training.data.signflow_clips import Clips
@@ -70,6 +70,8 @@ class TrainOptions:
         Weights of scripts/pretrain.py to start from.
     curriculum
         A name in ``training.signflow_curriculum.CURRICULA``, or empty for the usual order of the clips.
+    labels
+        Queues of scripts/annotation_queue.py that came back from annotators.
     """
 
     data: str = SYNTHETIC
@@ -83,6 +85,7 @@ class TrainOptions:
     teacher: Path | None = None
     pretrained: Path | None = None
     curriculum: str = ""
+    labels: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -207,14 +210,19 @@ def set_aside(clips: Clips, seed: int) -> tuple[splits.Indices, splits.Indices]:
 
 def load(options: TrainOptions, console: Console) -> tuple[Clips, manifest.Manifest]:
     """Load or synthesise the clips, report faults, and hash what was used."""
+    labels = signflow_labels.read(options.labels)
     if options.data == SYNTHETIC:
+        signflow_labels.check(labels, (), ())
         clips = synthetic.generate(options.synthesis)
         return clips, manifest.of_arrays(clips.arrays(), SYNTHETIC)
     path = Path(options.data)
-    clips, faults = recorded.read(path, on_bad=options.on_bad, signer=options.signer)
+    clips, faults = recorded.read(path, on_bad=options.on_bad, signer=options.signer, labels=labels)
     if faults:
         console.print(quality.report(faults), highlight=False)
-    return clips, manifest.of_files(recorded.files(path), path)
+    data = manifest.of_files(recorded.files(path), path)
+    for file in options.labels:
+        data = replace(data, entries=data.entries + manifest.of_files([file], file).entries)
+    return clips, data
 
 
 def golden(held_out: Clips) -> list[Frames]:
@@ -271,6 +279,7 @@ def _params(
         "data": Path(options.data).name,
         "signs": len(clips.signs),
         "signer": options.signer,
+        "labels": " ".join(file.name for file in options.labels),
     }
     params |= {"clips_training": fitting, "clips_validation": validation, "clips_test": test}
     for key, value in recipe.items():
@@ -319,6 +328,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--curriculum", choices=CURRICULA, default="", help="show easy clips first: short ones, or those soon known"
     )
+    parser.add_argument(
+        "--labels", type=Path, nargs="+", default=[], metavar="FILE", help="queues that annotators have filled in"
+    )
     parser.add_argument("--fresh", action="store_true", help="do not go on with an interrupted run")
 
 
@@ -344,6 +356,7 @@ def from_arguments(arguments: argparse.Namespace, home: Path) -> TrainOptions:
         teacher=archive_of(arguments.teacher, arguments.store) if arguments.teacher else None,
         pretrained=arguments.pretrained,
         curriculum=arguments.curriculum,
+        labels=tuple(arguments.labels),
     )
 
 

@@ -37,6 +37,11 @@ def questions(data: str, signs: Sequence[Sequence[str]], origins: Sequence[Mappi
     chosen = []
     for known, origin in zip(signs, origins, strict=True):
         params = origin["parameters"]
+        if params.get("labels"):
+            raise ValueError(
+                f"an archive was trained with annotators' labels ({params['labels']}), on which it depends whom it set "
+                "aside; ask it about recordings that had no part in its training, with scripts/compare_models.py"
+            )
         clips, used = load(TrainOptions(data=data, signer=str(params.get("signer", "auto"))), Console(quiet=True))
         names = np.array(clips.signs)[clips.labels]
         allowed = np.flatnonzero(np.isin(names, known))

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
+from rich.console import Console
 
 from archives.tracking_store import quiet
 from models.signflow.sequences import pad
 from training.data.quality import BadDataError
+from training.data.signflow_labels import LabelsError, clip_id
 from training.data.signflow_synthetic import Synthesis, generate
-from training.signflow import Trained, TrainOptions, train
+from training.signflow import Trained, TrainOptions, load, train
 from training.signflow_fit import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,6 +109,20 @@ def test_recorded_data_is_trained_on_and_its_faults_are_skipped_or_refused(tmp_p
     assert sum(int(found.params[f"clips_{part}"]) for part in ("training", "validation", "test")) == len(clips) - 1
     with pytest.raises(BadDataError, match=r"clips.npz\[0\]"):
         train(replace(recorded, on_bad="refuse"))
+
+
+def test_labels_of_annotators_are_part_of_the_data_and_only_of_recorded_data(tmp_path):
+    clips = generate(FEW)
+    names = np.array(clips.signs)[clips.labels]
+    file, queue = tmp_path / "clips.npz", tmp_path / "queue.csv"
+    np.savez(file, X=np.concatenate(clips.sequences), len=clips.lengths, y=names, source=clips.signers)
+    queue.write_text(f"clip,label\n{clip_id('clips.npz', 0, clips.sequences[0])},{clips.signs[1]}\n")
+    plain, without = load(TrainOptions(data=str(file)), Console(quiet=True))
+    labelled, data = load(TrainOptions(data=str(file), labels=(queue,)), Console(quiet=True))
+    assert np.flatnonzero(plain.labels != labelled.labels).tolist() == [0]
+    assert data.sha256 != without.sha256
+    with pytest.raises(LabelsError, match="row 2: expected a clip of the data"):
+        load(TrainOptions(labels=(queue,)), Console(quiet=True))
 
 
 def test_a_single_frame_and_a_batch_are_answered_alike(trained):

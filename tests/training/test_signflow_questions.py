@@ -54,6 +54,11 @@ def test_archives_that_know_all_people_between_them_are_refused(recordings):
         questions(str(recordings), [SIGNS, SIGNS], origins)
 
 
+def test_archives_trained_with_labels_of_annotators_are_refused(recordings):
+    with pytest.raises(ValueError, match=r"queue\.csv"):
+        questions(str(recordings), [SIGNS], [origin(labels="queue.csv")])
+
+
 def test_archives_of_other_generated_clips_are_refused():
     with pytest.raises(ValueError, match="other options than the usual"):
         questions("synthetic", [SIGNS], [origin(data="synthetic")])

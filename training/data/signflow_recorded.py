@@ -10,7 +10,7 @@ from __future__ import annotations
 import lzma
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ from models.signflow.landmarks import WIDTH
 from models.signflow.sequences import Frames
 from training.data.quality import BadDataError, Fault, OnBad
 from training.data.signflow_clips import Clips
+from training.data.signflow_labels import Label, check, clip_id
 
 SIGNER_FIELDS: Final = ("source", "group", "seqid")
 """Fields that can tell signers apart, the broadest first."""
@@ -37,6 +38,9 @@ class _Rows:
     signs: list[str] = field(default_factory=list)
     signers: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    clips: set[str] = field(default_factory=set)
+    own: set[str] = field(default_factory=set)  # signs that the files themselves name
 
 
 def files(path: Path) -> list[Path]:
@@ -54,20 +58,29 @@ def files(path: Path) -> list[Path]:
 
 
 def read(
-    path: Path, *, on_bad: OnBad = "skip", signs: Collection[str] | None = None, signer: str = "auto"
+    path: Path,
+    *,
+    on_bad: OnBad = "skip",
+    signs: Collection[str] | None = None,
+    signer: str = "auto",
+    labels: Mapping[str, Label] | None = None,
 ) -> tuple[Clips, tuple[Fault, ...]]:
     """Read labelled clips from a file or a folder.
 
     Parameters
     ----------
     path
-        An ``.npz`` file, or a folder of them; the signs of several files are kept apart as ``file:sign``.
+        An ``.npz`` file, or a folder of them; the signs of several labelled files are kept apart as ``file:sign``.
     on_bad
         Whether to leave bad data out or to refuse all of it.
     signs
         The signs known, if only these are allowed; others are faults.
     signer
-        The field that tells signers apart; "auto" takes, per file, the broadest under which signs still recur.
+        The field that tells signers apart; "auto" takes, per file, the broadest under which signs still recur,
+        and of a file without labels the broadest.
+    labels
+        What annotators say of clips (`training.data.signflow_labels.read`), the signs by the names of `Clips.signs`;
+        it goes before what the file says.
 
     Returns
     -------
@@ -79,33 +92,49 @@ def read(
     Raises
     ------
     BadDataError
-        If `on_bad` is "refuse" and there is a fault, or if nothing sound is left.
+        If `on_bad` is "refuse" and there is a fault, or if nothing sound is left; a LabelsError if `labels` are of
+        unknown clips or signs.
     FileNotFoundError
         If there is no file.
     """
-    rows = _Rows()
-    found = files(path)
-    for file in found:
-        _read_file(file, rows, signs, signer, prefix=f"{file.stem}:" if len(found) > 1 else "")
+    rows = _Rows(labels=labels or {})
+    found = [(file, load(file, rows.faults)) for file in files(path)]
+    apart = sum(loaded is None or bool(named(loaded[0]["y"]).any()) for _, loaded in found) > 1
+    for file, loaded in found:
+        if loaded is not None:
+            _take(file.name, *loaded, rows, signs, signer, prefix=f"{file.stem}:" if apart else "")
+    check(rows.labels, rows.clips, rows.own)
     if (rows.faults and on_bad == "refuse") or not rows.sequences:
         raise BadDataError(rows.faults)
-    names, labels = np.unique(np.array(rows.signs), return_inverse=True)
+    names, numbers = np.unique(np.array(rows.signs), return_inverse=True)
     clips = Clips(
-        tuple(rows.sequences), labels.astype(np.int64), tuple(str(name) for name in names), np.array(rows.signers)
+        tuple(rows.sequences), numbers.astype(np.int64), tuple(str(name) for name in names), np.array(rows.signers)
     )
     return clips, tuple(rows.faults)
 
 
-def _read_file(file: Path, rows: _Rows, known: Collection[str] | None, signer: str, prefix: str) -> None:
-    if (loaded := load(file, rows.faults)) is None:
-        return
-    arrays, frames = loaded
+def named(signs: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which of a file's labels name a sign, bool [N]."""
+    return np.array([str(sign).lower() not in UNLABELLED for sign in signs], dtype=bool)
+
+
+def _take(
+    name: str,
+    arrays: dict[str, npt.NDArray[Any]],
+    frames: npt.NDArray[np.float32],
+    rows: _Rows,
+    known: Collection[str] | None,
+    signer: str,
+    prefix: str,
+) -> None:
     signs = arrays["y"].astype(str)
-    name, who = file.name, _signers(arrays, signs, signer)
+    who, labelled = _signers(arrays, signs, signer), named(signs)
+    rows.own.update(prefix + sign for sign in signs[labelled].tolist())
     stops = np.cumsum(arrays["len"])
     for index, (start, stop) in enumerate(zip(stops - arrays["len"], stops, strict=True)):
         sign = str(signs[index])
-        if sign.lower() in UNLABELLED or (known is not None and sign not in known):
+        given = _given(name, index, frames[start:stop], rows)
+        if given is None and (not labelled[index] or (known is not None and sign not in known)):
             fault: Fault | None = Fault(name, index, "unknown label", f"expected a known sign, got {sign!r}")
         elif stop > len(frames):
             fault = Fault(name, index, "truncated", f"expected frames up to {stop}, the file ends at {len(frames)}")
@@ -115,8 +144,16 @@ def _read_file(file: Path, rows: _Rows, known: Collection[str] | None, signer: s
             rows.faults.append(fault)
             continue
         rows.sequences.append(np.ascontiguousarray(frames[start:stop]))
-        rows.signs.append(prefix + sign)
+        rows.signs.append(given.sign if given else prefix + sign)
         rows.signers.append(prefix + str(who[index]))
+
+
+def _given(name: str, index: int, frames: Frames, rows: _Rows) -> Label | None:
+    if not rows.labels:
+        return None
+    clip = clip_id(name, index, frames)
+    rows.clips.add(clip)
+    return rows.labels.get(clip)
 
 
 def load(
@@ -149,8 +186,9 @@ def _signers(arrays: dict[str, npt.NDArray[Any]], signs: npt.NDArray[np.str_], f
         if field_name not in arrays:
             raise KeyError(f"expected a field among {sorted(arrays)} to tell signers apart, got {field_name!r}")
         return arrays[field_name].astype(str)
+    labelled = bool(named(signs).any())
     for candidate in SIGNER_FIELDS:
-        if candidate in arrays and _recurs(signs, arrays[candidate]):
+        if candidate in arrays and (not labelled or _recurs(signs, arrays[candidate])):
             who = arrays[candidate].astype(str)
             return _takes(signs, who) if candidate == "seqid" else who
     return np.arange(len(signs)).astype(str)  # nobody knows: each clip is its own signer
