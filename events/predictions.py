@@ -1,6 +1,5 @@
 """What a prediction says in the words that every model shares: a label, a confidence, a value."""
 
-import contextlib
 import math
 from typing import Any, NamedTuple
 
@@ -42,11 +41,13 @@ def read_prediction(said: Any) -> Prediction:
 
 def number(said: Any) -> float | None:
     """Return a number of JSON that a database takes; None for anything else."""
-    if isinstance(said, int | float) and not isinstance(said, bool):
-        with contextlib.suppress(OverflowError):
-            if math.isfinite(found := float(said)):
-                return found
-    return None
+    if isinstance(said, bool) or not isinstance(said, (int, float)):
+        return None
+    try:
+        found = float(said)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _text(label: str) -> str:
