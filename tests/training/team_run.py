@@ -1,6 +1,6 @@
 """What torchrun starts in test_distributed.py, once for each process: ``team_run.py FOLDER``.
 
-First a training without dropout, then a usual one, then that one again with a checkpoint; the last process is killed
+First trainings without dropout, then a usual one, then that one again with a checkpoint; the last process is killed
 after two epochs of it, and what torchrun starts anew goes on with it. Every process writes what it ended with.
 """
 
@@ -17,7 +17,8 @@ from training.loop import Schedule
 from training.signflow_fit import Recipe, fit
 
 USUAL = Recipe(batch_size=7, schedule=Schedule(epochs=3, swa=0.5))  # 7: odd, and the last batch has a single clip
-EXACT = replace(USUAL, dropout=0.0, schedule=replace(USUAL.schedule, bfloat16=False))
+ROUNDED = replace(USUAL, dropout=0.0)  # in bfloat16, where the processor has it
+EXACT = replace(ROUNDED, schedule=replace(USUAL.schedule, bfloat16=False))
 
 
 def train(recipe, result, team=ALONE, **more):
@@ -37,6 +38,7 @@ def main(folder):
 
         if not team.restarts:
             train(EXACT, folder / f"exact-{team.rank}", team)
+            train(ROUNDED, folder / f"rounded-{team.rank}", team)
             train(USUAL, folder / f"whole-{team.rank}", team)
         train(USUAL, folder / f"killed-{team.rank}", team, checkpoint=folder / "run.safetensors", on_epoch=die)
         (folder / f"restarts-{team.rank}").write_text(str(team.restarts))

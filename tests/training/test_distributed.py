@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from archives.tracking_store import quiet
-from tests.training.team_run import EXACT, train
+from tests.training.team_run import EXACT, ROUNDED, train
 from training import checkpoint
 from training.distributed import Team, joined
 
@@ -64,17 +64,26 @@ def test_a_part_reversed_pairs_the_rows_that_the_batch_reversed_pairs(count, siz
             assert (rows[::-1] == count - 1 - rows).all()
 
 
-def test_two_processes_step_as_one_does(folder, tmp_path):
-    train(EXACT, tmp_path / "alone")
+@pytest.fixture
+def one_thread():
+    """As each of the two processes has."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(usual)
+
+
+@pytest.mark.parametrize(("run", "recipe", "tolerance"), [("exact", EXACT, 1e-5), ("rounded", ROUNDED, 1e-2)])
+def test_two_processes_step_as_one_does(one_thread, folder, tmp_path, run, recipe, tolerance):
+    train(recipe, tmp_path / "alone")
     alone, note = checkpoint.read(tmp_path / "alone")
-    together, noted = checkpoint.read(folder / "exact-0")
-    assert [e["loss"] for e in noted["history"]] == pytest.approx([e["loss"] for e in note["history"]], rel=1e-5)
-    assert [e["score"] for e in noted["history"]] == [e["score"] for e in note["history"]]
+    together, noted = checkpoint.read(folder / f"{run}-0")
+    assert [e["loss"] for e in noted["history"]] == pytest.approx([e["loss"] for e in note["history"]], rel=tolerance)
     for name, tensor in alone.items():
-        torch.testing.assert_close(together[name], tensor, atol=1e-4, rtol=1e-4, msg=name)
+        torch.testing.assert_close(together[name], tensor, atol=10 * tolerance, rtol=10 * tolerance, msg=name)
 
 
-@pytest.mark.parametrize("run", ["exact", "whole", "killed"])
+@pytest.mark.parametrize("run", ["exact", "rounded", "whole", "killed"])
 def test_every_process_ends_with_the_same_weights_and_history(folder, run):
     assert equal(folder / f"{run}-0", folder / f"{run}-1")
 
