@@ -4,7 +4,7 @@ An experiment is a module of `training/experiments/` with
 
     add_arguments(parser)                  its own options, where it has any
     arms(arguments, data) -> list[Arm]     what is compared; the first arm is what the others are measured against
-    figure(arms, outcomes, title)          its picture, where `intervals` does not tell it
+    figure(arms, outcomes, title)          its picture, where `intervals` does not tell it; `differences` may
 
 Every finished (arm, seed) is a line of a `.jsonl` file, so that an interrupted experiment goes on, and several
 processes may share one. Seeds pair the arms: arm A and arm B of one seed met the same training and test people, and
@@ -252,6 +252,18 @@ def intervals(arms: Sequence[Arm], outcomes: Sequence[Outcome], title: str) -> F
     axes.invert_yaxis()
     axes.set_xlabel(f"{metric} on unseen people, mean and 95 % interval")
     axes.set_title(title)
+    return figure
+
+
+def differences(arms: Sequence[Arm], outcomes: Sequence[Outcome], title: str) -> Figure:
+    """Draw what the first metric of each arm gains over the first arm's, seed by seed, as `intervals` does."""
+    metric = next(iter(outcomes[0].metrics))
+    usual = _by_arm(outcomes, metric)[arms[0].name]
+    gained = f"{metric} gained over {arms[0].name}"
+    others = [one for one in outcomes if one.arm != arms[0].name and one.seed in usual]
+    apart = [Outcome(one.arm, one.seed, {gained: one.metrics[metric] - usual[one.seed]}) for one in others]
+    figure = intervals(arms, apart, title)
+    figure.axes[0].axvline(0, color="tab:gray", linewidth=1)
     return figure
 
 

@@ -6,7 +6,7 @@ import torch
 
 from scripts import experiment as command
 from training.data.signflow_synthetic import Synthesis
-from training.experiment import Arm, Estimate, Outcome, load, markdown, recipe, run, trained_at_cost
+from training.experiment import Arm, Estimate, Outcome, differences, load, markdown, recipe, run, trained_at_cost
 
 ARMS = [
     Arm("plain", lambda seed: {"accuracy": 0.5 + seed / 10}),
@@ -84,3 +84,12 @@ def test_a_network_is_trained_once_and_its_cost_is_kept_with_it(tmp_path):
     assert told == cost > 0
     assert all(torch.equal(one, other) for one, other in zip(first.parameters(), again.parameters(), strict=True))
     assert len([*tmp_path.iterdir()]) == 1
+
+
+def test_a_picture_of_differences_pairs_the_arms_by_seed(tmp_path):
+    drawn = differences(ARMS, run(ARMS, [0, 1, 2], tmp_path / "r.jsonl", print), "title")
+    [axes] = drawn.axes
+    dots = axes.lines[0].get_xdata()
+    assert dots == pytest.approx([0.2, 0.2, 0.2])
+    assert "accuracy gained over plain" in axes.get_xlabel()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["new"]

@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from training.experiment import Arm, Data, recipe, tested, trained
+from training.experiment import Arm, Data, differences, recipe, tested, trained
 from training.signflow_distill import ALPHA, TEMPERATURE, distilled, network_teacher
+
+figure = differences
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,10 +14,13 @@ import numpy as np
 
 from models.signflow.views import NAMES, views
 from training.evaluate import evaluate
-from training.experiment import Arm, Data, recipe, trained
+from training.experiment import Arm, Data, differences, recipe, trained
 from training.signflow_fit import probabilities
 
 ALL = "mean of all five"
+
+
+figure = differences
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
