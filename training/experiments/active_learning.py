@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -32,10 +33,12 @@ Curve = npt.NDArray[np.float64]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this experiment's options."""
-    parser.add_argument("--shown", type=int, default=6_000, help="clips shown per training (default: %(default)s)")
+    parser.add_argument("--shown", type=int, default=3_500, help="clips shown per training (default: %(default)s)")
     parser.add_argument("--size", default="small", help="network size (default: %(default)s)")
-    parser.add_argument("--step", type=float, default=0.1, help="share labelled at first and per round (default: 0.1)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds after the first (default: %(default)s)")
+    parser.add_argument(
+        "--step", type=float, default=0.05, help="share labelled at first and per round (default: 0.05)"
+    )
+    parser.add_argument("--rounds", type=int, default=4, help="rounds after the first (default: %(default)s)")
 
 
 def arms(arguments: argparse.Namespace, data: Data) -> Sequence[Arm]:
@@ -47,7 +50,7 @@ def arms(arguments: argparse.Namespace, data: Data) -> Sequence[Arm]:
         """Return accuracy and macro-F1 at each share of labels."""
         train, test = data.unseen(seed)
         counts = np.rint(shares * len(train)).astype(int)
-        how = recipe(data, train, seed, arguments.shown, arguments.size)
+        how = short(recipe(data, train, seed, arguments.shown, arguments.size))
         rng = np.random.default_rng(seed)
         labelled = rng.permutation(len(train))[: counts[0]].astype(np.int64)
         accuracy, macro_f1 = [], []
@@ -69,7 +72,7 @@ def arms(arguments: argparse.Namespace, data: Data) -> Sequence[Arm]:
         train, test = data.unseen(seed)
         accuracy, macro_f1 = curves(strategy, seed)
         plain, _ = curves("random", seed)
-        how = recipe(data, train, seed, arguments.shown, arguments.size)
+        how = short(recipe(data, train, seed, arguments.shown, arguments.size))
         whole = tested(trained(data, seed, how, arguments.out / "weights", USUAL), test)["accuracy"]
         return {
             "area": area(shares, accuracy),
@@ -80,6 +83,12 @@ def arms(arguments: argparse.Namespace, data: Data) -> Sequence[Arm]:
         }
 
     return [Arm(strategy, partial(run, strategy)) for strategy in STRATEGIES]
+
+
+def short(how: Recipe) -> Recipe:
+    """Return a recipe for few clips shown: more and larger steps, averaged over fewer of them."""
+    schedule = replace(how.schedule, learning_rate=4e-3, ema_decay=0.95)
+    return replace(how, batch_size=16, mixup=0.0, schedule=schedule)
 
 
 def only(labelled: Indices) -> Callable[[Clips, Recipe, int, np.random.Generator], Indices]:
