@@ -20,7 +20,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,112 +33,22 @@ from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 
 from archives.certificate import Arrays
-from archives.contract import Contract
+from archives.contract import read_contract
+from archives.store import unpack
 from handlers.base import softmax
-from handlers.engine import OnnxEngine
-from handlers.reduced import LackingError, ReducedEngine
+from handlers.reduced import LackingError
 from models.signflow.network import SIZES, SignFlow
 from models.signflow.sequences import pad
 from rollout.host import describe_machine
 from settings import Settings
 from training import experiment
 from training.data.signflow_clips import Clips
+from training.engine_variants import USUAL, VARIANTS, Graph, Logits, Run, torch_eager
 from training.signflow import Trained, golden
 from training.signflow_release import release
 
 FRAMES = 64
 BATCHES = (1, 8, 32)
-Logits = NDArray[np.float32]
-Run = Callable[[Arrays], Logits]
-
-
-@dataclass(frozen=True)
-class Graph:
-    """What every variant starts from: the trained network, and its export."""
-
-    model: SignFlow
-    path: Path
-    contract: Contract
-
-
-def onnx_runtime(graph: Graph, path: Path | None = None) -> Run:
-    engine = OnnxEngine(path or graph.path, graph.contract, None)
-    return lambda inputs: engine.run(inputs)["logits"]
-
-
-def onnx_fused(graph: Graph) -> Run:
-    from onnxruntime.transformers.optimizer import optimize_model
-
-    config = graph.model.config
-    fused = optimize_model(str(graph.path), "bert", num_heads=config.heads, hidden_size=config.d_model, opt_level=0)
-    path = graph.path.with_name("fused.onnx")
-    fused.save_model_to_file(str(path))
-    print(
-        "fused into one node each:",
-        {kind: count for kind, count in fused.get_fused_operator_statistics().items() if count},
-    )
-    return onnx_runtime(graph, path)
-
-
-def onnx_int8(graph: Graph) -> Run:
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    usual = onnx.load(graph.path)
-    del usual.graph.value_info[:]  # shapes of tensors that it is about to change
-    path = graph.path.with_name("int8.onnx")
-    quantize_dynamic(usual, path, weight_type=QuantType.QInt8, per_channel=True)
-    return onnx_runtime(graph, path)
-
-
-def openvino_plain(graph: Graph, precision: str) -> Run:
-    sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]  # see handlers.reduced
-    import openvino
-
-    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
-    settings["ENABLE_CPU_PINNING"] = False
-    request = openvino.Core().compile_model(graph.path, "CPU", settings).create_infer_request()
-    return lambda inputs: np.array(request.infer(dict(inputs))["logits"])
-
-
-def reduced(graph: Graph) -> Run:
-    engine = ReducedEngine(graph.path, graph.contract, 1)
-    return lambda inputs: engine.run(inputs)["logits"]
-
-
-def torch_eager(graph: Graph, bfloat16: bool, forward: Any = None) -> Run:
-    forward = forward or graph.model
-
-    def run(inputs: Arrays) -> Logits:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            logits: Logits = (
-                forward(*(torch.from_numpy(inputs[one.name]) for one in graph.contract.inputs)).float().numpy()
-            )
-        return logits
-
-    return run
-
-
-def torch_compiled(graph: Graph, bfloat16: bool) -> Run:
-    import torch._inductor.config
-
-    torch._inductor.config.freezing = True  # weights packed once, as the other engines do
-    return torch_eager(graph, bfloat16, torch.compile(graph.model, dynamic=False))
-
-
-USUAL = "ONNX Runtime float32"
-VARIANTS: dict[str, Callable[[Graph], Run]] = {
-    USUAL: onnx_runtime,
-    "ONNX Runtime float32, attention fused": onnx_fused,
-    "ONNX Runtime int8, dynamic": onnx_int8,
-    "OpenVINO float32": functools.partial(openvino_plain, precision="f32"),
-    "OpenVINO bfloat16 throughout": functools.partial(openvino_plain, precision="bf16"),
-    "OpenVINO bfloat16 after the features (serves)": reduced,
-    "torch eager float32": functools.partial(torch_eager, bfloat16=False),
-    "torch eager bfloat16": functools.partial(torch_eager, bfloat16=True),
-    "torch.compile float32": functools.partial(torch_compiled, bfloat16=False),
-    "torch.compile bfloat16": functools.partial(torch_compiled, bfloat16=True),
-}
 
 
 def peaks() -> dict[str, float]:
@@ -221,7 +130,7 @@ def table(kept: dict[str, Any]) -> list[str]:
     for name, one in kept["variants"].items():
         cells = [f"{one[str(batch)]:.0f}" if str(batch) in one else "" for batch in BATCHES]
         precision = next((kind for kind in ("float32", "bfloat16") if kind in name), None)
-        share = max((one[str(batch)] for batch in BATCHES if str(batch) in one), default=0) * kept["flops"]
+        share = max((one[str(batch)] for batch in BATCHES if str(batch) in one), default=0) * kept.get("flops", 0)
         cells.append(f"{share / kept['peaks'][precision]:.0%}" if precision and share and "peaks" in kept else "")
         if "accuracy" in one:
             cells += [f"{one['accuracy']:.4f}", f"{one['otherwise']:.2%}", f"{one['logits']:.2g}"]
@@ -261,6 +170,7 @@ def main() -> int:
     parser.add_argument("--clips", type=int, default=512, help="held-out clips answered; 0: speed only")
     parser.add_argument("--seconds", type=float, default=10, help="per variant; 0: accuracy only")
     parser.add_argument("--variant", action="append", choices=VARIANTS, help="only this one (repeatable)")
+    parser.add_argument("--archive", type=Path, help="made of that network: its graph is run, and no other exported")
     parser.add_argument("--out", type=Path, default=Settings().state_dir / "experiments", help="default: %(default)s")
     options = parser.parse_args()
     console = Console(soft_wrap=True, highlight=False)
@@ -275,7 +185,7 @@ def main() -> int:
     file = options.out / f"engines-{data.name}-{options.size}.json"
     kept = json.loads(file.read_text()) if file.exists() else {"variants": {}}
     with tempfile.TemporaryDirectory(prefix="marina-engines-") as folder:
-        graph = exported(model, train, test, Path(folder))
+        graph = exported(model, train, test, Path(folder), options.archive)
         runs = {}
         for name in options.variant or VARIANTS:
             try:
@@ -285,6 +195,8 @@ def main() -> int:
         if options.clips:
             usual = answers(torch_eager(graph, False), held_out)
             for name, run in runs.items():
+                if "compile" in name:  # anew for every shape, to compute what eager does
+                    continue
                 one = judged(answers(run, held_out), usual, held_out.labels)
                 kept["variants"].setdefault(name, {}).update(one)
                 console.print(f"{name}: {one}")
@@ -306,8 +218,11 @@ def main() -> int:
     return 0
 
 
-def exported(model: SignFlow, train: Clips, test: Clips, folder: Path) -> Graph:
-    """Export a network as its release does."""
+def exported(model: SignFlow, train: Clips, test: Clips, folder: Path, archive: Path | None) -> Graph:
+    """Export a network as its release does, or take the graph of an archive that was made of it."""
+    if archive:
+        unpack(archive, folder)
+        return Graph(model, folder / "model.onnx", read_contract(folder / "contract.json"))
     few = list(test.sequences[:16])
     made = release(
         Trained(model, model.config, train.signs, golden(test), few, test.labels[:16], {}, {}, "", ""), "1.0"

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from handlers.reduced import LackingError
-from scripts.benchmark_engines import VARIANTS, Graph, answers, judged, table, torch_eager
+from scripts.benchmark_engines import answers, judged, table
 from tests.families.signflow import frames_of, made_up, releases
 from training.data.signflow_clips import Clips
+from training.engine_variants import VARIANTS, Graph, torch_eager
 
 LENGTHS = (5, 30, 3, 64, 90, 30)
 QUICK = [name for name in VARIANTS if "compile" not in name]
