@@ -108,6 +108,9 @@ class Proven:
 def open_proven(folder: Path, contract: Contract, gpu: int | None, precision: str = "reduced") -> Proven:
     """Open the fastest engine that the certificate and this machine allow, and replay the golden inputs in it.
 
+    They are replayed in float32 first, whatever serves: a graph that bfloat16 cannot tell from the certified one is
+    another graph all the same.
+
     Parameters
     ----------
     folder : Path
@@ -136,13 +139,15 @@ def open_proven(folder: Path, contract: Contract, gpu: int | None, precision: st
             f"(tolerance {tolerance:.2g}) in '{gap.case}'",
         )
 
-    if (permission := certificate.get("reduced")) and gpu is None and precision == "reduced":
-        try:
-            reduced = ReducedEngine(folder / "model.onnx", contract, threads())
-            return proven(reduced, float(permission["tolerance"]))
-        except Exception as error:  # whatever it is, float32 is there
-            logger.warning("%s %s serves in float32: %s", contract.model, contract.version, error)
-    return proven(open_engine(folder, contract, gpu), float(certificate["tolerance"]))
+    usual = proven(open_engine(folder, contract, gpu), float(certificate["tolerance"]))
+    if not (permission := certificate.get("reduced")) or gpu is not None or precision == "float32":
+        return usual
+    try:
+        reduced = proven(ReducedEngine(folder / "model.onnx", contract, threads()), float(permission["tolerance"]))
+    except Exception as error:  # whatever it is, float32 is there
+        logger.warning("%s %s serves in float32: %s", contract.model, contract.version, error)
+        return usual
+    return Proven(reduced.engine, f"{usual.proof}; {reduced.proof}")
 
 
 def open_engine(folder: Path, contract: Contract, gpu: int | None) -> Engine:
