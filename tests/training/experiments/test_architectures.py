@@ -5,7 +5,7 @@ import pytest
 
 from training.data.signflow_synthetic import Synthesis
 from training.evaluate import evaluate
-from training.experiment import load, recipe, trained
+from training.experiment import Arm, Outcome, load, recipe, trained
 from training.experiments import architectures
 from training.signflow_fit import probabilities
 
@@ -25,3 +25,12 @@ def test_networks_that_answer_together_answer_by_the_mean_of_their_probabilities
     assert together["accuracy"] == expected["accuracy"]
     assert together["processor_s"] == pytest.approx(alone["processor_s"] + other["processor_s"])
     assert not np.array_equal(*answers)
+
+
+def test_a_fold_that_lacks_an_arm_is_drawn_without_it():
+    arms = [Arm(name, dict) for name in ("baseline", "large")]
+    outcomes = [
+        Outcome(name, seed, {"accuracy": 0.7}) for name, seed in (("baseline", 0), ("large", 0), ("baseline", 1))
+    ]
+    (axes,) = architectures.figure(arms, outcomes, "on a set").axes
+    assert [line.get_xdata().tolist() for line in axes.lines] == [[0, 1], [0]]
