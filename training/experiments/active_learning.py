@@ -33,7 +33,7 @@ Curve = npt.NDArray[np.float64]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this experiment's options."""
-    parser.add_argument("--shown", type=int, default=3_500, help="clips shown per training (default: %(default)s)")
+    parser.add_argument("--shown", type=int, default=12_000, help="clips shown per training (default: %(default)s)")
     parser.add_argument("--size", default="small", help="network size (default: %(default)s)")
     parser.add_argument(
         "--step", type=float, default=0.05, help="share labelled at first and per round (default: 0.05)"
