@@ -51,8 +51,8 @@ class Answers:
     right
         bool [N]: whether the most probable label was the right one.
     metrics
-        Shares on these questions (accuracy, top5, macro_f1, …), and costs: parameters in millions, operations of one
-        middle-sized input in GFLOP (a multiplication and an addition count as two), p50 and p95 of one input alone.
+        Shares on these questions (accuracy, top5, macro_f1, …), and costs: parameters in thousands, operations of one
+        middle-sized input in MFLOP (a multiplication and an addition count as two), p50 and p95 of one input alone.
     """
 
     right: npt.NDArray[np.bool_]
@@ -124,7 +124,7 @@ def work(archive: Path, inputs: Arrays) -> dict[str, float]:
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         program.module()(*(torch.from_numpy(array) for array in inputs.values()))
     parameters = sum(parameter.numel() for parameter in program.parameters())
-    return {"parameters, millions": parameters / 1e6, "GFLOP": counter.get_total_flops() / 1e9}
+    return {"parameters, thousands": parameters / 1e3, "MFLOP": counter.get_total_flops() / 1e6}
 
 
 def _logits(archive: Path, contract: Contract) -> str:

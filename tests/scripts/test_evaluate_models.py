@@ -43,7 +43,7 @@ def test_who_is_right_is_told_with_its_cost_and_drawn(
     told = capsys.readouterr().out
     rows = {line[: line.index("  ")]: line.split()[-3:] for line in told.splitlines() if "  " in line}
     assert rows["accuracy"] == ["1", "0", "-1"]
-    assert float(rows["GFLOP"][-1]) > 0
+    assert float(rows["MFLOP"][-1]) > 0
     assert "lost 40 that signflow 1.0 had right and gained 0: -100.00 points" in told
     assert "It is worse." in told
     assert "measured in process" in page.read_text()

@@ -18,16 +18,16 @@ def test_an_archive_answers_as_the_model_it_was_made_of(trained, signflow_archiv
     expected = evaluate(probabilities(trained.model, tuple(trained.golden)), truth, trained.labels)
     assert {name: found.metrics[name] for name in expected.metrics} == pytest.approx(expected.metrics, abs=1e-6)
     assert found.right.mean() == expected.accuracy
-    assert found.metrics["parameters, millions"] == count_parameters(trained.model) / 1e6
+    assert found.metrics["parameters, thousands"] == count_parameters(trained.model) / 1e3
     assert 0 < found.metrics["p50, ms"] <= found.metrics["p95, ms"]
 
 
 def test_operations_grow_with_what_is_asked(trained, signflow_archive):
-    def gflop(frames):
+    def mflop(frames):
         inputs = dict(zip(("landmarks", "lengths"), pad([frames]), strict=True))
-        return answers(signflow_archive, [inputs], [trained.labels[0]]).metrics["GFLOP"]
+        return answers(signflow_archive, [inputs], [trained.labels[0]]).metrics["MFLOP"]
 
-    assert gflop(trained.golden[-1]) > gflop(trained.golden[0]) > 0
+    assert mflop(trained.golden[-1]) > mflop(trained.golden[0]) > 0
 
 
 def test_what_is_no_classifier_is_refused(signflow_archive, tmp_path):
