@@ -1,8 +1,11 @@
 """Evaluate two archives on the same labelled clips, and tell whether one is better.
 
-A model is MODEL:VERSION of the store or the registry, or the path of an archive. Both are asked in process, in the
-engine that would serve them, about signers that neither has learned from: accuracy, top-5, F1, calibration, McNemar's
+A model is MODEL:VERSION of the store or the registry, or the path of an archive. Both are asked in process, in float32
+whatever they would serve in, about signers that neither has learned from: accuracy, top-5, F1, calibration, McNemar's
 test, and what it costs: size, operations, time on one core. `scripts/compare_models.py` compares what served.
+
+Signers are known to be unseen by the data's hash. Of data that an archive was not trained on as it is, such as one file
+of a folder, all are taken for unseen: name the data of the training, or recordings that had no part in it.
 
 Example
 -------

@@ -1,4 +1,4 @@
-"""What an archive answers to labelled inputs, and at what cost: asked in process, in the engine that serves."""
+"""What an archive answers to labelled inputs, and at what cost: asked in process, in float32."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def answers(archive: Path, questions: Sequence[Arrays], labels: Sequence[str]) -
 
 
 def open_archive(archive: Path) -> tuple[Engine, Contract]:
-    """Return the engine that would serve an archive, without a GPU, and what the archive promises.
+    """Return the float32 engine of an archive, on the CPU, and what the archive promises.
 
     Raises
     ------

@@ -18,7 +18,8 @@ from training.signflow import SYNTHETIC, TrainOptions, load, set_aside
 def questions(data: str, signs: Sequence[Sequence[str]], origins: Sequence[Mapping[str, Any]]) -> Questions:
     """Return what may be asked.
 
-    An archive that was trained on the very data is asked about the signers that its training set aside.
+    An archive that was trained on the very data is asked about the signers that its training set aside. One that was
+    trained on a part of it, or on more, cannot be told from one that has met none of it: it is asked about all.
 
     Parameters
     ----------
