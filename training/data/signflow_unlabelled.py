@@ -93,7 +93,7 @@ def read(path: Path) -> Unlabelled:
             if stop > len(frames) or recorded.fault_of(file.name, index, own):
                 continue
             sequences.append(own)
-            people.append(frozenset(str(arrays[name][index]) for name in PEOPLE if name in arrays))
+            people.append(frozenset(_person(str(arrays[name][index])) for name in PEOPLE if name in arrays))
     if not sequences:
         raise BadDataError(faults)
     return Unlabelled(tuple(sequences), tuple(people))

@@ -37,6 +37,13 @@ def test_test_people_are_left_out_of_every_file(folder):
     assert unlabelled.met(unlabelled.read(folder).told(), test) == ["ann"]
 
 
+def test_people_whose_names_hold_a_colon_are_left_out_too(tmp_path):
+    write(tmp_path / "a.npz", ["web:ann", "web:bob", "web:ann", "web:bob"], y=np.array(["yes", "yes", "no", "no"]))
+    write(tmp_path / "b.npz", ["web:ann", "cy"])
+    test = read_labelled(tmp_path / "a.npz")[0].select([0])
+    assert frozenset().union(*unlabelled.read(tmp_path).apart_from(test).people) == {"bob", "cy"}
+
+
 def test_a_test_clip_is_left_out_where_nothing_names_its_signer(folder):
     everything = unlabelled.read(folder)
     test = Clips(everything.sequences[:1], np.zeros(1, dtype=np.int64), ("yes",), np.array(["take-0"]))
