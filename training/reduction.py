@@ -47,7 +47,7 @@ def permission(
         path.write_bytes(graph)
         try:
             engine = ReducedEngine(path, contract, threads())
-        except LackingError as error:
+        except (LackingError, RuntimeError) as error:  # RuntimeError is OpenVINO's own
             logger.warning("%s is built for float32 only, bfloat16 cannot be measured here: %s", contract.model, error)
             return None
 
