@@ -27,6 +27,7 @@ from models.signflow.landmarks import LEFT_HAND, RIGHT_HAND, WIDTH
 from models.signflow.network import SIZES, SignFlow, SignFlowConfig
 from models.signflow.sequences import Frames
 from training import command, evaluate, pictures, tracking
+from training.arguments import add_shared
 from training.data import manifest, quality, signflow_labels, splits
 from training.data import signflow_recorded as recorded
 from training.data import signflow_synthetic as synthetic
@@ -253,7 +254,9 @@ def _technique(
 ) -> Technique:
     recipe, technique = options.recipe, USUAL
     if options.teacher is not None:
-        technique = taught_by(options.teacher, fitting.signs, data.sha256, recipe.schedule.seed, console)
+        technique = taught_by(
+            options.teacher, fitting.signs, data.sha256, recipe.schedule.seed, console, options.signer
+        )
     if options.pretrained is not None:
         technique = begun_from(options.pretrained, recipe.size, test, technique)
     if options.curriculum:
@@ -262,7 +265,7 @@ def _technique(
 
 
 def _checkpoint(options: TrainOptions, data_sha256: str, technique: Technique, team: Team) -> Path:
-    told = asdict(options.recipe) | dict(technique.identity)
+    told = asdict(options.recipe) | dict(technique.identity) | {"signer": options.signer}  # who is tested on
     recipe = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     path = options.home / "checkpoints" / f"signflow-{data_sha256[:12]}-{recipe[:12]}.safetensors"
     if not options.resume and team.first and not team.restarts:
@@ -290,9 +293,7 @@ def _params(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add SignFlow's options to a command line."""
     recipe, what = Recipe(), synthetic.Synthesis()
-    parser.add_argument(
-        "--data", default=SYNTHETIC, metavar="PATH", help='"synthetic" (default), an .npz file, or a folder of them'
-    )
+    add_shared(parser, "an .npz file, or a folder of them")
     parser.add_argument("--size", default=recipe.size, choices=SIZES, help="network size (default: %(default)s)")
     parser.add_argument("--epochs", type=int, help="passes over the data (default: 12 synthetic, 60 recorded)")
     parser.add_argument(
@@ -301,14 +302,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learning-rate", type=float, default=recipe.schedule.learning_rate, help="at its peak (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of all chance (default: %(default)s)")
     parser.add_argument("--signs", type=int, default=what.signs, help="synthetic signs (default: %(default)s)")
     parser.add_argument("--signers", type=int, default=what.signers, help="synthetic signers (default: %(default)s)")
     parser.add_argument(
         "--takes", type=int, default=what.takes, help="synthetic clips per sign and signer (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--on-bad", choices=("skip", "refuse"), default="skip", help="what to do about bad data (default: %(default)s)"
     )
     parser.add_argument(
         "--signer",

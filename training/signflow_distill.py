@@ -97,7 +97,9 @@ def archive_of(name: str, store: Path) -> Path:
     return path
 
 
-def taught_by(path: Path, signs: Sequence[str], data_sha256: str, seed: int, console: Console) -> Technique:
+def taught_by(
+    path: Path, signs: Sequence[str], data_sha256: str, seed: int, console: Console, signer: str = "auto"
+) -> Technique:
     """Return the technique of learning from an archive, run by the engine that would serve it.
 
     Says so where the teacher was not trained on the same split: the student's figures may then be too good.
@@ -108,7 +110,7 @@ def taught_by(path: Path, signs: Sequence[str], data_sha256: str, seed: int, con
         A `.mar` of a SignFlow model of any size.
     signs
         Those of the student, in its order; the teacher may know others besides.
-    data_sha256, seed
+    data_sha256, seed, signer
         Of the student's training, on which the split depends.
     console
         Where it is said.
@@ -134,10 +136,12 @@ def taught_by(path: Path, signs: Sequence[str], data_sha256: str, seed: int, con
             )
         engine = open_proven(folder, contract, 0 if torch.cuda.is_available() else None).engine
     console.print(f"teacher: {contract.model} {contract.version} on {engine.name}", highlight=False)
-    if (origin["data_manifest_sha256"], origin["parameters"].get("schedule.seed")) != (data_sha256, seed):
+    params = origin["parameters"]
+    split = origin["data_manifest_sha256"], params.get("schedule.seed"), params.get("signer", "auto")
+    if split != (data_sha256, seed, signer):
         console.print(
-            f"{path.name} was trained on other data or with another seed: it may have learned from people whom the "
-            "student is tested on, and the student's figures be too good",
+            f"{path.name} was trained on other data, or with another seed or field of signers: it may have "
+            "learned from people whom the student is tested on, and the student's figures be too good",
             style="yellow",
             highlight=False,
         )

@@ -93,8 +93,9 @@ def test_an_archives_answers_come_in_the_students_order_of_signs(teacher_archive
     assert actual.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
-def test_a_teacher_of_another_split_is_told_of(teacher_archive, capsys):
-    taught_by(teacher_archive, generate(FEW).signs, "0" * 64, 1, Console())
+@pytest.mark.parametrize(("seed", "signer"), [(1, "auto"), (0, "group")])
+def test_a_teacher_of_another_split_is_told_of(teacher_archive, capsys, seed, signer):
+    taught_by(teacher_archive, generate(FEW).signs, "0" * 64, seed, Console(), signer)
     assert "another seed" in capsys.readouterr().out
 
 
