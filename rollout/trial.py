@@ -74,10 +74,11 @@ class Server:
         """Where its logs are."""
         return self.state_dir / "logs"
 
-    def worker_pids(self, model: str, version: str = "1.0") -> list[int]:
-        """Process ids of a version's workers, as they are now."""
+    def worker_pids(self, model: str, version: str = "all") -> list[int]:
+        """Process ids of the workers of a version, or of all, as they are now; none where it is not served."""
         answer = httpx.get(f"{self.management_url}/models/{model}/{version}", headers=self.authorization)
-        return [worker["pid"] for worker in answer.json()[0]["workers"] if worker["pid"] > 0]
+        found = answer.json() if answer.is_success else []
+        return [worker["pid"] for one in found for worker in one["workers"] if worker["pid"] > 0]
 
     def wait(self, ready: bool = True, timeout_s: float = START_S) -> None:
         """Wait until /ping is 200, or until it is not."""
