@@ -12,7 +12,7 @@ from handlers.errors import InvalidError
 from handlers.wire import JSON, NPY, describe
 from models.signflow.landmarks import AXES, LANDMARKS, LEFT_HAND, POSE, RIGHT_HAND, WIDTH
 from models.signflow.sequences import Frames, as_frames, pad
-from models.signflow.views import views
+from models.signflow.views import NAMES, views
 
 FAR = 1e4
 """Largest magnitude of a coordinate: image coordinates are near 1, pixels stay below this."""
@@ -89,7 +89,10 @@ class SignFlowHandler(Handler[Views]):
         return (as_frames(frames),)
 
     def switched(self, items: list[Views], on: frozenset[str]) -> list[Views]:
-        """Put the other views beside each sequence."""
+        """Put the other views beside each sequence; all of them together may be as long as one sequence may."""
+        most = self.contract.limits["frames"] // len(NAMES)
+        if (longest := max(map(self.size, items))) > most:
+            raise InvalidError("frames", f"at most {most} frames with tta, which are answered five times", str(longest))
         return [views(item[0]) for item in items]
 
     def size(self, item: Views) -> int:

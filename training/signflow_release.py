@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 from archives.certificate import Arrays, Case
 from archives.contract import Contract, Tensor
 from models.signflow.landmarks import AXES, LANDMARKS, LEFT_HAND, RIGHT_HAND, WIDTH
+from models.signflow.network import SIZES
 from models.signflow.sequences import MAX_FRAMES, Frames, pad
 from training.archive import Release, served
 from training.export import export_module
 from training.provenance import provenance
 from training.reduction import permission
 from training.signflow import Trained
+
+PAYS_FROM = SIZES["large"].d_model
+"""Width from which bfloat16 pays: a new shape costs OpenVINO as much time as it saves in a smaller network's pass."""
 
 DYNAMIC = {"landmarks": {0: "batch", 1: "time"}, "lengths": {0: "batch"}}
 
@@ -62,7 +66,11 @@ def release(trained: Trained, version: str) -> Release:
         reference=_reference(held_out, trained.reference, trained.reference_labels),
         provenance=provenance(trained),
         serving=served(pass_limit=512, workers=2),  # frames
-        reduced=permission(graph, contract, cases, held_out, trained.reference_labels),
+        reduced=(
+            permission(graph, contract, cases, held_out, trained.reference_labels)
+            if trained.config.d_model >= PAYS_FROM
+            else None
+        ),
     )
 
 

@@ -134,6 +134,12 @@ def test_augmentation_is_switched_by_a_header_too_and_off_by_default(handler: Si
     assert off[1]["predictions"] == plain[1]["predictions"] != header[1]["predictions"]
 
 
+def test_what_is_too_long_for_five_views_is_refused(handler: SignFlowHandler) -> None:
+    long, longest = ask(handler, *(as_npy(frames_of(count), **{"X-TTA": "true"}) for count in (410, 409)))
+    assert (long[0], longest[0]) == (422, 200)
+    assert long[1]["error"]["expected"].startswith("at most 409 frames with tta")
+
+
 def test_views_fill_a_pass_no_further_than_its_limit(handler: SignFlowHandler, monkeypatch: pytest.MonkeyPatch) -> None:
     shapes: list[tuple[int, ...]] = []
     run = handler.engine.run

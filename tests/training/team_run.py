@@ -33,7 +33,7 @@ def main(folder):
     with joined("cpu") as team:
 
         def die(epoch):
-            if team.rank == 1 and not team.restarts and epoch.number == 3:
+            if team.rank == 1 and not team.restarts and epoch.number == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         if not team.restarts:
