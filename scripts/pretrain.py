@@ -20,6 +20,7 @@ from rich.console import Console
 from models.signflow.network import SIZES
 from settings import Settings
 from training import tracking
+from training.checkpoint import CheckpointError
 from training.data import manifest, signflow_unlabelled
 from training.data import signflow_recorded as recorded
 from training.data import signflow_synthetic as synthetic
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     recipe = replace(PRETRAINING, size=arguments.size, schedule=schedule)
     try:
         run(arguments, recipe, console)
-    except (BadDataError, FileNotFoundError) as error:
+    except (BadDataError, CheckpointError, FileNotFoundError) as error:
         console.print(str(error), style="red")
         return 1
     return 0
@@ -69,6 +70,8 @@ def run(arguments: argparse.Namespace, recipe: Recipe, console: Console) -> None
         test = clips.select(set_aside(clips, arguments.seed)[1])
         console.print(f"{len(set(test.signers.tolist()))} people of {arguments.apart_from} are left out")
         unlabelled = unlabelled.apart_from(test)
+    if not unlabelled.sequences:
+        raise FileNotFoundError(f"nothing to learn from in {arguments.data}: all of it is of people to be tested on")
     data = manifest.of_arrays(unlabelled.clips().arrays(), Path(arguments.data).name)
     masking = Masking()
     told = {"data": data.sha256, **asdict(recipe), **asdict(masking)}

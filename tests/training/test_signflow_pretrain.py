@@ -183,6 +183,17 @@ def test_command_says_which_data_is_missing(tmp_path, capsys):
     assert "none" in capsys.readouterr().out
 
 
+def test_command_says_that_nobody_is_left_to_learn_from(tmp_path, capsys):
+    data, aside = tmp_path / "tested.npz", tmp_path / "all.npz"
+    _, test = set_aside(CLIPS, 0)
+    for path, clips in ((data, CLIPS.select(test)), (aside, CLIPS)):
+        names = np.array(clips.signs)[clips.labels]
+        np.savez(path, X=np.concatenate(clips.sequences), len=clips.lengths, y=names, source=clips.signers)
+    told = ["--data", str(data), "--apart-from", str(aside), "--out", str(tmp_path / "out")]
+    assert command.main(told) == 1
+    assert "nothing to learn from" in capsys.readouterr().out
+
+
 def test_training_says_which_pretrained_weights_are_missing(tmp_path, capsys):
     assert train_command.main(["signflow", "--no-archive", "--pretrained", str(tmp_path / "none.safetensors")]) == 1
     assert "scripts/pretrain.py" in capsys.readouterr().out
