@@ -230,6 +230,11 @@ def loaded(
     return results
 
 
+def fastest(results: list[Result]) -> float:
+    """Return the highest rate among results."""
+    return max(one.per_second for one in results)
+
+
 def sweep(options: argparse.Namespace, archive: Path) -> None:
     """Print throughput and latency for several settings of workers, batch size and delay."""
     print(
@@ -291,17 +296,23 @@ def main() -> int:
     except OSError as error:
         print(f"Nothing answers at {options.url} ({error}): start it with make serve.", file=sys.stderr)
         return 1
-    limit = max((one for one in results if "in process" in one.name), key=lambda one: one.per_second)
+    limits: dict[str, list[Result]] = {}  # by precision: what serves is compared with its own engine
+    for one in results:
+        if "in process" in one.name:
+            limits.setdefault(one.name.partition(":")[0], []).append(one)
     print(
         f"{'':56} {'seq/s':>9} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'errors':>7} {'of limit':>9} {'p50 +ms':>8}"
     )
     for one in results:
-        print(
-            f"{one.name:56} {one.per_second:9.1f} {one.p50:8.2f} {one.p95:8.2f} {one.p99:8.2f} {one.errors:7d} "
-            f"{one.per_second / limit.per_second:9.1%} {one.p50 - results[0].p50:+8.2f}"
-        )
+        row = f"{one.name:56} {one.per_second:9.1f} {one.p50:8.2f} {one.p95:8.2f} {one.p99:8.2f} {one.errors:7d}"
+        if own := limits.get(one.name.partition(":")[0]):
+            row += f" {one.per_second / fastest(own):9.1%} {one.p50 - own[0].p50:+8.2f}"
+        print(row)
     if options.served:
-        print(f"served elsewhere: {options.served:.1f}/s, {options.served / limit.per_second:.1%} of the limit")
+        for precision, own in limits.items():
+            print(
+                f"served elsewhere: {options.served:.1f}/s, {options.served / fastest(own):.1%} of {precision}'s limit"
+            )
     return 1 if any(one.errors for one in results) else 0
 
 
