@@ -51,7 +51,9 @@ def main() -> int:
 
 def _prove(folder: Path) -> str:
     """Replay the golden inputs in the engine that would serve here."""
-    proven = open_proven(folder, read_contract(folder / "contract.json"), None)
+    settings = yaml.safe_load((folder / "model-config.yaml").read_text()).get("handler") or {}
+    precision = settings.get("precision", "reduced")
+    proven = open_proven(folder, read_contract(folder / "contract.json"), None, precision)
     return f"every hash holds; {proven.proof}"
 
 

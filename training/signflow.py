@@ -254,8 +254,9 @@ def _technique(
 ) -> Technique:
     recipe, technique = options.recipe, USUAL
     if options.teacher is not None:
+        gpu = torch.device(device).index or 0 if device.startswith("cuda") else None
         technique = taught_by(
-            options.teacher, fitting.signs, data.sha256, recipe.schedule.seed, console, options.signer
+            options.teacher, fitting.signs, data.sha256, recipe.schedule.seed, console, options.signer, gpu
         )
     if options.pretrained is not None:
         technique = begun_from(options.pretrained, recipe.size, test, technique)

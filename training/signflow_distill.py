@@ -98,7 +98,13 @@ def archive_of(name: str, store: Path) -> Path:
 
 
 def taught_by(
-    path: Path, signs: Sequence[str], data_sha256: str, seed: int, console: Console, signer: str = "auto"
+    path: Path,
+    signs: Sequence[str],
+    data_sha256: str,
+    seed: int,
+    console: Console,
+    signer: str = "auto",
+    gpu: int | None = None,
 ) -> Technique:
     """Return the technique of learning from an archive, run by the engine that would serve it.
 
@@ -114,6 +120,8 @@ def taught_by(
         Of the student's training, on which the split depends.
     console
         Where it is said.
+    gpu
+        CUDA device of the student, where the teacher answers too; None for the CPU.
 
     Raises
     ------
@@ -134,7 +142,7 @@ def taught_by(
                 f"{path.name} does not know {len(unknown)} of the {len(signs)} signs, such as {unknown[0]!r}; "
                 "name a teacher that was trained on them"
             )
-        engine = open_proven(folder, contract, 0 if torch.cuda.is_available() else None).engine
+        engine = open_proven(folder, contract, gpu).engine
     console.print(f"teacher: {contract.model} {contract.version} on {engine.name}", highlight=False)
     params = origin["parameters"]
     split = origin["data_manifest_sha256"], params.get("schedule.seed"), params.get("signer", "auto")

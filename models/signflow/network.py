@@ -21,28 +21,9 @@ from torch import Tensor, nn
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import to_dense_adj
 
+from models.signflow.features import FEATURES, LandmarkFeatures, mean_over_frames
 from models.signflow.handcrafted import HANDCRAFTED, HandcraftedFeatures
-from models.signflow.landmarks import (
-    AXES,
-    EDGES,
-    LANDMARKS,
-    LEFT_HAND,
-    LEFT_SHOULDER,
-    MIRROR,
-    NOSE,
-    POSE,
-    RIGHT_HAND,
-    RIGHT_SHOULDER,
-)
-
-FEATURES: Final = 10
-"""Per landmark: place on the body (3), place within its part (3), velocity (3), present or not (1)."""
-
-_LARGEST = 1e5  # beyond any camera's coordinates; a comparison with it also sorts out NaN and inf
-_FARTHEST = 8.0  # shoulder widths; a landmark farther off is a tracking failure
-_VELOCITY = 4.0  # brings a sign's typical speed, a quarter shoulder width per frame, to one
-_HANDS = (LEFT_HAND, RIGHT_HAND)
-_SMALLEST = 1e-3  # of the image; keeps a collapsed shoulder line or hand from dividing by zero
+from models.signflow.landmarks import EDGES, LANDMARKS, LEFT_HAND, POSE, RIGHT_HAND
 
 
 @dataclass(frozen=True)
@@ -115,87 +96,6 @@ def anatomical_adjacency() -> Tensor:
     index, weight = gcn_norm(both_ways, num_nodes=LANDMARKS)
     dense: Tensor = to_dense_adj(index, edge_attr=weight, max_num_nodes=LANDMARKS)[0]
     return dense
-
-
-def _mean_over_frames(values: Tensor, weight: Tensor) -> Tensor:
-    # values (B, T, C), weight (B, T, 1) of 0 and 1 -> (B, 1, C); zero where nothing counts
-    return (values * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1.0)
-
-
-class LandmarkFeatures(nn.Module):
-    """Raw landmarks to ten features per landmark; no parameters.
-
-    Positions are centred between the shoulders and scaled by the shoulder width, both averaged over the sequence;
-    hands are seen a second time relative to their wrist and scaled by their own size, the pose relative to the nose.
-    A signer whose left hand is seen more often than the right is mirrored, so that the dominant hand is the right one.
-    """
-
-    mirror: Tensor
-    flip: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("mirror", torch.from_numpy(MIRROR.copy()), persistent=False)
-        self.register_buffer("flip", torch.tensor([[-1.0], [1.0], [1.0]]), persistent=False)
-
-    def forward(self, landmarks: Tensor, mask: Tensor) -> Tensor:
-        """Compute the features.
-
-        Parameters
-        ----------
-        landmarks
-            float32 [B, T, 225], NaN or all zeros where missing.
-        mask
-            float32 [B, T, 1], one for real frames.
-
-        Returns
-        -------
-        torch.Tensor
-            float32 [B, T, 10, 75].
-        """
-        return self.describe(*self.normalise(landmarks, mask))
-
-    def normalise(self, landmarks: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return places in shoulder widths [B, T, 3, 75], and which are seen, 1 or 0 [B, T, 1, 75]; else as forward."""
-        raw = landmarks.reshape(*landmarks.shape[:2], LANDMARKS, AXES).transpose(2, 3)  # (B, T, 3, 75)
-        usable = raw.abs() < _LARGEST
-        points = torch.where(usable, raw, 0.0)
-        somewhere = (points != 0).any(2, keepdim=True)
-        # a hand's wrist may rightly sit at the origin (wrist-centred recordings): a hand is there or not as a whole
-        hands = [somewhere[..., part].any(3, keepdim=True).expand_as(somewhere[..., part]) for part in _HANDS]
-        there = usable.all(2, keepdim=True) & torch.cat([somewhere[..., POSE], *hands], 3)
-        present = there.to(points.dtype) * mask.unsqueeze(-1)  # (B, T, 1, 75)
-
-        left, right = points[..., LEFT_SHOULDER], points[..., RIGHT_SHOULDER]  # (B, T, 3)
-        shoulders = present[..., LEFT_SHOULDER] * present[..., RIGHT_SHOULDER]  # (B, T, 1)
-        centre = _mean_over_frames((left + right) / 2, shoulders)  # (B, 1, 3)
-        width = _mean_over_frames((left - right).square().sum(-1, keepdim=True).sqrt(), shoulders)
-        width = torch.where(shoulders.sum(1, keepdim=True) > 0, width, 1.0).clamp(min=_SMALLEST)
-        body = self._bounded((points - centre.unsqueeze(3)) / width.unsqueeze(3)) * present
-
-        # counts of frames are whole numbers: the comparison cannot tip by rounding
-        left_frames, right_frames = (present[..., part.start].sum(1) for part in _HANDS)  # (B, 1) each
-        left_handed = (left_frames > right_frames)[:, :, None, None]
-        body = torch.where(left_handed, body[..., self.mirror] * self.flip, body)
-        return body, torch.where(left_handed, present[..., self.mirror], present)
-
-    def describe(self, body: Tensor, present: Tensor) -> Tensor:
-        """Return the ten features of places and presence as `normalise` gives them, zeros where nothing is seen."""
-        local = [body[..., POSE] - body[..., NOSE : NOSE + 1], *(self._hand(body, present, part) for part in _HANDS)]
-        # one empty frame is put in front and the last one cut off: slicing T - 1 frames would not export for T = 1
-        before, before_present = (F.pad(x, (0, 0, 0, 0, 1, 0))[:, : body.shape[1]] for x in (body, present))
-        velocity = (body - before) * (present * before_present * _VELOCITY)
-        return torch.cat([body, torch.cat(local, 3) * present, velocity, present], dim=2)
-
-    @staticmethod
-    def _bounded(points: Tensor) -> Tensor:
-        return points.clamp(-_FARTHEST, _FARTHEST)
-
-    def _hand(self, body: Tensor, present: Tensor, part: slice) -> Tensor:
-        hand = body[..., part] - body[..., part.start : part.start + 1]  # (B, T, 3, 21)
-        reach = hand.square().sum(2).mean(2, keepdim=True).sqrt()  # (B, T, 1)
-        size = _mean_over_frames(reach, present[..., part.start]).clamp(min=_SMALLEST)
-        return self._bounded(hand / size.unsqueeze(3))
 
 
 class GraphConvolution(nn.Module):
@@ -375,7 +275,7 @@ class SignFlow(nn.Module):
         mask = (torch.arange(landmarks.shape[1], device=lengths.device) < lengths.unsqueeze(1)).unsqueeze(-1)
         mask = mask.to(landmarks.dtype)  # (B, T, 1)
         tokens, weight = self.read(self.features(landmarks, mask), mask, lengths)
-        return _mean_over_frames(tokens, weight).squeeze(1)
+        return mean_over_frames(tokens, weight).squeeze(1)
 
     def read(self, features: Tensor, mask: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return tokens [B, tokens, d_model] of features [B, T, 10, 75], and which are real, 1 or 0 [B, tokens, 1]."""

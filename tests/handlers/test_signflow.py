@@ -140,7 +140,9 @@ def test_what_is_too_long_for_five_views_is_refused(handler: SignFlowHandler) ->
     assert long[1]["error"]["expected"].startswith("at most 409 frames with tta")
 
 
-def test_views_fill_a_pass_no_further_than_its_limit(handler: SignFlowHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def shapes(handler: SignFlowHandler, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Shapes of the landmarks of every pass of the test, in order."""
     shapes: list[tuple[int, ...]] = []
     run = handler.engine.run
 
@@ -149,6 +151,10 @@ def test_views_fill_a_pass_no_further_than_its_limit(handler: SignFlowHandler, m
         return run(inputs)
 
     monkeypatch.setattr(handler.engine, "run", watched)
+    return shapes
+
+
+def test_views_fill_a_pass_no_further_than_its_limit(handler: SignFlowHandler, shapes: list[tuple[int, ...]]) -> None:
     # 5 x 21 frames alone, and 5 x 100 beside the long one
     ask(handler, as_npy(frames_of(100)), *(as_npy(frames_of(20), **{"X-TTA": "true"}) for _ in range(4)))
     assert sum(rows for rows, _, _ in shapes) == 21
@@ -236,16 +242,8 @@ def test_a_cuda_error_ends_the_worker(handler: SignFlowHandler, monkeypatch: pyt
 
 
 def test_long_sequences_do_not_share_a_pass_beyond_the_limit(
-    handler: SignFlowHandler, monkeypatch: pytest.MonkeyPatch
+    handler: SignFlowHandler, shapes: list[tuple[int, ...]]
 ) -> None:
-    shapes: list[tuple[int, ...]] = []
-    run = handler.engine.run
-
-    def watched(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        shapes.append(inputs["landmarks"].shape)
-        return run(inputs)
-
-    monkeypatch.setattr(handler.engine, "run", watched)
     ask(handler, *(as_npy(frames_of(length)) for length in (400, 30, 600, 30, 200, 30)))
     assert all(rows * frames <= handler.pass_limit or rows == 1 for rows, frames, _ in shapes)
     assert sum(rows for rows, _, _ in shapes) == 6 and len(shapes) < 6

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from models.signflow.features import LandmarkFeatures
 from models.signflow.handcrafted import GROUPS, HANDCRAFTED, TURN_FREE, HandcraftedFeatures
 from models.signflow.landmarks import LEFT_HAND, NAMES, RIGHT_HAND
-from models.signflow.network import LandmarkFeatures
 from settings import ROOT
 from training.data.signflow_synthetic import Synthesis, generate
 

@@ -1,0 +1,114 @@
+"""What SignFlow sees of a landmark: ten numbers, from raw coordinates, inside the graph that serves.
+
+Missing landmarks are told apart from seen ones, places are centred and scaled, hands seen again from their wrists.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.signflow.landmarks import (
+    AXES,
+    LANDMARKS,
+    LEFT_HAND,
+    LEFT_SHOULDER,
+    MIRROR,
+    NOSE,
+    POSE,
+    RIGHT_HAND,
+    RIGHT_SHOULDER,
+)
+
+FEATURES: Final = 10
+"""Per landmark: place on the body (3), place within its part (3), velocity (3), present or not (1)."""
+
+_LARGEST = 1e5  # beyond any camera's coordinates; a comparison with it also sorts out NaN and inf
+_FARTHEST = 8.0  # shoulder widths; a landmark farther off is a tracking failure
+_VELOCITY = 4.0  # brings a sign's typical speed, a quarter shoulder width per frame, to one
+_HANDS = (LEFT_HAND, RIGHT_HAND)
+_SMALLEST = 1e-3  # of the image; keeps a collapsed shoulder line or hand from dividing by zero
+
+
+def mean_over_frames(values: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean [B, 1, C] of values [B, T, C] where the weight [B, T, 1], 0 or 1, is 1; zero where nothing is."""
+    return (values * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1.0)
+
+
+class LandmarkFeatures(nn.Module):
+    """Raw landmarks to ten features per landmark; no parameters.
+
+    Positions are centred between the shoulders and scaled by the shoulder width, both averaged over the sequence;
+    hands are seen a second time relative to their wrist and scaled by their own size, the pose relative to the nose.
+    A signer whose left hand is seen more often than the right is mirrored, so that the dominant hand is the right one.
+    """
+
+    mirror: Tensor
+    flip: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mirror", torch.from_numpy(MIRROR.copy()), persistent=False)
+        self.register_buffer("flip", torch.tensor([[-1.0], [1.0], [1.0]]), persistent=False)
+
+    def forward(self, landmarks: Tensor, mask: Tensor) -> Tensor:
+        """Compute the features.
+
+        Parameters
+        ----------
+        landmarks
+            float32 [B, T, 225], NaN or all zeros where missing.
+        mask
+            float32 [B, T, 1], one for real frames.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 [B, T, 10, 75].
+        """
+        return self.describe(*self.normalise(landmarks, mask))
+
+    def normalise(self, landmarks: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return places in shoulder widths [B, T, 3, 75], and which are seen, 1 or 0 [B, T, 1, 75]; else as forward."""
+        raw = landmarks.reshape(*landmarks.shape[:2], LANDMARKS, AXES).transpose(2, 3)  # (B, T, 3, 75)
+        usable = raw.abs() < _LARGEST
+        points = torch.where(usable, raw, 0.0)
+        somewhere = (points != 0).any(2, keepdim=True)
+        # a hand's wrist may rightly sit at the origin (wrist-centred recordings): a hand is there or not as a whole
+        hands = [somewhere[..., part].any(3, keepdim=True).expand_as(somewhere[..., part]) for part in _HANDS]
+        there = usable.all(2, keepdim=True) & torch.cat([somewhere[..., POSE], *hands], 3)
+        present = there.to(points.dtype) * mask.unsqueeze(-1)  # (B, T, 1, 75)
+
+        left, right = points[..., LEFT_SHOULDER], points[..., RIGHT_SHOULDER]  # (B, T, 3)
+        shoulders = present[..., LEFT_SHOULDER] * present[..., RIGHT_SHOULDER]  # (B, T, 1)
+        centre = mean_over_frames((left + right) / 2, shoulders)  # (B, 1, 3)
+        width = mean_over_frames((left - right).square().sum(-1, keepdim=True).sqrt(), shoulders)
+        width = torch.where(shoulders.sum(1, keepdim=True) > 0, width, 1.0).clamp(min=_SMALLEST)
+        body = self._bounded((points - centre.unsqueeze(3)) / width.unsqueeze(3)) * present
+
+        # counts of frames are whole numbers: the comparison cannot tip by rounding
+        left_frames, right_frames = (present[..., part.start].sum(1) for part in _HANDS)  # (B, 1) each
+        left_handed = (left_frames > right_frames)[:, :, None, None]
+        body = torch.where(left_handed, body[..., self.mirror] * self.flip, body)
+        return body, torch.where(left_handed, present[..., self.mirror], present)
+
+    def describe(self, body: Tensor, present: Tensor) -> Tensor:
+        """Return the ten features of places and presence as `normalise` gives them, zeros where nothing is seen."""
+        local = [body[..., POSE] - body[..., NOSE : NOSE + 1], *(self._hand(body, present, part) for part in _HANDS)]
+        # one empty frame is put in front and the last one cut off: slicing T - 1 frames would not export for T = 1
+        before, before_present = (F.pad(x, (0, 0, 0, 0, 1, 0))[:, : body.shape[1]] for x in (body, present))
+        velocity = (body - before) * (present * before_present * _VELOCITY)
+        return torch.cat([body, torch.cat(local, 3) * present, velocity, present], dim=2)
+
+    @staticmethod
+    def _bounded(points: Tensor) -> Tensor:
+        return points.clamp(-_FARTHEST, _FARTHEST)
+
+    def _hand(self, body: Tensor, present: Tensor, part: slice) -> Tensor:
+        hand = body[..., part] - body[..., part.start : part.start + 1]  # (B, T, 3, 21)
+        reach = hand.square().sum(2).mean(2, keepdim=True).sqrt()  # (B, T, 1)
+        size = mean_over_frames(reach, present[..., part.start]).clamp(min=_SMALLEST)
+        return self._bounded(hand / size.unsqueeze(3))
