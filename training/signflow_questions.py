@@ -63,5 +63,6 @@ def questions(data: str, signs: Sequence[Sequence[str]], origins: Sequence[Mappi
     asked = clips.select(both)
     batches = [pad([frames]) for frames in asked.sequences]
     inputs: list[Arrays] = [{"landmarks": landmarks, "lengths": lengths} for landmarks, lengths in batches]
-    described = f"{data}: {len(both)} clips of {len(set(asked.signers.tolist()))} signers that none trained on this data has seen"
+    signers = len(set(asked.signers.tolist()))
+    described = f"{data}: {len(both)} clips of {signers} signers that none trained on this very data has seen"
     return Questions(inputs, tuple(names[both].tolist()), described)
