@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -131,6 +133,14 @@ def insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sq
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute(f"PRAGMA busy_timeout={WAIT_MS}")
+    end = time.monotonic() + WAIT_MS / 1000
+    while True:
+        try:  # of several that switch a new file at once SQLite refuses some at once, whatever its timeout
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+    connection.execute("PRAGMA synchronous=NORMAL")
