@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor, nn
 
+from models.signflow.features import real_frames
 from models.signflow.landmarks import LANDMARKS
 from models.signflow.network import SignFlow, configure
 from models.signflow.sequences import Frames, pad
@@ -66,12 +67,12 @@ class Masking:
 
 
 def visible(count: int, frames: int, how: Masking, device: torch.device | None = None) -> Tensor:
-    """Draw what is not hidden from torch's generator: 1 or 0, float32 [count, frames, 1, 75]."""
-    landmarks = torch.rand(count, 1, 1, LANDMARKS, device=device) < how.landmarks
+    """Draw what is not hidden from torch's generator: 1 or 0, float32 [75, count, frames]."""
+    landmarks = torch.rand(LANDMARKS, count, 1, device=device) < how.landmarks
     begins = 1 - (1 - how.frames) ** (1 / how.span)  # so that a frame lies in no span with probability 1 - how.frames
     spans = (torch.rand(count, frames + how.span - 1, device=device) < begins).float()
     times = F.max_pool1d(spans.unsqueeze(1), how.span, stride=1).squeeze(1) > 0  # (B, T)
-    return (~(landmarks | times[:, :, None, None])).float()
+    return (~(landmarks | times)).float()
 
 
 class MaskedModelling(nn.Module):
@@ -82,9 +83,9 @@ class MaskedModelling(nn.Module):
     network
         Whose encoder it is.
     typical, spread
-        Median and deviation of what is asked, float32 [6, 75]: errors count in deviations, so that the legs, which a
-        tracker guesses far outside the picture, do not outweigh the fingers; no landmark is asked for beyond FAR of
-        them.
+        Median and deviation of what is asked, float32 [6, 75, 1, 1]: errors count in deviations, so that the legs,
+        which a tracker guesses far outside the picture, do not outweigh the fingers; no landmark is asked for beyond
+        FAR of them.
     how
         What is hidden.
     """
@@ -101,40 +102,41 @@ class MaskedModelling(nn.Module):
 
     def forward(self, landmarks: Tensor, lengths: Tensor) -> Tensor:
         """Return the loss of landmarks [B, T, 225] with lengths [B], with other landmarks hidden at every call."""
-        mask = _mask(landmarks, lengths)
+        mask = real_frames(landmarks, lengths)
         places, present = self.network.features.normalise(landmarks, mask)
-        asked = self.network.features.describe(places, present)[:, :, :ASKED]
+        asked = self.network.features.describe(places, present)[:ASKED]
         asked = ((asked - self.typical) / self.spread).clamp(-FAR, FAR)
         keep = visible(len(landmarks), landmarks.shape[1], self.how, landmarks.device)
         said = self.say(places * keep, present * keep, mask, lengths)
-        hidden = present * (1 - keep)  # (B, T, 1, 75)
+        hidden = present * (1 - keep)  # (75, B, T)
         return ((said - asked).square() * hidden).sum() / (ASKED * hidden.sum()).clamp(min=1)
 
     def say(self, places: Tensor, present: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
-        """Return where each landmark is thought to be, float32 [B, T, 6, 75], from those that are present."""
+        """Return where each landmark is thought to be, float32 [6, 75, B, T], from those that are present."""
         tokens, _ = self.network.read(self.network.features.describe(places, present), mask, lengths)
         used = lengths.clamp(max=tokens.shape[1]).unsqueeze(1)
-        t = torch.arange(places.shape[1], device=tokens.device).unsqueeze(0)
+        t = torch.arange(places.shape[3], device=tokens.device).unsqueeze(0)
         at = torch.div(t * used, lengths.unsqueeze(1), rounding_mode="floor").minimum(used - 1)  # a frame's token
         frames = tokens.gather(1, at.unsqueeze(2).expand(-1, -1, tokens.shape[2]))
-        said: Tensor = self.head(frames).unflatten(2, (ASKED, LANDMARKS))
+        said: Tensor = self.head(frames).permute(2, 0, 1).unflatten(0, (ASKED, LANDMARKS))
         return said
 
 
 @torch.no_grad()
 def typical_places(network: SignFlow, sequences: tuple[Frames, ...], most: int = 512) -> tuple[Tensor, Tensor]:
-    """Return median and deviation of what is asked where landmarks are seen, float32 [6, 75] each.
+    """Return median and deviation of what is asked where landmarks are seen, float32 [6, 75, 1, 1] each.
 
     The deviation is the interquartile range of at most so many sequences in units of a normal distribution's: the mean
     square would be that of the few sources whose places are of no use.
     """
     spread = np.linspace(0, len(sequences) - 1, min(most, len(sequences))).astype(np.int64)
     landmarks, lengths = (torch.from_numpy(array) for array in pad([sequences[i] for i in spread]))
-    places, present = network.features.normalise(landmarks, _mask(landmarks, lengths))
-    asked = network.features.describe(places, present)[:, :, :ASKED]
-    told = torch.where(present > 0, asked, torch.nan).flatten(0, 1).numpy()  # (B T, 6, 75)
-    told = np.where(np.isnan(told).all(0), 0.0, told)  # a landmark that nobody has
-    low, middle, high = (torch.from_numpy(q).float() for q in np.nanquantile(told, (0.25, 0.5, 0.75), axis=0))
+    places, present = network.features.normalise(landmarks, real_frames(landmarks, lengths))
+    asked = network.features.describe(places, present)[:ASKED]
+    told = torch.where(present > 0, asked, torch.nan).numpy()
+    told = np.where(np.isnan(told).all((2, 3), keepdims=True), 0.0, told)  # a landmark that nobody has
+    quantiles = np.nanquantile(told, (0.25, 0.5, 0.75), axis=(2, 3), keepdims=True)
+    low, middle, high = (torch.from_numpy(one).float() for one in quantiles)
     return middle, ((high - low) / 1.349).clamp(min=1e-2)  # a wrist is always at its own hand's origin
 
 
@@ -237,9 +239,3 @@ def begun_from(path: Path, size: str, test: Clips, technique: Technique = USUAL)
         )
     identity = {**technique.identity, "pretrained": hashlib.sha256(path.read_bytes()).hexdigest()}
     return replace(technique, start=weights, identity=identity)
-
-
-def _mask(landmarks: Tensor, lengths: Tensor) -> Tensor:
-    # (B, T, 1), one for real frames
-    real = torch.arange(landmarks.shape[1], device=lengths.device) < lengths.unsqueeze(1)
-    return real.unsqueeze(-1).to(landmarks.dtype)

@@ -33,9 +33,14 @@ _HANDS = (LEFT_HAND, RIGHT_HAND)
 _SMALLEST = 1e-3  # of the image; keeps a collapsed shoulder line or hand from dividing by zero
 
 
+def real_frames(landmarks: Tensor, lengths: Tensor) -> Tensor:
+    """Return which frames of landmarks [B, T, 225] come before their sequence's end, 1 or 0, float32 [B, T]."""
+    return (torch.arange(landmarks.shape[1], device=lengths.device) < lengths.unsqueeze(1)).to(landmarks.dtype)
+
+
 def mean_over_frames(values: Tensor, weight: Tensor) -> Tensor:
-    """Return the mean [B, 1, C] of values [B, T, C] where the weight [B, T, 1], 0 or 1, is 1; zero where nothing is."""
-    return (values * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1.0)
+    """Return the mean [..., B, 1] of values [..., B, T] where the weight [B, T], 0 or 1, is 1; zero where none is."""
+    return (values * weight).sum(-1, keepdim=True) / weight.sum(-1, keepdim=True).clamp(min=1.0)
 
 
 class LandmarkFeatures(nn.Module):
@@ -44,6 +49,8 @@ class LandmarkFeatures(nn.Module):
     Positions are centred between the shoulders and scaled by the shoulder width, both averaged over the sequence;
     hands are seen a second time relative to their wrist and scaled by their own size, the pose relative to the nose.
     A signer whose left hand is seen more often than the right is mirrored, so that the dominant hand is the right one.
+
+    Frames stand last throughout: whatever is done with a landmark or an axis is then done with long rows of numbers.
     """
 
     mirror: Tensor
@@ -52,7 +59,7 @@ class LandmarkFeatures(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mirror", torch.from_numpy(MIRROR.copy()), persistent=False)
-        self.register_buffer("flip", torch.tensor([[-1.0], [1.0], [1.0]]), persistent=False)
+        self.register_buffer("flip", torch.tensor([-1.0, 1.0, 1.0])[:, None, None, None], persistent=False)
 
     def forward(self, landmarks: Tensor, mask: Tensor) -> Tensor:
         """Compute the features.
@@ -62,53 +69,53 @@ class LandmarkFeatures(nn.Module):
         landmarks
             float32 [B, T, 225], NaN or all zeros where missing.
         mask
-            float32 [B, T, 1], one for real frames.
+            float32 [B, T], one for real frames.
 
         Returns
         -------
         torch.Tensor
-            float32 [B, T, 10, 75].
+            float32 [10, 75, B, T].
         """
         return self.describe(*self.normalise(landmarks, mask))
 
     def normalise(self, landmarks: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return places in shoulder widths [B, T, 3, 75], and which are seen, 1 or 0 [B, T, 1, 75]; else as forward."""
-        raw = landmarks.reshape(*landmarks.shape[:2], LANDMARKS, AXES).transpose(2, 3)  # (B, T, 3, 75)
+        """Return places in shoulder widths [3, 75, B, T], and which are seen, 1 or 0 [75, B, T]; else as forward."""
+        raw = landmarks.permute(2, 0, 1).reshape(LANDMARKS, AXES, *mask.shape).transpose(0, 1)  # (3, 75, B, T)
         usable = raw.abs() < _LARGEST
         points = torch.where(usable, raw, 0.0)
-        somewhere = (points != 0).any(2, keepdim=True)
+        largest = points.abs().amax(0)  # (75, B, T)
         # a hand's wrist may rightly sit at the origin (wrist-centred recordings): a hand is there or not as a whole
-        hands = [somewhere[..., part].any(3, keepdim=True).expand_as(somewhere[..., part]) for part in _HANDS]
-        there = usable.all(2, keepdim=True) & torch.cat([somewhere[..., POSE], *hands], 3)
-        present = there.to(points.dtype) * mask.unsqueeze(-1)  # (B, T, 1, 75)
+        hands = [largest[part].amax(0, keepdim=True).expand_as(largest[part]) for part in _HANDS]
+        somewhere = torch.cat([largest[POSE], *hands]) > 0
+        present = usable.to(points.dtype).amin(0) * somewhere.to(points.dtype) * mask
 
-        left, right = points[..., LEFT_SHOULDER], points[..., RIGHT_SHOULDER]  # (B, T, 3)
-        shoulders = present[..., LEFT_SHOULDER] * present[..., RIGHT_SHOULDER]  # (B, T, 1)
-        centre = mean_over_frames((left + right) / 2, shoulders)  # (B, 1, 3)
-        width = mean_over_frames((left - right).square().sum(-1, keepdim=True).sqrt(), shoulders)
+        left, right = points[:, LEFT_SHOULDER], points[:, RIGHT_SHOULDER]  # (3, B, T)
+        shoulders = present[LEFT_SHOULDER] * present[RIGHT_SHOULDER]  # (B, T)
+        centre = mean_over_frames((left + right) / 2, shoulders)  # (3, B, 1)
+        width = mean_over_frames((left - right).square().sum(0).sqrt(), shoulders)  # (B, 1)
         width = torch.where(shoulders.sum(1, keepdim=True) > 0, width, 1.0).clamp(min=_SMALLEST)
-        body = self._bounded((points - centre.unsqueeze(3)) / width.unsqueeze(3)) * present
+        body = self._bounded((points - centre.unsqueeze(1)) / width) * present
 
         # counts of frames are whole numbers: the comparison cannot tip by rounding
-        left_frames, right_frames = (present[..., part.start].sum(1) for part in _HANDS)  # (B, 1) each
-        left_handed = (left_frames > right_frames)[:, :, None, None]
-        body = torch.where(left_handed, body[..., self.mirror] * self.flip, body)
-        return body, torch.where(left_handed, present[..., self.mirror], present)
+        left_frames, right_frames = (present[part.start].sum(1, keepdim=True) for part in _HANDS)
+        left_handed = left_frames > right_frames  # (B, 1)
+        body = torch.where(left_handed, body.index_select(1, self.mirror) * self.flip, body)
+        return body, torch.where(left_handed, present.index_select(0, self.mirror), present)
 
     def describe(self, body: Tensor, present: Tensor) -> Tensor:
         """Return the ten features of places and presence as `normalise` gives them, zeros where nothing is seen."""
-        local = [body[..., POSE] - body[..., NOSE : NOSE + 1], *(self._hand(body, present, part) for part in _HANDS)]
+        local = [body[:, POSE] - body[:, NOSE : NOSE + 1], *(self._hand(body, present, part) for part in _HANDS)]
         # one empty frame is put in front and the last one cut off: slicing T - 1 frames would not export for T = 1
-        before, before_present = (F.pad(x, (0, 0, 0, 0, 1, 0))[:, : body.shape[1]] for x in (body, present))
+        before, before_present = (F.pad(x, (1, 0))[..., : body.shape[3]] for x in (body, present))
         velocity = (body - before) * (present * before_present * _VELOCITY)
-        return torch.cat([body, torch.cat(local, 3) * present, velocity, present], dim=2)
+        return torch.cat([body, torch.cat(local, 1) * present, velocity, present.unsqueeze(0)])
 
     @staticmethod
     def _bounded(points: Tensor) -> Tensor:
         return points.clamp(-_FARTHEST, _FARTHEST)
 
     def _hand(self, body: Tensor, present: Tensor, part: slice) -> Tensor:
-        hand = body[..., part] - body[..., part.start : part.start + 1]  # (B, T, 3, 21)
-        reach = hand.square().sum(2).mean(2, keepdim=True).sqrt()  # (B, T, 1)
-        size = mean_over_frames(reach, present[..., part.start]).clamp(min=_SMALLEST)
-        return self._bounded(hand / size.unsqueeze(3))
+        hand = body[:, part] - body[:, part.start : part.start + 1]  # (3, 21, B, T)
+        reach = hand.square().sum(0).mean(0).sqrt()  # (B, T)
+        size = mean_over_frames(reach, present[part.start]).clamp(min=_SMALLEST)  # (B, 1)
+        return self._bounded(hand / size)

@@ -68,25 +68,31 @@ _HANDS = slice(LEFT_HAND.start, RIGHT_HAND.stop)  # left, then right, 21 landmar
 _WRIST_AND_TIPS = slice(0, None, 4)  # of a hand's 21
 _TIPS = slice(4, None, 4)
 _KNUCKLES = slice(1, None, 4)
-_PALM = (0, 5, 9, 13, 17)
+_MIDDLE = 9  # knuckle of the middle finger
+_FOUR = slice(5, None, 4)  # knuckles of index to pinky, which with the wrist make the palm
 
 
 def _length(vectors: Tensor) -> Tensor:
-    # vectors (B, T, 3, ...) -> (B, T, ...)
-    return vectors.square().sum(2).sqrt()
+    # vectors (3, ...) -> (...)
+    return vectors.square().sum(0).sqrt()
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    return vectors / _length(vectors).clamp(min=_SMALLEST).unsqueeze(2)
+    return vectors / _length(vectors).clamp(min=_SMALLEST)
 
 
 def _cosine(one: Tensor, other: Tensor) -> Tensor:
-    return (_unit(one) * _unit(other)).sum(2)
+    return (_unit(one) * _unit(other)).sum(0)
 
 
 def _cross(one: Tensor, other: Tensor) -> Tensor:
-    (ax, ay, az), (bx, by, bz) = one.unbind(2), other.unbind(2)
-    return torch.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], 2)
+    (ax, ay, az), (bx, by, bz) = one.unbind(), other.unbind()
+    return torch.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
+
+
+def _palms(hands: Tensor) -> Tensor:
+    # hands (3, 2, 21, B, T) -> (3, 2, B, T)
+    return (hands[:, :, 0] + hands[:, :, _FOUR].sum(2)) / 5
 
 
 class HandcraftedFeatures(nn.Module):
@@ -104,60 +110,63 @@ class HandcraftedFeatures(nn.Module):
         Parameters
         ----------
         features
-            float32 [B, T, 10, 75], of `LandmarkFeatures`.
+            float32 [10, 75, B, T], of `LandmarkFeatures`.
 
         Returns
         -------
         torch.Tensor
             float32 [B, T, 469], in the order of `GROUPS`.
         """
-        upper, hands = features[..., self.upper], features[..., _HANDS].reshape(*features.shape[:3], 2, 21)
+        upper, hands = features.index_select(1, self.upper), features[:, _HANDS].reshape(10, 2, 21, *features.shape[2:])
         parts = {**self._movement(upper, hands), **self._shapes(hands), **self._arms(upper, hands)}
         parts |= self._relations(upper, hands)
-        parts["presence"] = torch.cat([features[:, :, 9, :1], hands[:, :, 9, :, 0]], -1)
-        return torch.cat([parts[name].flatten(2) for name in GROUPS], -1)
+        parts["presence"] = torch.cat([features[9, :1], hands[9, :, 0]])
+        return torch.cat([parts[name].flatten(0, -3) for name in GROUPS]).permute(1, 2, 0)
 
     @staticmethod
     def _movement(upper: Tensor, hands: Tensor) -> dict[str, Tensor]:
-        # upper (B, T, 10, 13), hands (B, T, 10, 2, 21)
-        velocities = hands[:, :, 6:9, :, _WRIST_AND_TIPS]
+        # upper (10, 13, B, T), hands (10, 2, 21, B, T)
+        velocities = hands[6:9, :, _WRIST_AND_TIPS]
         return {
-            "body_places": upper[:, :, 0:3],
-            "body_velocities": upper[:, :, 6:9],
-            "hand_places": hands[:, :, 0:3, :, _WRIST_AND_TIPS],
+            "body_places": upper[0:3],
+            "body_velocities": upper[6:9],
+            "hand_places": hands[0:3, :, _WRIST_AND_TIPS],
             "hand_velocities": velocities,
             "hand_speeds": _length(velocities),
         }
 
     @staticmethod
     def _shapes(hands: Tensor) -> dict[str, Tensor]:
-        body, hand = hands[:, :, 0:3], hands[:, :, 3:6]  # (B, T, 3, 2, 21)
-        fingers = hand[..., 1:].reshape(*hand.shape[:4], 5, 4)
-        wrist = hand[..., None, :1].expand(*fingers.shape[:-1], 1)
-        chains = torch.cat([wrist, fingers], -1)  # (B, T, 3, 2, 5, 5): from the wrist to each tip
-        bones = chains[..., 1:] - chains[..., :-1]
-        straight = fingers[..., -1] - fingers[..., 0]  # (B, T, 3, 2, 5)
-        tips, knuckles, palm = hand[..., _TIPS], hand[..., _KNUCKLES], hand[..., _PALM].mean(-1, keepdim=True)
+        body, hand = hands[0:3], hands[3:6]  # (3, 2, 21, B, T)
+        fingers = hand[:, :, 1:].reshape(3, 2, 5, 4, *hand.shape[3:])
+        wrist = hand[:, :, :1].unsqueeze(3)
+        # from the wrist to each tip, (3, 2, 5, 4, B, T)
+        bones = torch.cat([fingers[:, :, :, :1] - wrist, fingers[:, :, :, 1:] - fingers[:, :, :, :-1]], 3)
+        lengths = _length(bones)  # (2, 5, 4, B, T)
+        along = bones / lengths.clamp(min=_SMALLEST)
+        straight = fingers[:, :, :, -1] - fingers[:, :, :, 0]  # (3, 2, 5, B, T)
+        tips, knuckles = hand[:, :, _TIPS], hand[:, :, _KNUCKLES]
+        palm = _palms(hand).unsqueeze(2)
         # the ten pairs of five fingers are neighbours on a ring, or next but one
-        pairs = torch.cat([tips - tips.roll(step, -1) for step in (1, 2)], -1)
-        across = _cross(knuckles[..., 1], knuckles[..., 4])  # wrist to index knuckle, wrist to pinky knuckle
+        pairs = torch.cat([tips - tips.roll(step, 2) for step in (1, 2)], 2)
+        across = _cross(knuckles[:, :, 1], knuckles[:, :, 4])  # wrist to index knuckle, wrist to pinky knuckle
         return {
-            "hand_shapes": hand[..., 1:],
-            "joint_angles": _cosine(bones[..., :-1], bones[..., 1:]),
-            "finger_curls": _length(straight) / _length(bones[..., 1:]).sum(-1).clamp(min=_SMALLEST),
-            "finger_spreads": _cosine(straight[..., :-1], straight[..., 1:]),
+            "hand_shapes": hand[:, :, 1:],
+            "joint_angles": (along[:, :, :, :-1] * along[:, :, :, 1:]).sum(0),
+            "finger_curls": _length(straight) / lengths[:, :, 1:].sum(2).clamp(min=_SMALLEST),
+            "finger_spreads": _cosine(straight[:, :, :-1], straight[:, :, 1:]),
             "tip_distances": _length(pairs),
-            "tip_reaches": torch.cat([_length(tips), _length(tips - palm)], -1),
-            "thumb_to_knuckles": _length(tips[..., :1] - knuckles[..., 1:]),
-            "hand_sizes": _length(body[..., _PALM[1:]] - body[..., :1]).mean(-1),
-            "palm_directions": torch.stack([_unit(across), _unit(knuckles[..., 2])], -1),
+            "tip_reaches": torch.cat([_length(tips), _length(tips - palm)], 1),
+            "thumb_to_knuckles": _length(tips[:, :, :1] - knuckles[:, :, 1:]),
+            "hand_sizes": _length(body[:, :, _FOUR] - body[:, :, :1]).mean(1),
+            "palm_directions": torch.stack([_unit(across), _unit(knuckles[:, :, 2])], 2),
         }
 
     @staticmethod
     def _arms(upper: Tensor, hands: Tensor) -> dict[str, Tensor]:
-        def bone(start: int, stop: int) -> Tensor:  # (B, T, 3), zero where an end is missing
-            both_seen = upper[:, :, 9:, start] * upper[:, :, 9:, stop]
-            return (upper[:, :, 0:3, stop] - upper[:, :, 0:3, start]) * both_seen
+        def bone(start: int, stop: int) -> Tensor:  # (3, B, T), zero where an end is missing
+            both_seen = upper[9, start] * upper[9, stop]
+            return (upper[0:3, stop] - upper[0:3, start]) * both_seen
 
         angles, directions = [], []
         for side, other in ((0, 1), (1, 0)):
@@ -167,26 +176,26 @@ class HandcraftedFeatures(nn.Module):
                 _cosine(above, below),
                 _cosine(bone(shoulder, hip), above),
                 _cosine(bone(_ARMS[other][0], shoulder), above),
-                _cosine(below, hands[:, :, 3:6, side, _PALM[2]]),
+                _cosine(below, hands[3:6, side, _MIDDLE]),
             ]
             directions += [_unit(above), _unit(below)]
-        return {"arm_angles": torch.stack(angles, -1), "arm_directions": torch.stack(directions, -1)}
+        return {"arm_angles": torch.stack(angles), "arm_directions": torch.stack(directions, 1)}
 
     @staticmethod
     def _relations(upper: Tensor, hands: Tensor) -> dict[str, Tensor]:
-        body, seen = hands[:, :, 0:3], hands[:, :, 9, :, :1]  # (B, T, 3, 2, 21), (B, T, 2, 1)
-        centres = body[..., _PALM].mean(-1)  # (B, T, 3, 2)
-        measured = torch.stack([centres, body[..., 8]], -1)  # palm and tip of the index finger
-        anchors = upper[:, :, 0:3, _ANCHORS]
-        to_body = _length(measured.unsqueeze(-1) - anchors[:, :, :, None, None])  # (B, T, 2, 2, 11)
-        both = seen[:, :, 0] * seen[:, :, 1]  # (B, T, 1)
-        apart = (centres[..., 1] - centres[..., 0]) * both
-        tips = _length(body[..., 1, _TIPS] - body[..., 0, _TIPS]) * both
-        wrists = hands[:, :, 6:9, :, 0]  # velocities
-        closing = ((wrists[..., 1] - wrists[..., 0]) * _unit(apart)).sum(2)
+        body, seen = hands[0:3], hands[9, :, 0]  # (3, 2, 21, B, T), (2, B, T)
+        centres = _palms(body)  # (3, 2, B, T)
+        measured = torch.stack([centres, body[:, :, 8]], 2)  # palm and tip of the index finger
+        anchors = upper[0:3, _ANCHORS]
+        to_body = _length(measured.unsqueeze(3) - anchors[:, None, None])  # (2, 2, 11, B, T)
+        both = seen[0] * seen[1]  # (B, T)
+        apart = (centres[:, 1] - centres[:, 0]) * both
+        tips = _length(body[:, 1, _TIPS] - body[:, 0, _TIPS]) * both
+        wrists = hands[6:9, :, 0]  # velocities
+        closing = ((wrists[:, 1] - wrists[:, 0]) * _unit(apart)).sum(0)
         return {
-            "hands_to_body": to_body * seen.unsqueeze(-1) * upper[:, :, 9, None, None, _ANCHORS],
+            "hands_to_body": to_body * seen[:, None, None] * upper[9, _ANCHORS],
             "hands_apart": apart,
-            "hands_distances": torch.cat([_length(apart.unsqueeze(-1)), tips], -1),
-            "hands_closing": closing.unsqueeze(-1),
+            "hands_distances": torch.cat([_length(apart).unsqueeze(0), tips]),
+            "hands_closing": closing.unsqueeze(0),
         }

@@ -1,9 +1,9 @@
 """SignFlow's architecture: raw landmarks in, one logit per sign out.
 
-landmarks (B, T, 225) ─ normalise ─> (B, T, 10, 75) ─ SpatialLandmarkEncoder ─> (B, T, frame)
+landmarks (B, T, 225) ─ normalise ─> (10, 75, B, T) ─ SpatialLandmarkEncoder ─> (B, T, frame)
     ─ TemporalConvPooling ─> (B, 64, D) ─ transformer ─> (B, 64, D) ─ masked mean ─> logits (B, classes)
 
-The baseline measures hand-crafted features in the SpatialLandmarkEncoder's stead, and pools without convolutions.
+Some sizes measure hand-crafted features in the SpatialLandmarkEncoder's stead, and pool without convolutions.
 
 Everything a sequence needs before it is understood (missing landmarks, centring, scaling, velocities) happens inside
 the module, so that training, the exported graph and its certificate cannot disagree about it. Every step is masked:
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import to_dense_adj
 
-from models.signflow.features import FEATURES, LandmarkFeatures, mean_over_frames
+from models.signflow.features import FEATURES, LandmarkFeatures, real_frames
 from models.signflow.handcrafted import HANDCRAFTED, HandcraftedFeatures
 from models.signflow.landmarks import EDGES, LANDMARKS, LEFT_HAND, POSE, RIGHT_HAND
 
@@ -67,12 +67,19 @@ class SignFlowConfig:
 
 
 SIZES: Final[dict[str, SignFlowConfig]] = {
-    "baseline": SignFlowConfig(handcrafted=True, frame=HANDCRAFTED, dilations=()),
-    "small": SignFlowConfig(spatial=(16, 32), frame=64, d_model=96, heads=4, layers=2, feedforward=192),
+    "small": SignFlowConfig(
+        handcrafted=True, frame=HANDCRAFTED, d_model=128, heads=4, layers=2, feedforward=256, dilations=(), tokens=32
+    ),
     "base": SignFlowConfig(spatial=(64, 128), frame=192, d_model=192, heads=6, layers=4, feedforward=768),
     "large": SignFlowConfig(spatial=(128, 256), frame=256, d_model=384, heads=8, layers=6, feedforward=1536),
+    "small-graph": SignFlowConfig(spatial=(16, 32), frame=64, d_model=96, heads=4, layers=2, feedforward=192),
+    "baseline": SignFlowConfig(handcrafted=True, frame=HANDCRAFTED, dilations=()),
 }
-"""What the others are compared with; laptops and CI; the baseline's dimensions; the product's large dimensions."""
+"""Laptops and CI; the baseline's transformer on the graph; the product's large dimensions.
+
+The last two are there to be compared with: graph convolutions in as few parameters as `small`, and the hand-crafted
+features before the transformer of `base`.
+"""
 
 
 def configure(size: str, classes: int, dropout: float | None = None) -> SignFlowConfig:
@@ -148,11 +155,12 @@ class SpatialLandmarkEncoder(nn.Module):
         return weights
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features [B, T, 10, 75] to [B, T, frame]."""
-        nodes = F.relu(self.first(features.transpose(2, 3), self.adjacency) + self.identity.T)  # (B, T, 75, first)
+        """Map features [10, 75, B, T] to [B, T, frame]."""
+        seen = features.permute(2, 3, 1, 0)  # (B, T, 75, 10)
+        nodes = F.relu(self.first(seen, self.adjacency) + self.identity.T)  # (B, T, 75, first)
         nodes = F.relu(self.second(nodes, self.adjacency))  # (B, T, 75, second)
         pooled = (self.pool @ nodes).transpose(2, 3)  # (B, T, second, pools)
-        frames = self.sum_up(pooled.flatten(2)) + self.skip(features.flatten(2))
+        frames = self.sum_up(pooled.flatten(2)) + self.skip(seen.flatten(2))
         out: Tensor = self.dropout(self.norm(frames))
         return out
 
@@ -177,7 +185,7 @@ class TemporalConvPooling(nn.Module):
         frames
             float32 [B, T, frame].
         mask
-            float32 [B, T, 1], one for real frames.
+            float32 [B, T], one for real frames.
         lengths
             int64 [B], at least one each.
 
@@ -190,7 +198,9 @@ class TemporalConvPooling(nn.Module):
         """
         x = self.enter(frames)
         for norm, convolution in zip(self.norms, self.convolutions, strict=True):
-            masked = (F.gelu(norm(x)) * mask).transpose(1, 2)  # (B, D, T): padding reads as the zeros beyond the edge
+            masked = (F.gelu(norm(x)) * mask.unsqueeze(2)).transpose(
+                1, 2
+            )  # (B, D, T): padding reads as the zeros beyond the edge
             x = x + self.dropout(convolution(masked).transpose(1, 2))
         # token k is the mean of frames [k L / n, (k + 1) L / n) with n = min(L, tokens), bounds rounded outward
         used = lengths.clamp(max=self.tokens).unsqueeze(1)  # (B, 1)
@@ -272,20 +282,19 @@ class SignFlow(nn.Module):
 
     def embed(self, landmarks: Tensor, lengths: Tensor) -> Tensor:
         """Return one vector per sequence, float32 [B, d_model]; arguments as for `forward`."""
-        mask = (torch.arange(landmarks.shape[1], device=lengths.device) < lengths.unsqueeze(1)).unsqueeze(-1)
-        mask = mask.to(landmarks.dtype)  # (B, T, 1)
+        mask = real_frames(landmarks, lengths)
         tokens, weight = self.read(self.features(landmarks, mask), mask, lengths)
-        return mean_over_frames(tokens, weight).squeeze(1)
+        return (tokens * weight.unsqueeze(2)).sum(1) / weight.sum(1, keepdim=True)
 
     def read(self, features: Tensor, mask: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return tokens [B, tokens, d_model] of features [B, T, 10, 75], and which are real, 1 or 0 [B, tokens, 1]."""
+        """Return tokens [B, tokens, d_model] of features [10, 75, B, T], and which are real, 1 or 0 [B, tokens]."""
         x, token_mask = self.temporal(self.spatial(features), mask, lengths)
         x = x + self.position(self._place(token_mask))
         weight = token_mask.to(x.dtype)
         bias = ((1.0 - weight) * -1e4)[:, None, None, :]
         for layer in self.layers:
             x = layer(x, bias)
-        return self.norm(x), weight.unsqueeze(-1)
+        return self.norm(x), weight
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Return logits [B, classes] of embeddings [B, d_model]."""

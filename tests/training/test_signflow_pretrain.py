@@ -52,10 +52,10 @@ def batch():
 def test_as_much_is_hidden_as_is_said_in_whole_spans_of_time():
     torch.manual_seed(0)
     keep = visible(400, 50, Masking(landmarks=0.15, frames=0.15, span=6))
-    assert keep.shape == (400, 50, 1, 75)
-    whole = (keep == 0).all(3).squeeze(2)  # (B, T): frames in which everything is hidden
+    assert keep.shape == (75, 400, 50)
+    whole = (keep == 0).all(0)  # (B, T): frames in which everything is hidden
     assert float(whole.float().mean()) == pytest.approx(0.15, abs=0.01)
-    parts = (keep == 0).all(1).squeeze(1)  # (B, 75): landmarks hidden for the whole clip
+    parts = (keep == 0).all(2)  # (75, B): landmarks hidden for the whole clip
     assert float(parts.float().mean()) == pytest.approx(0.15, abs=0.01)
     inner = whole[:, 1:-1]
     alone = inner & ~whole[:, :-2] & ~whole[:, 2:]
@@ -69,16 +69,17 @@ def test_the_encoder_cannot_tell_where_hidden_landmarks_were(model, batch, monke
     read = model.network.read
     monkeypatch.setattr(model.network, "read", lambda features, *rest: seen.append(features) or read(features, *rest))
     keep = visible(len(lengths), landmarks.shape[1], Masking())
-    keep *= keep[..., MIRROR]  # so that it is the same for those that the network mirrors
-    keep[:, :, :, [LEFT_SHOULDER, RIGHT_SHOULDER]] = 1  # the frame of reference, told by the whole clip
+    keep *= keep[MIRROR]  # so that it is the same for those that the network mirrors
+    keep[[LEFT_SHOULDER, RIGHT_SHOULDER]] = 1  # the frame of reference, told by the whole clip
     monkeypatch.setattr("training.signflow_pretrain.visible", lambda *_: keep)
+    shown = keep.permute(1, 2, 0).unsqueeze(3)  # (B, T, 75, 1)
     moved = landmarks.unflatten(2, (75, 3)).clone()
-    moved += 0.05 * (moved != 0) * (1 - keep.transpose(2, 3))
+    moved += 0.05 * (moved != 0) * (1 - shown)
     loss, other = model(landmarks, lengths), model(moved.flatten(2), lengths)
     torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=0)
     assert other != loss  # but it is asked for where they are now
-    shown = landmarks.unflatten(2, (75, 3)) + 0.05 * keep.transpose(2, 3)
-    model(shown.flatten(2), lengths)
+    other_places = landmarks.unflatten(2, (75, 3)) + 0.05 * shown
+    model(other_places.flatten(2), lengths)
     assert not torch.equal(seen[0], seen[2])
 
 

@@ -25,9 +25,9 @@ METRICS = ("accuracy", "top5", "macro_f1", "calibration_error")
 ARMS = (
     ("baseline",),
     ("small",),
+    ("small-graph",),
     ("large",),
-    ("baseline", "small"),
-    ("baseline", "large"),
+    ("small", "large"),
     ("baseline", "small", "large"),
 )
 

@@ -23,7 +23,7 @@ def clip():
 def measure(points):
     """Measure frames [T, 75, 3]; one array [T, count] per group."""
     landmarks = torch.from_numpy(np.ascontiguousarray(points, np.float32)).reshape(1, -1, 225)
-    features = LandmarkFeatures()(landmarks, torch.ones(*landmarks.shape[:2], 1))
+    features = LandmarkFeatures()(landmarks, torch.ones(landmarks.shape[:2]))
     found = HandcraftedFeatures()(features)[0]
     assert torch.isfinite(found).all()
     return dict(zip(GROUPS, (part.numpy() for part in found.split(list(GROUPS.values()), dim=1)), strict=True))

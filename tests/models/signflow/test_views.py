@@ -29,9 +29,9 @@ def logits(*sequences):
 def missing(frames):
     """Return which landmarks the network counts as missing, bool [T, 75]."""
     network = SignFlow(configure("small", 2))
-    mask = torch.ones(1, len(frames), 1)
+    mask = torch.ones(1, len(frames))
     # the last feature says whether a landmark is there; signers are right-handed here
-    return network.features(torch.from_numpy(frames)[None], mask)[0, :, -1].numpy() == 0
+    return network.features(torch.from_numpy(frames)[None], mask)[-1, :, 0].T.numpy() == 0
 
 
 def test_the_first_view_is_the_sequence_itself():
