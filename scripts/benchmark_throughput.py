@@ -4,7 +4,7 @@
 throughput, then sends at half of that rate, at random times as users do, for the latencies; ``sweep`` tries settings
 and prints the table that decides them. Each starts a server of its own on free ports, beside an empty model that shows
 what the stack costs when the model costs nothing; ``--url`` measures one that runs already. Java compiles itself while
-it warms up, so the warm-up is long.
+it warms up, which takes tens of thousands of requests: the empty model gets them.
 
 In ``single`` mode the graph is also called with pauses, as a worker is: a core that has slept computes more slowly.
 The in-process limit is measured while the server idles: as many processes as workers, each with the threads of a
@@ -19,6 +19,7 @@ Examples
 """
 
 import argparse
+import contextlib
 import hashlib
 import io
 import json
@@ -28,6 +29,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,7 @@ from rollout.load import Result, cpu_seconds, request, served
 from rollout.torchserve import usable_cores
 from settings import Settings
 
+EMPTY = "empty"
 FRAME_WIDTH = 225
 PAUSE_S = 0.004
 """What a worker waits between two requests of one connection, about."""
@@ -177,7 +180,7 @@ def measure(options: argparse.Namespace, archive: Path) -> list[Result]:
     model, name = stored(archive).model, f"served, {{}}, {connections} connection(s)"
     if options.url:
         return results + loaded(model, name, options.url, token, options)
-    with trial.running([archive]) as server:
+    with warmed([archive], options) as server:
         results += loaded(model, name, server.url, token, options, server)
     return results
 
@@ -185,11 +188,20 @@ def measure(options: argparse.Namespace, archive: Path) -> list[Result]:
 def measure_empty(options: argparse.Namespace) -> list[Result]:
     """Measure a model that does nothing: what the stack costs."""
     connections = 1 if options.mode == "single" else options.connections
+    with warmed([], options) as server:
+        return loaded(EMPTY, f"empty handler, {{}}, {connections} connection(s)", server.url, None, options, server)
+
+
+@contextlib.contextmanager
+def warmed(archives: list[Path], options: argparse.Namespace) -> Iterator[trial.Server]:
+    """Run archives beside a model that does nothing, whose many requests warm Java up as hours of slow ones would."""
     with tempfile.TemporaryDirectory(prefix="marina-benchmark-") as folder:
-        empty = trial.archive(Path(folder), config={"batchSize": 32})
-        with trial.running([empty]) as server:
-            name = f"empty handler, {{}}, {connections} connection(s)"
-            return loaded("empty", name, server.url, None, options, server)
+        empty = trial.archive(Path(folder), EMPTY, config={"batchSize": 32})
+        with trial.running([*archives, empty]) as server:
+            for kind in options.format:
+                requests = requests_for(EMPTY, kind, options.frames)
+                served("warm-up", server.url, requests, 16, options.warm_up / len(options.format))
+            yield server
 
 
 def measure_each(options: argparse.Namespace, archive: Path) -> list[Result]:
@@ -215,7 +227,7 @@ def loaded(
     results: list[Result] = []
     for kind in options.format:
         requests = requests_for(model, kind, options.frames, token, options.tta)
-        served("warm-up", url, requests, 16, options.warm_up)
+        served("warm-up", url, requests, 16, options.warm_up / 4)
         before = cpu_seconds(server, model) if server else {}
         result = served(name.format(kind), url, requests, connections, options.seconds)
         results.append(result)
@@ -245,9 +257,9 @@ def sweep(options: argparse.Namespace, archive: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="marina-sweep-") as folder:
             changes = {"minWorkers": workers, "maxWorkers": workers, "batchSize": batch, "maxBatchDelay": delay}
             varied = with_settings(archive, Path(folder), **changes)
-            with trial.running([varied]) as server:
+            with warmed([varied], options) as server:
                 requests = requests_for(stored(archive).model, "npy", options.frames)
-                served("warm-up", server.url, requests, 16, options.warm_up)
+                served("warm-up", server.url, requests, 16, options.warm_up / 4)
                 many = served("", server.url, requests, 16, options.seconds)
                 alone = served("", server.url, requests, 1, options.seconds / 2)
         print(
