@@ -60,43 +60,20 @@ TURN_FREE: Final = frozenset(
 
 _SMALLEST = 1e-3  # shoulder widths, or sizes of a hand; keeps a collapsed bone from dividing by zero
 _ANCHORS = slice(0, 11)  # of UPPER: all but the wrists
-_ARMS = tuple(
-    tuple(UPPER.index(f"{side}_{joint}") for joint in ("shoulder", "elbow", "wrist", "hip"))
-    for side in ("left", "right")
-)
+_SHOULDERS, _ELBOWS = slice(5, 7), slice(7, 9)  # of UPPER, left and right
+_BELOW = slice(7, 13)  # of UPPER: elbows, hips and wrists
 _HANDS = slice(LEFT_HAND.start, RIGHT_HAND.stop)  # left, then right, 21 landmarks each
 _WRIST_AND_TIPS = slice(0, None, 4)  # of a hand's 21
 _TIPS = slice(4, None, 4)
 _KNUCKLES = slice(1, None, 4)
-_MIDDLE = 9  # knuckle of the middle finger
 _FOUR = slice(5, None, 4)  # knuckles of index to pinky, which with the wrist make the palm
 
 
-def _length(vectors: Tensor) -> Tensor:
-    # vectors (3, ...) -> (...)
-    return vectors.square().sum(0).sqrt()
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    return vectors / _length(vectors).clamp(min=_SMALLEST)
-
-
-def _cosine(one: Tensor, other: Tensor) -> Tensor:
-    return (_unit(one) * _unit(other)).sum(0)
-
-
-def _cross(one: Tensor, other: Tensor) -> Tensor:
-    (ax, ay, az), (bx, by, bz) = one.unbind(), other.unbind()
-    return torch.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
-
-
-def _palms(hands: Tensor) -> Tensor:
-    # hands (3, 2, 21, B, T) -> (3, 2, B, T)
-    return (hands[:, :, 0] + hands[:, :, _FOUR].sum(2)) / 5
-
-
 class HandcraftedFeatures(nn.Module):
-    """Ten features per landmark to the 469 of a frame; no parameters."""
+    """Ten features per landmark to the 469 of a frame; no parameters.
+
+    All vectors are measured together, since an operation of a graph costs microseconds however little it does.
+    """
 
     upper: Tensor
 
@@ -118,84 +95,100 @@ class HandcraftedFeatures(nn.Module):
             float32 [B, T, 469], in the order of `GROUPS`.
         """
         upper, hands = features.index_select(1, self.upper), features[:, _HANDS].reshape(10, 2, 21, *features.shape[2:])
-        parts = {**self._movement(upper, hands), **self._shapes(hands), **self._arms(upper, hands)}
-        parts |= self._relations(upper, hands)
-        parts["presence"] = torch.cat([features[9, :1], hands[9, :, 0]])
-        return torch.cat([parts[name].flatten(0, -3) for name in GROUPS]).permute(1, 2, 0)
-
-    @staticmethod
-    def _movement(upper: Tensor, hands: Tensor) -> dict[str, Tensor]:
-        # upper (10, 13, B, T), hands (10, 2, 21, B, T)
-        velocities = hands[6:9, :, _WRIST_AND_TIPS]
-        return {
+        vectors = {**self._fingers(hands), **self._arms(upper), **self._between(upper, hands)}
+        parts = self._measured({name: one.flatten(1, -3) for name, one in vectors.items()})
+        wrists = hands[6:9, :, 0]  # velocities (3, 2, B, T)
+        closing = ((wrists[:, 1:] - wrists[:, :1]) * parts.pop("between")).sum(0)
+        parts |= {
             "body_places": upper[0:3],
             "body_velocities": upper[6:9],
             "hand_places": hands[0:3, :, _WRIST_AND_TIPS],
-            "hand_velocities": velocities,
-            "hand_speeds": _length(velocities),
+            "hand_velocities": vectors["velocities"],
+            "hand_shapes": hands[3:6, :, 1:],
+            "hands_apart": vectors["apart"],
+            "hands_closing": closing,
+            "presence": torch.cat([features[9, :1], hands[9, :, 0]]),
+        }
+        return torch.cat([parts[name].flatten(0, -3) for name in GROUPS]).permute(1, 2, 0)
+
+    @staticmethod
+    def _measured(vectors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return what lengths and directions of vectors (3, n, B, T) tell; "between" is the direction between palms."""
+        counts, joined = [one.shape[1] for one in vectors.values()], torch.cat([*vectors.values()], 1)
+        lengths = joined.square().sum(0).sqrt()
+        units = joined / lengths.clamp(min=_SMALLEST)
+        length = dict(zip(vectors, torch.split(lengths, counts), strict=True))
+        unit = dict(zip(vectors, torch.split(units, counts, 1), strict=True))
+
+        def each(values: Tensor, *shape: int) -> Tensor:
+            return values.reshape(*values.shape[:-3], *shape, *values.shape[-2:])
+
+        bones, straight = each(unit["bones"], 10, 4), each(unit["straight"], 2, 5)
+        above, below = unit["upper_arms"], unit["forearms"]  # (3, 2, B, T)
+        bent = torch.stack([above, unit["trunks"], unit["shoulders"], below], 2)
+        against = torch.stack([below, above, above, unit["palms"]], 2)
+        folded = each(length["bones"], 10, 4)[:, 1:].sum(1).clamp(min=_SMALLEST)
+        return {
+            "hand_speeds": length["velocities"],
+            "joint_angles": (bones[:, :, :-1] * bones[:, :, 1:]).sum(0),
+            "finger_curls": length["straight"] / folded,
+            "finger_spreads": (straight[:, :, :-1] * straight[:, :, 1:]).sum(0),
+            "tip_distances": length["pairs"],
+            "tip_reaches": torch.cat([each(length["tips"], 2, 5), each(length["tips_to_palm"], 2, 5)], 1),
+            "thumb_to_knuckles": length["thumbs"],
+            "hand_sizes": each(length["knuckles"], 2, 4).mean(1),
+            "palm_directions": torch.stack([unit["across"], unit["palms"]], 2),
+            "arm_angles": (bent * against).sum(0),
+            "arm_directions": torch.stack([above, below], 2),
+            "hands_to_body": length["to_body"],
+            "hands_distances": torch.cat([length["apart"], length["tips_apart"]]),
+            "between": unit["apart"],
         }
 
     @staticmethod
-    def _shapes(hands: Tensor) -> dict[str, Tensor]:
-        body, hand = hands[0:3], hands[3:6]  # (3, 2, 21, B, T)
+    def _fingers(hands: Tensor) -> dict[str, Tensor]:
+        """Return the vectors within each hand (10, 2, 21, B, T), each (3, 2, ..., B, T)."""
+        hand = hands[3:6]
         fingers = hand[:, :, 1:].reshape(3, 2, 5, 4, *hand.shape[3:])
-        wrist = hand[:, :, :1].unsqueeze(3)
-        # from the wrist to each tip, (3, 2, 5, 4, B, T)
-        bones = torch.cat([fingers[:, :, :, :1] - wrist, fingers[:, :, :, 1:] - fingers[:, :, :, :-1]], 3)
-        lengths = _length(bones)  # (2, 5, 4, B, T)
-        along = bones / lengths.clamp(min=_SMALLEST)
-        straight = fingers[:, :, :, -1] - fingers[:, :, :, 0]  # (3, 2, 5, B, T)
-        tips, knuckles = hand[:, :, _TIPS], hand[:, :, _KNUCKLES]
-        palm = _palms(hand).unsqueeze(2)
-        # the ten pairs of five fingers are neighbours on a ring, or next but one
-        pairs = torch.cat([tips - tips.roll(step, 2) for step in (1, 2)], 2)
-        across = _cross(knuckles[:, :, 1], knuckles[:, :, 4])  # wrist to index knuckle, wrist to pinky knuckle
+        roots, tips, knuckles = hand[:, :, None, :1], hand[:, :, _TIPS], hand[:, :, _KNUCKLES]
+        index, middle, pinky = knuckles[:, :, 1], knuckles[:, :, 2], knuckles[:, :, 4]
         return {
-            "hand_shapes": hand[:, :, 1:],
-            "joint_angles": (along[:, :, :, :-1] * along[:, :, :, 1:]).sum(0),
-            "finger_curls": _length(straight) / lengths[:, :, 1:].sum(2).clamp(min=_SMALLEST),
-            "finger_spreads": _cosine(straight[:, :, :-1], straight[:, :, 1:]),
-            "tip_distances": _length(pairs),
-            "tip_reaches": torch.cat([_length(tips), _length(tips - palm)], 1),
-            "thumb_to_knuckles": _length(tips[:, :, :1] - knuckles[:, :, 1:]),
-            "hand_sizes": _length(body[:, :, _FOUR] - body[:, :, :1]).mean(1),
-            "palm_directions": torch.stack([_unit(across), _unit(knuckles[:, :, 2])], 2),
+            "velocities": hands[6:9, :, _WRIST_AND_TIPS],
+            "bones": torch.cat([fingers[:, :, :, :1] - roots, fingers[:, :, :, 1:] - fingers[:, :, :, :-1]], 3),
+            "straight": fingers[:, :, :, 3] - fingers[:, :, :, 0],
+            # the ten pairs of five fingers are neighbours on a ring, or next but one
+            "pairs": torch.cat([tips - tips.roll(step, 2) for step in (1, 2)], 2),
+            "tips": tips,
+            "tips_to_palm": tips - _palms(hand).unsqueeze(2),
+            "thumbs": tips[:, :, :1] - knuckles[:, :, 1:],
+            "knuckles": hands[0:3, :, _FOUR] - hands[0:3, :, :1],
+            "across": torch.linalg.cross(index, pinky, dim=0),  # both from the wrist
+            "palms": middle,
         }
 
     @staticmethod
-    def _arms(upper: Tensor, hands: Tensor) -> dict[str, Tensor]:
-        def bone(start: int, stop: int) -> Tensor:  # (3, B, T), zero where an end is missing
-            both_seen = upper[9, start] * upper[9, stop]
-            return (upper[0:3, stop] - upper[0:3, start]) * both_seen
-
-        angles, directions = [], []
-        for side, other in ((0, 1), (1, 0)):
-            shoulder, elbow, wrist, hip = _ARMS[side]
-            above, below = bone(shoulder, elbow), bone(elbow, wrist)
-            angles += [
-                _cosine(above, below),
-                _cosine(bone(shoulder, hip), above),
-                _cosine(bone(_ARMS[other][0], shoulder), above),
-                _cosine(below, hands[3:6, side, _MIDDLE]),
-            ]
-            directions += [_unit(above), _unit(below)]
-        return {"arm_angles": torch.stack(angles), "arm_directions": torch.stack(directions, 1)}
+    def _arms(upper: Tensor) -> dict[str, Tensor]:
+        """Return the bones of both arms, each (3, 2, B, T); zero where an end of UPPER (10, 13, B, T) is missing."""
+        shoulders = upper[:, _SHOULDERS]
+        starts = torch.cat([shoulders, shoulders, upper[:, _ELBOWS], shoulders.flip(1)], 1)
+        stops = torch.cat([upper[:, _BELOW], shoulders], 1)
+        bones = (stops[0:3] - starts[0:3]) * (stops[9] * starts[9])
+        return dict(zip(("upper_arms", "trunks", "forearms", "shoulders"), torch.split(bones, 2, 1), strict=True))
 
     @staticmethod
-    def _relations(upper: Tensor, hands: Tensor) -> dict[str, Tensor]:
+    def _between(upper: Tensor, hands: Tensor) -> dict[str, Tensor]:
+        """Return the vectors from the body to the hands, (3, 2, 2, 11, B, T), and from the left hand to the right."""
         body, seen = hands[0:3], hands[9, :, 0]  # (3, 2, 21, B, T), (2, B, T)
-        centres = _palms(body)  # (3, 2, B, T)
-        measured = torch.stack([centres, body[:, :, 8]], 2)  # palm and tip of the index finger
-        anchors = upper[0:3, _ANCHORS]
-        to_body = _length(measured.unsqueeze(3) - anchors[:, None, None])  # (2, 2, 11, B, T)
-        both = seen[0] * seen[1]  # (B, T)
-        apart = (centres[:, 1] - centres[:, 0]) * both
-        tips = _length(body[:, 1, _TIPS] - body[:, 0, _TIPS]) * both
-        wrists = hands[6:9, :, 0]  # velocities
-        closing = ((wrists[:, 1] - wrists[:, 0]) * _unit(apart)).sum(0)
+        centres, both = _palms(body), seen[0] * seen[1]
+        measured = torch.stack([centres, body[:, :, 8]], 2).unsqueeze(3)  # palm and tip of the index finger
+        to_body = measured - upper[0:3, None, None, _ANCHORS]
         return {
-            "hands_to_body": to_body * seen[:, None, None] * upper[9, _ANCHORS],
-            "hands_apart": apart,
-            "hands_distances": torch.cat([_length(apart).unsqueeze(0), tips]),
-            "hands_closing": closing.unsqueeze(0),
+            "to_body": to_body * (seen[:, None, None] * upper[9, _ANCHORS]),
+            "apart": (centres[:, 1:] - centres[:, :1]) * both,
+            "tips_apart": (body[:, 1, _TIPS] - body[:, 0, _TIPS]) * both,
         }
+
+
+def _palms(hands: Tensor) -> Tensor:
+    # hands (3, 2, 21, B, T) -> (3, 2, B, T)
+    return (hands[:, :, 0] + hands[:, :, _FOUR].sum(2)) / 5
