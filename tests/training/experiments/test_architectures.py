@@ -11,9 +11,9 @@ from training.signflow_fit import probabilities
 
 
 def test_networks_that_answer_together_answer_by_the_mean_of_their_probabilities(tmp_path, monkeypatch):
-    monkeypatch.setattr(architectures, "ARMS", (("baseline",), ("small",), ("baseline", "small")))
+    monkeypatch.setattr(architectures, "TOGETHER", (("baseline", "small"), ("small", "large")))
     data = load("synthetic", Synthesis(signs=3, signers=4, takes=2))
-    arguments = argparse.Namespace(shown=1, out=tmp_path)
+    arguments = argparse.Namespace(shown=1, out=tmp_path, sizes=["small", "baseline"])
     alone, other, together = (arm.run(0) for arm in architectures.arms(arguments, data))
     train, test = data.unseen(0)
     answers = [
