@@ -22,11 +22,11 @@ from training.signflow_fit import probabilities
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, metavar="PATH", help="an .npz file of recorded sequences")
-    parser.add_argument("--sizes", nargs="+", default=["large"], help="network sizes (default: large)")
     parser.add_argument("--field", help="also by this array of the file, such as lang")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3], help="folds (default: 0 1 2 3)")
     parser.add_argument("--out", type=Path, default=Settings().state_dir / "experiments", help="of the experiment")
     architectures.add_arguments(parser)
+    parser.set_defaults(sizes=["large"])
     options = parser.parse_args(argv)
     data = experiment.load(options.data)
     answers = np.zeros((len(data.clips), len(data.clips.signs)), np.float32)

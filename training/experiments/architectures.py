@@ -29,7 +29,7 @@ TOGETHER = (("small", "large"), ("baseline", "small", "large"))
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this experiment's options."""
     parser.add_argument("--shown", type=int, default=20_000, help="clips shown per training (default: %(default)s)")
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=SIZES, help="default: all of them")
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=[*SIZES], help="default: %(default)s")
 
 
 def arms(arguments: argparse.Namespace, data: Data) -> Sequence[Arm]:
