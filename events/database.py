@@ -136,11 +136,11 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
     connection.execute(f"PRAGMA busy_timeout={WAIT_MS}")
     end = time.monotonic() + WAIT_MS / 1000
     while True:
-        try:  # of several that switch a new file at once SQLite refuses some at once, whatever its timeout
+        try:  # SQLite refuses some of several that switch a new file together, whatever its timeout
             connection.execute("PRAGMA journal_mode=WAL")
             break
-        except sqlite3.OperationalError:
-            if time.monotonic() > end:
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                 raise
             time.sleep(0.01)
     connection.execute("PRAGMA synchronous=NORMAL")

@@ -8,6 +8,7 @@ so that it takes little of the cores it shares with the server.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,14 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
+import sqlalchemy as sa
 
+from events.database import Database
+from events.spool import spool_files
+from events.tables import POSITIONS
 from rollout.trial import Server
+
+CATCH_UP_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -159,6 +166,25 @@ def cpu_seconds(server: Server, model: str) -> dict[str, float]:
         "workers": server.worker_pids(model),
     }
     return {name: sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in part) for name, part in parts.items()}
+
+
+def _waiting_bytes(server: Server) -> int:
+    """Return how much of a server's prediction log is not in its database yet."""
+    database = Database(f"sqlite:///{server.state_dir / 'marina.db'}")
+    with spool_files(server.state_dir / "spool") as files, database.reading() as connection:
+        rows = connection.execute(sa.select(POSITIONS)).all()
+        taken = {row.source.rpartition(" ")[2]: row.position for row in rows}
+        waiting: int = sum(os.fstat(one.file.fileno()).st_size - taken.get(one.key, 0) for one in files)
+    database.close()
+    return waiting
+
+
+def catch_up(server: Server) -> float:
+    """Wait until a server's predictions are all in its database; return how long that took, in seconds."""
+    start = time.monotonic()
+    while _waiting_bytes(server) and time.monotonic() - start < CATCH_UP_S:
+        time.sleep(0.2)
+    return time.monotonic() - start
 
 
 def request(

@@ -11,29 +11,21 @@ Examples
 """
 
 import argparse
-import os
 import statistics
 import sys
-import time
 from pathlib import Path
-
-import sqlalchemy as sa
 
 from archives.contract import ArchiveError
 from archives.store import stored
-from events.database import Database
-from events.spool import spool_files
-from events.tables import POSITIONS
 from rollout import trial
 from rollout.host import describe_machine
-from rollout.load import Result, request, served
+from rollout.load import Result, catch_up, request, served
 from rollout.sample import example
 from scripts.benchmark_throughput import chosen_archive
 from settings import Settings
 
 MOST_LOST = 0.05
 MOST_ADDED_MS = 0.2
-CATCH_UP_S = 120.0
 
 
 def prediction(archive: Path) -> bytes:
@@ -49,25 +41,6 @@ def turn(server: trial.Server, sent: bytes, connections: int, seconds: float) ->
     served("warm-up", server.url, [sent], connections, 1)
     loaded = served("loaded", server.url, [sent], connections, seconds)
     return loaded, served("alone", server.url, [sent], 1, seconds / 2)
-
-
-def waiting_bytes(server: trial.Server) -> int:
-    """Return how much of a server's prediction log is not in its database yet."""
-    database = Database(f"sqlite:///{server.state_dir / 'marina.db'}")
-    with spool_files(server.state_dir / "spool") as files, database.reading() as connection:
-        rows = connection.execute(sa.select(POSITIONS)).all()
-        taken = {row.source.rpartition(" ")[2]: row.position for row in rows}
-        waiting: int = sum(os.fstat(one.file.fileno()).st_size - taken.get(one.key, 0) for one in files)
-    database.close()
-    return waiting
-
-
-def catch_up(server: trial.Server) -> float:
-    """Wait until a server's predictions are all in its database; return how long that took, in seconds."""
-    start = time.monotonic()
-    while waiting_bytes(server) and time.monotonic() - start < CATCH_UP_S:
-        time.sleep(0.2)
-    return time.monotonic() - start
 
 
 def measure(archive: Path, options: argparse.Namespace) -> list[tuple[Result, Result]]:

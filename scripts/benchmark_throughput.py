@@ -46,11 +46,11 @@ from handlers.engine import PRECISIONS, open_proven
 from handlers.wire import JSON, NPY
 from rollout import trial
 from rollout.host import describe_machine
-from rollout.load import Result, cpu_seconds, request, served
+from rollout.load import Result, catch_up, cpu_seconds, request, served
 from rollout.torchserve import usable_cores
 from settings import Settings
 
-EMPTY = "empty"
+EMPTY_MODEL = "empty"
 FRAME_WIDTH = 225
 PAUSE_S = 0.004
 """What a worker waits between two requests of one connection, about."""
@@ -180,7 +180,7 @@ def measure(options: argparse.Namespace, archive: Path) -> list[Result]:
     model, name = stored(archive).model, f"served, {{}}, {connections} connection(s)"
     if options.url:
         return results + loaded(model, name, options.url, token, options)
-    with warmed([archive], options) as server:
+    with warmed([archive], options.format, options.warm_up) as server:
         results += loaded(model, name, server.url, token, options, server)
     return results
 
@@ -188,19 +188,21 @@ def measure(options: argparse.Namespace, archive: Path) -> list[Result]:
 def measure_empty(options: argparse.Namespace) -> list[Result]:
     """Measure a model that does nothing: what the stack costs."""
     connections = 1 if options.mode == "single" else options.connections
-    with warmed([], options) as server:
-        return loaded(EMPTY, f"empty handler, {{}}, {connections} connection(s)", server.url, None, options, server)
+    with warmed([], options.format, options.warm_up) as server:
+        return loaded(
+            EMPTY_MODEL, f"empty handler, {{}}, {connections} connection(s)", server.url, None, options, server
+        )
 
 
 @contextlib.contextmanager
-def warmed(archives: list[Path], options: argparse.Namespace) -> Iterator[trial.Server]:
+def warmed(archives: list[Path], kinds: list[str], seconds: float) -> Iterator[trial.Server]:
     """Run archives beside a model that does nothing, whose many requests warm Java up as hours of slow ones would."""
     with tempfile.TemporaryDirectory(prefix="marina-benchmark-") as folder:
-        empty = trial.archive(Path(folder), EMPTY, config={"batchSize": 32})
+        empty = trial.archive(Path(folder), EMPTY_MODEL, config={"batchSize": 32})
         with trial.running([*archives, empty]) as server:
-            for kind in options.format:
-                requests = requests_for(EMPTY, kind, options.frames)
-                served("warm-up", server.url, requests, 16, options.warm_up / len(options.format))
+            for kind in kinds:
+                served("warm-up", server.url, requests_for(EMPTY_MODEL, kind, 64), 16, seconds / len(kinds))
+            catch_up(server)  # with logging the answers: what is measured next shares no core with that
             yield server
 
 
@@ -227,7 +229,7 @@ def loaded(
     results: list[Result] = []
     for kind in options.format:
         requests = requests_for(model, kind, options.frames, token, options.tta)
-        served("warm-up", url, requests, 16, options.warm_up / 4)
+        served("warm-up", url, requests, 16, options.warm_up / (4 if server else 1))
         before = cpu_seconds(server, model) if server else {}
         result = served(name.format(kind), url, requests, connections, options.seconds)
         results.append(result)
@@ -257,7 +259,7 @@ def sweep(options: argparse.Namespace, archive: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="marina-sweep-") as folder:
             changes = {"minWorkers": workers, "maxWorkers": workers, "batchSize": batch, "maxBatchDelay": delay}
             varied = with_settings(archive, Path(folder), **changes)
-            with warmed([varied], options) as server:
+            with warmed([varied], ["npy"], options.warm_up) as server:
                 requests = requests_for(stored(archive).model, "npy", options.frames)
                 served("warm-up", server.url, requests, 16, options.warm_up / 4)
                 many = served("", server.url, requests, 16, options.seconds)
@@ -281,7 +283,12 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=16, help="connections kept busy in batch mode")
     parser.add_argument("--frames", type=int, default=64, help="frames in each sequence")
     parser.add_argument("--seconds", type=float, default=10, help="length of each measurement")
-    parser.add_argument("--warm-up", type=float, default=20, help="seconds of load before it")
+    parser.add_argument(
+        "--warm-up",
+        type=float,
+        default=20,
+        help="seconds of load before it, on the empty model; a quarter as long on the model itself",
+    )
     parser.add_argument("--format", choices=("npy", "json"), nargs="+", default=["npy", "json"])
     parser.add_argument(
         "--precision",

@@ -8,12 +8,14 @@ interrupted experiment goes on where it was. `training/experiments/NAME.py` says
 """
 
 import argparse
+import hashlib
 import importlib
 import sys
 from pathlib import Path
 
 from rich.console import Console
 
+from models.signflow.network import SIZES
 from settings import Settings
 from training import experiment
 from training.data.quality import BadDataError
@@ -54,7 +56,9 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     arms = module.arms(arguments, data)
     stem = arguments.out / f"{arguments.name}-{data.name}"
-    options = {name: value for name, value in vars(arguments).items() if name not in ("name", "data", "seeds", "out")}
+    chosen = ("name", "data", "seeds", "out", "sizes")  # which outcomes, not how they came to be
+    options = {name: value for name, value in vars(arguments).items() if name not in chosen}
+    options["networks"] = hashlib.sha256(repr(SIZES).encode()).hexdigest()[:8]  # a size may come to name another one
     outcomes = experiment.run(arms, arguments.seeds, stem.with_suffix(".jsonl"), console.print, options)
     console.print(experiment.markdown(arms, outcomes), markup=False)
     draw = getattr(module, "figure", experiment.intervals)

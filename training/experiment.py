@@ -142,10 +142,11 @@ def trained_at_cost(
 ) -> tuple[SignFlow, float]:
     """Return, for the arguments of `trained`, also the processor seconds that it took; NaN if it was interrupted."""
     train, _ = data.unseen(seed)
-    told = json.dumps([data.name, len(data.clips), seed, name, asdict(how)], sort_keys=True)
+    config = configure(how.size, len(train.signs), how.dropout)
+    told = json.dumps([data.name, len(data.clips), seed, name, asdict(how), asdict(config)], sort_keys=True)
     file = folder / f"{data.name}-{how.size}-{name}-{hashlib.sha256(told.encode()).hexdigest()[:12]}.safetensors"
     if file.exists():
-        model = SignFlow(configure(how.size, len(train.signs), how.dropout))
+        model = SignFlow(config)
         weights, note = checkpoint.read(file)
         model.load_state_dict(weights)
         return model.eval(), note["processor_s"]

@@ -213,7 +213,7 @@ def fit(
             on_epoch=after,
             on_step=shown.step,
             resume=checkpoint,
-            identity={"recipe": asdict(recipe), **technique.identity},
+            identity={"recipe": asdict(recipe), "network": asdict(model.config), **technique.identity},
             team=team,
         )
     return model.cpu(), fitted

@@ -33,9 +33,9 @@ _HANDS = (LEFT_HAND, RIGHT_HAND)
 _SMALLEST = 1e-3  # of the image; keeps a collapsed shoulder line or hand from dividing by zero
 
 
-def real_frames(landmarks: Tensor, lengths: Tensor) -> Tensor:
-    """Return which frames of landmarks [B, T, 225] come before their sequence's end, 1 or 0, float32 [B, T]."""
-    return (torch.arange(landmarks.shape[1], device=lengths.device) < lengths.unsqueeze(1)).to(landmarks.dtype)
+def real_frames(sequences: Tensor, lengths: Tensor) -> Tensor:
+    """Return which frames of sequences [B, T, …] come before their end, 1 or 0 in the sequences' dtype [B, T]."""
+    return (torch.arange(sequences.shape[1], device=lengths.device) < lengths.unsqueeze(1)).to(sequences.dtype)
 
 
 def mean_over_frames(values: Tensor, weight: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The 469 hand-crafted features of a frame: what a person would measure to tell signs apart.
 
-They are the baseline that the graph network is compared with. All are made of what `LandmarkFeatures` gives: places
+Sizes `small` and `baseline` see nothing else. All are made of what `LandmarkFeatures` gives: places
 centred between the shoulders and in shoulder widths, hands from their wrists and in sizes of the hand. So none depends
 on where in the picture the signer stands or how large, and "right" is the dominant hand. Those of `TURN_FREE` do not
 depend on how the camera is turned either. What is missing is measured as zero.
@@ -61,12 +61,12 @@ TURN_FREE: Final = frozenset(
 _SMALLEST = 1e-3  # shoulder widths, or sizes of a hand; keeps a collapsed bone from dividing by zero
 _ANCHORS = slice(0, 11)  # of UPPER: all but the wrists
 _SHOULDERS, _ELBOWS = slice(5, 7), slice(7, 9)  # of UPPER, left and right
-_BELOW = slice(7, 13)  # of UPPER: elbows, hips and wrists
+_ELBOWS_HIPS_WRISTS = slice(7, 13)  # of UPPER
 _HANDS = slice(LEFT_HAND.start, RIGHT_HAND.stop)  # left, then right, 21 landmarks each
 _WRIST_AND_TIPS = slice(0, None, 4)  # of a hand's 21
 _TIPS = slice(4, None, 4)
 _KNUCKLES = slice(1, None, 4)
-_FOUR = slice(5, None, 4)  # knuckles of index to pinky, which with the wrist make the palm
+_PALM_KNUCKLES = slice(5, None, 4)  # of index to pinky, which with the wrist make the palm
 
 
 class HandcraftedFeatures(nn.Module):
@@ -97,8 +97,6 @@ class HandcraftedFeatures(nn.Module):
         upper, hands = features.index_select(1, self.upper), features[:, _HANDS].reshape(10, 2, 21, *features.shape[2:])
         vectors = {**self._fingers(hands), **self._arms(upper), **self._between(upper, hands)}
         parts = self._measured({name: one.flatten(1, -3) for name, one in vectors.items()})
-        wrists = hands[6:9, :, 0]  # velocities (3, 2, B, T)
-        closing = ((wrists[:, 1:] - wrists[:, :1]) * parts.pop("between")).sum(0)
         parts |= {
             "body_places": upper[0:3],
             "body_velocities": upper[6:9],
@@ -106,14 +104,13 @@ class HandcraftedFeatures(nn.Module):
             "hand_velocities": vectors["velocities"],
             "hand_shapes": hands[3:6, :, 1:],
             "hands_apart": vectors["apart"],
-            "hands_closing": closing,
             "presence": torch.cat([features[9, :1], hands[9, :, 0]]),
         }
         return torch.cat([parts[name].flatten(0, -3) for name in GROUPS]).permute(1, 2, 0)
 
     @staticmethod
     def _measured(vectors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return what lengths and directions of vectors (3, n, B, T) tell; "between" is the direction between palms."""
+        """Return the groups made of lengths and directions of vectors (3, n, B, T)."""
         counts, joined = [one.shape[1] for one in vectors.values()], torch.cat([*vectors.values()], 1)
         lengths = joined.square().sum(0).sqrt()
         units = joined / lengths.clamp(min=_SMALLEST)
@@ -128,6 +125,8 @@ class HandcraftedFeatures(nn.Module):
         bent = torch.stack([above, unit["trunks"], unit["shoulders"], below], 2)
         against = torch.stack([below, above, above, unit["palms"]], 2)
         folded = each(length["bones"], 10, 4)[:, 1:].sum(1).clamp(min=_SMALLEST)
+        velocities = vectors["velocities"]
+        closing = velocities[:, 6:7] - velocities[:, :1]  # the right wrist's and the left one's
         return {
             "hand_speeds": length["velocities"],
             "joint_angles": (bones[:, :, :-1] * bones[:, :, 1:]).sum(0),
@@ -142,12 +141,12 @@ class HandcraftedFeatures(nn.Module):
             "arm_directions": torch.stack([above, below], 2),
             "hands_to_body": length["to_body"],
             "hands_distances": torch.cat([length["apart"], length["tips_apart"]]),
-            "between": unit["apart"],
+            "hands_closing": (closing * unit["apart"]).sum(0),
         }
 
     @staticmethod
     def _fingers(hands: Tensor) -> dict[str, Tensor]:
-        """Return the vectors within each hand (10, 2, 21, B, T), each (3, 2, ..., B, T)."""
+        """Return the vectors of each hand (10, 2, 21, B, T), each (3, 2, ..., B, T)."""
         hand = hands[3:6]
         fingers = hand[:, :, 1:].reshape(3, 2, 5, 4, *hand.shape[3:])
         roots, tips, knuckles = hand[:, :, None, :1], hand[:, :, _TIPS], hand[:, :, _KNUCKLES]
@@ -161,7 +160,7 @@ class HandcraftedFeatures(nn.Module):
             "tips": tips,
             "tips_to_palm": tips - _palms(hand).unsqueeze(2),
             "thumbs": tips[:, :, :1] - knuckles[:, :, 1:],
-            "knuckles": hands[0:3, :, _FOUR] - hands[0:3, :, :1],
+            "knuckles": hands[0:3, :, _PALM_KNUCKLES] - hands[0:3, :, :1],
             "across": torch.linalg.cross(index, pinky, dim=0),  # both from the wrist
             "palms": middle,
         }
@@ -171,7 +170,7 @@ class HandcraftedFeatures(nn.Module):
         """Return the bones of both arms, each (3, 2, B, T); zero where an end of UPPER (10, 13, B, T) is missing."""
         shoulders = upper[:, _SHOULDERS]
         starts = torch.cat([shoulders, shoulders, upper[:, _ELBOWS], shoulders.flip(1)], 1)
-        stops = torch.cat([upper[:, _BELOW], shoulders], 1)
+        stops = torch.cat([upper[:, _ELBOWS_HIPS_WRISTS], shoulders], 1)
         bones = (stops[0:3] - starts[0:3]) * (stops[9] * starts[9])
         return dict(zip(("upper_arms", "trunks", "forearms", "shoulders"), torch.split(bones, 2, 1), strict=True))
 
@@ -191,4 +190,4 @@ class HandcraftedFeatures(nn.Module):
 
 def _palms(hands: Tensor) -> Tensor:
     # hands (3, 2, 21, B, T) -> (3, 2, B, T)
-    return (hands[:, :, 0] + hands[:, :, _FOUR].sum(2)) / 5
+    return (hands[:, :, 0] + hands[:, :, _PALM_KNUCKLES].sum(2)) / 5

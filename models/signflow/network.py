@@ -1,7 +1,7 @@
 """SignFlow's architecture: raw landmarks in, one logit per sign out.
 
 landmarks (B, T, 225) ─ normalise ─> (10, 75, B, T) ─ SpatialLandmarkEncoder ─> (B, T, frame)
-    ─ TemporalConvPooling ─> (B, 64, D) ─ transformer ─> (B, 64, D) ─ masked mean ─> logits (B, classes)
+    ─ TemporalConvPooling ─> (B, K, D) ─ transformer ─> (B, K, D) ─ masked mean ─> logits (B, classes)
 
 Some sizes measure hand-crafted features in the SpatialLandmarkEncoder's stead, and pool without convolutions.
 
@@ -49,7 +49,8 @@ class SignFlowConfig:
     dropout
         Probability, in training only.
     handcrafted
-        Whether frames are told by the hand-crafted features instead of graph convolutions.
+        Whether frames are told by the hand-crafted features instead of graph convolutions; `frame` is `HANDCRAFTED`
+        then, and `spatial` and `pools` mean nothing.
     """
 
     classes: int = 32
@@ -142,7 +143,7 @@ class SpatialLandmarkEncoder(nn.Module):
         self.second = GraphConvolution(first, second)
         self.pool = nn.Parameter(self._parts(config.pools))
         self.sum_up = nn.Linear(config.pools * second, config.frame)
-        self.skip = nn.Linear(LANDMARKS * FEATURES, config.frame)
+        self.whole = nn.Linear(LANDMARKS * FEATURES, config.frame)
         self.norm = nn.LayerNorm(config.frame)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -160,13 +161,13 @@ class SpatialLandmarkEncoder(nn.Module):
         nodes = F.relu(self.first(seen, self.adjacency) + self.identity.T)  # (B, T, 75, first)
         nodes = F.relu(self.second(nodes, self.adjacency))  # (B, T, 75, second)
         pooled = (self.pool @ nodes).transpose(2, 3)  # (B, T, second, pools)
-        frames = self.sum_up(pooled.flatten(2)) + self.skip(seen.flatten(2))
+        frames = self.sum_up(pooled.flatten(2)) + self.whole(seen.flatten(2))
         out: Tensor = self.dropout(self.norm(frames))
         return out
 
 
 class TemporalConvPooling(nn.Module):
-    """Frames of any number to at most 64 tokens: dilated convolutions, then masked adaptive mean pooling."""
+    """Frames of any number to at most `tokens`: dilated convolutions, if any, then masked adaptive mean pooling."""
 
     def __init__(self, config: SignFlowConfig) -> None:
         super().__init__()
@@ -198,9 +199,8 @@ class TemporalConvPooling(nn.Module):
         """
         x = self.enter(frames)
         for norm, convolution in zip(self.norms, self.convolutions, strict=True):
-            masked = (F.gelu(norm(x)) * mask.unsqueeze(2)).transpose(
-                1, 2
-            )  # (B, D, T): padding reads as the zeros beyond the edge
+            # (B, D, T): padding reads as the zeros beyond the edge
+            masked = (F.gelu(norm(x)) * mask.unsqueeze(2)).transpose(1, 2)
             x = x + self.dropout(convolution(masked).transpose(1, 2))
         # token k is the mean of frames [k L / n, (k + 1) L / n) with n = min(L, tokens), bounds rounded outward
         used = lengths.clamp(max=self.tokens).unsqueeze(1)  # (B, 1)
@@ -287,7 +287,7 @@ class SignFlow(nn.Module):
         return (tokens * weight.unsqueeze(2)).sum(1) / weight.sum(1, keepdim=True)
 
     def read(self, features: Tensor, mask: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return tokens [B, tokens, d_model] of features [10, 75, B, T], and which are real, 1 or 0 [B, tokens]."""
+        """Return tokens [B, K, d_model] of features [10, 75, B, T], and which are real, 1 or 0 [B, K]."""
         x, token_mask = self.temporal(self.spatial(features), mask, lengths)
         x = x + self.position(self._place(token_mask))
         weight = token_mask.to(x.dtype)
