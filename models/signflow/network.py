@@ -238,8 +238,9 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """Map tokens [B, K, D] to [B, K, D]; `bias` [B, 1, 1, K] is added to the attention scores."""
-        query, key, value = self.query_key_value(self.norm_attention(x)).chunk(3, dim=-1)
-        query, key, value = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (query, key, value))
+        together = self.query_key_value(self.norm_attention(x))  # (B, K, 3 D)
+        # (B, heads, K, D / heads) each
+        query, key, value = together.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(2, 3) + bias  # (B, heads, K, K)
         mixed = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)  # (B, K, D)
         x = x + self.dropout(self.attended(mixed))
