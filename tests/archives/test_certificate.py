@@ -43,9 +43,7 @@ def test_a_worker_refuses_other_weights_under_forged_hashes(signflow_archive: Pa
     forged = recertified(
         signflow_archive, tmp_path / "f.mar", {"model.onnx": with_moved_weight(signflow_archive, 0.01)}
     )
-    with pytest.raises(
-        CertificateError, match=r"'logits' of golden input '\w+' is off by 0\.01, tolerance 0\.0001"
-    ):
+    with pytest.raises(CertificateError, match=r"'logits' of golden input '\w+' is off by 0\.01, tolerance 0\.0001"):
         SignFlowHandler().initialize(Context(unpacked(forged, tmp_path / "forged")))
 
 
