@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from archives.certificate import Arrays, check_replay, read_cases
@@ -22,6 +23,12 @@ logger = logging.getLogger(__name__)
 
 PRECISIONS = ("reduced", "float32")
 """What an archive may be asked to serve in: bfloat16 where certificate and machine allow it, or never."""
+
+
+def precision_of(folder: Path) -> str:
+    """Return the precision that an unpacked archive is to be served in, one of `PRECISIONS`."""
+    settings = yaml.safe_load((folder / "model-config.yaml").read_text()).get("handler") or {}
+    return str(settings.get("precision", "reduced"))
 
 
 class Engine(Protocol):

@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 from archives.certificate import Arrays
 from archives.contract import ArchiveError, canonical_json, read_contract
 from archives.store import newest, pack, stored, unpack
-from handlers.engine import PRECISIONS, open_proven
+from handlers.engine import PRECISIONS, open_proven, precision_of
 from handlers.wire import JSON, NPY
 from rollout import trial
 from rollout.host import describe_machine
@@ -91,12 +91,6 @@ def _loop(folder: str, frames: int, batch: int, threads: int, seconds: float, pa
         latencies.append(time.perf_counter() - started)
         time.sleep(pause_s)
     return latencies
-
-
-def precision_of(unpacked: Path) -> str:
-    """Return the precision that an unpacked archive is to be served in."""
-    serving = yaml.safe_load((unpacked / "model-config.yaml").read_text())
-    return str((serving.get("handler") or {}).get("precision", "reduced"))
 
 
 def sequence(frames: int, seed: int) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from rich.table import Table
 from archives.contract import ArchiveError, read_contract, read_json
 from archives.linter import lint
 from archives.store import unpack
-from handlers.engine import open_proven
+from handlers.engine import open_proven, precision_of
 
 
 def main() -> int:
@@ -51,9 +51,7 @@ def main() -> int:
 
 def _prove(folder: Path) -> str:
     """Replay the golden inputs in the engine that would serve here."""
-    settings = yaml.safe_load((folder / "model-config.yaml").read_text()).get("handler") or {}
-    precision = settings.get("precision", "reduced")
-    proven = open_proven(folder, read_contract(folder / "contract.json"), None, precision)
+    proven = open_proven(folder, read_contract(folder / "contract.json"), None, precision_of(folder))
     return f"every hash holds; {proven.proof}"
 
 

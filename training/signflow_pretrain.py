@@ -193,7 +193,7 @@ def pretrain(
             on_epoch=after,
             on_step=display.step,
             resume=checkpoint,
-            identity={"pretraining": asdict(recipe), **asdict(masking)},
+            identity={"pretraining": asdict(recipe), "network": asdict(network.config), **asdict(masking)},
         )
     weights = network.cpu().state_dict()
     return {name: tensor for name, tensor in weights.items() if not name.startswith("classifier.")}, fitted

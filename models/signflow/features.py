@@ -87,6 +87,7 @@ class LandmarkFeatures(nn.Module):
         # a hand's wrist may rightly sit at the origin (wrist-centred recordings): a hand is there or not as a whole
         hands = [largest[part].amax(0, keepdim=True).expand_as(largest[part]) for part in _HANDS]
         somewhere = torch.cat([largest[POSE], *hands]) > 0
+        # numbers, because ONNX reduces no booleans
         present = usable.to(points.dtype).amin(0) * somewhere.to(points.dtype) * mask
 
         left, right = points[:, LEFT_SHOULDER], points[:, RIGHT_SHOULDER]  # (3, B, T)

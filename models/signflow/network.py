@@ -39,7 +39,7 @@ class SignFlowConfig:
     pools
         Weighted means over the landmarks that a frame is summed up in.
     frame
-        Width of a frame's vector.
+        Width of the vector that graph convolutions make of a frame.
     d_model, heads, layers, feedforward
         The temporal transformer's dimensions.
     dilations
@@ -49,8 +49,8 @@ class SignFlowConfig:
     dropout
         Probability, in training only.
     handcrafted
-        Whether frames are told by the hand-crafted features instead of graph convolutions; `frame` is `HANDCRAFTED`
-        then, and `spatial` and `pools` mean nothing.
+        Whether frames are told by the hand-crafted features instead of graph convolutions; `spatial`, `pools`
+        and `frame` mean nothing then.
     """
 
     classes: int = 32
@@ -68,13 +68,11 @@ class SignFlowConfig:
 
 
 SIZES: Final[dict[str, SignFlowConfig]] = {
-    "small": SignFlowConfig(
-        handcrafted=True, frame=HANDCRAFTED, d_model=128, heads=4, layers=2, feedforward=256, dilations=(), tokens=32
-    ),
+    "small": SignFlowConfig(handcrafted=True, d_model=128, heads=4, layers=2, feedforward=256, dilations=(), tokens=32),
     "base": SignFlowConfig(spatial=(64, 128), frame=192, d_model=192, heads=6, layers=4, feedforward=768),
     "large": SignFlowConfig(spatial=(128, 256), frame=256, d_model=384, heads=8, layers=6, feedforward=1536),
     "small-graph": SignFlowConfig(spatial=(16, 32), frame=64, d_model=96, heads=4, layers=2, feedforward=192),
-    "baseline": SignFlowConfig(handcrafted=True, frame=HANDCRAFTED, dilations=()),
+    "baseline": SignFlowConfig(handcrafted=True, dilations=()),
 }
 """Laptops and CI; the baseline's transformer on the graph; the product's large dimensions.
 
@@ -173,7 +171,7 @@ class TemporalConvPooling(nn.Module):
         super().__init__()
         self.tokens = config.tokens
         width = config.d_model
-        self.enter = nn.Linear(config.frame, width)
+        self.enter = nn.Linear(HANDCRAFTED if config.handcrafted else config.frame, width)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in config.dilations)
         self.convolutions = nn.ModuleList(nn.Conv1d(width, width, 3, padding=d, dilation=d) for d in config.dilations)
         self.dropout = nn.Dropout(config.dropout)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from models.signflow.network import configure
 from training import checkpoint
 from training.data import signflow_unlabelled
 from training.data.signflow_clips import Clips
@@ -123,7 +124,7 @@ def _pretrained(arguments: argparse.Namespace, data: Data, seed: int) -> dict[st
         batch_size=BATCH,
         schedule=replace(PRETRAINING.schedule, epochs=epochs, seed=seed),
     )
-    told = json.dumps([asdict(how), len(sequences.sequences)], sort_keys=True)
+    told = json.dumps([asdict(how), asdict(configure(how.size, 1)), len(sequences.sequences)], sort_keys=True)
     name = f"{data.name}-{arguments.size}-pretrained-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
     file = arguments.out / "weights" / f"{name}.safetensors"
     if not file.exists():

@@ -96,7 +96,7 @@ def test_a_hands_wrist_at_the_origin_is_not_a_missing_wrist(network):
 def test_short_sequences_keep_one_token_per_frame_and_long_ones_fill_all(network):
     most = network.config.tokens
     lengths = torch.tensor([1, most - 1, most, most + 1, 500])
-    frames = torch.randn(5, 500, network.config.frame)
+    frames = torch.randn(5, 500, network.temporal.enter.in_features)
     mask = real_frames(frames, lengths)
     _, tokens = network.temporal(frames, mask, lengths)
     assert tokens.sum(1).tolist() == [1, most - 1, most, most, most]
