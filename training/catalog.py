@@ -24,7 +24,9 @@ from training.catalog_estimators import LinearScores
 from training.catalog_fit import Classifier, Codes, compare, families, fit, matrix
 from training.data import catalog_recorded, manifest, quality, splits
 from training.data.catalog_synthetic import Synthesis, generate
+from training.linear_report import log_groups, telling_words
 from training.slices import slice_report
+from training.tracking import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +38,7 @@ MOST_REFERENCES: Final = 1024
 SEARCHED: Final = 4000
 """Products that estimators are compared on; the winner is then fitted on all."""
 
-MOST_WORDS: Final = 12
+MOST_EXPLAINED: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, Tr
         run.text(slice_report(right, slices(frame.iloc[test], unseen)).markdown(), "slices.md")
         run.figure(pictures.confusion_matrix(report, classifier.labels), "confusion_matrix")
         if isinstance(classifier.estimator, LinearScores):
-            run.text(telling_words(classifier, mine), "telling_words.tsv")
+            explain(run, classifier, mine, unseen[:MOST_EXPLAINED])
     some = np.random.default_rng(options.seed).permutation(len(test))[:MOST_REFERENCES].tolist()
     trained = Trained(
         classifier=classifier,
@@ -207,18 +209,25 @@ def slices(frame: pd.DataFrame, texts: list[str]) -> dict[str, npt.NDArray[Any]]
     return by | ({"language": frame["language"].to_numpy().astype(str)} if "language" in frame else {})
 
 
-def telling_words(classifier: Classifier, texts: list[str]) -> str:
-    """Return per code the frequent words that alone raise its score most above the others' mean."""
+def explain(run: Run, classifier: Classifier, texts: list[str], unseen: list[str]) -> dict[str, float]:
+    """Log which of the views of a text the answers go by, and the frequent words that tell each code.
+
+    Returns
+    -------
+    dict of str to float
+        By view, the mean absolute SHAP value of the calibrated score of the answered code, in natural log-odds.
+    """
+    vocabulary, linear, calibration = classifier.vocabulary, classifier.estimator, classifier.calibration
+    codes = linear.classes_.tolist()
+    positions = [classifier.labels.index(code) for code in codes]
+    slope, intercept = calibration.slope[positions], calibration.intercept[positions]
+    views = {name: matrix(bag, vocabulary) @ linear.table_ for name, bag in vocabulary.parts(unseen).items()}
     counts = Counter(word for text in texts for word in set(words_of(text)))
     words = [word for word, count in counts.most_common(2000) if count >= 3]
-    vocabulary, estimator = classifier.vocabulary, classifier.estimator
-    alone = matrix(vocabulary.parts(words)["words"], vocabulary) @ estimator.table_
-    alone = np.asarray(alone) - np.asarray(alone).mean(axis=1, keepdims=True)
-    lines = ["code\twords"]
-    for column, code in enumerate(estimator.classes_.tolist()):
-        best = np.argsort(-alone[:, column], kind="stable")[:MOST_WORDS].tolist()
-        lines.append(f"{code}\t{', '.join(words[at] for at in best)}")
-    return "\n".join(lines) + "\n"
+    alone = matrix(vocabulary.parts(words)["words"], vocabulary) @ linear.table_
+    run.text(telling_words(words, np.asarray(alone), codes, "code"), "telling_words.tsv")
+    parts = {name: np.asarray(scores) * slope for name, scores in views.items()}
+    return log_groups(run, parts, linear.bias_ * slope + intercept)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,9 +6,12 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -17,7 +20,7 @@ from handlers.base import Handler
 from handlers.wire import JSON
 from tests.handlers.context import Context
 from tests.requests import Bad, bad_anywhere
-from tests.serving import ROOT
+from tests.serving import ROOT, Server, running
 from training.archive import TABULAR_TOLERANCE, TOLERANCE, build
 
 FAMILIES = sorted(path.stem for path in (ROOT / "tests" / "families").glob("[a-z]*.py"))
@@ -155,3 +158,36 @@ def test_the_certificate_states_a_gap_within_its_tolerance(model: str) -> None:
     if model != "signflow":
         assert certificate["tolerance"] <= TABULAR_TOLERANCE
         assert certificate["decisions_equal"] >= 100
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """All models behind one real server."""
+    with running([path for model in MODELS for path in loaded(model)[1].glob("*.mar")]) as server:
+        yield server
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_served_each_bad_request_gets_its_own_answer_beside_good_ones_that_get_theirs(
+    model: str, server: Server
+) -> None:
+    good, bad = family(model).good(model), list(bad_of(model).values())
+    requests = [(200, "", *as_json(body)) for body in good for _ in range(3)]
+    requests += [(one.status, one.field, one.body, one.headers) for one in bad]
+    workers = server.worker_pids(model)
+    with httpx.Client(base_url=server.url, timeout=60) as client, ThreadPoolExecutor(16) as pool:
+
+        def send(one: tuple[int, str, bytes, dict[str, str]]) -> httpx.Response:
+            return client.post(f"/predictions/{model}", content=one[2], headers=one[3])
+
+        alone = [send(one).json()["predictions"] for one in requests[: 3 * len(good)]]
+        order = np.random.default_rng(0).permutation(len(requests))
+        answers = dict(zip(order.tolist(), pool.map(lambda place: send(requests[place]), order), strict=True))
+    for place, (status, field, _, _) in enumerate(requests):
+        answer = answers[place]
+        assert answer.status_code == status, answer.text
+        if status == 200:
+            assert close(answer.json()["predictions"], alone[place])
+        elif status == 422:
+            assert answer.json()["error"]["field"].startswith(field)
+    assert server.worker_pids(model) == workers

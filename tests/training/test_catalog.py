@@ -1,14 +1,17 @@
 import argparse
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from rich.console import Console
 
 from archives.certificate import CertificateError
 from models.catalog.cleaning import Product, whole
+from models.catalog.features import SHARES
 from tests.families.catalog import tiny
-from training import catalog, catalog_crossval
+from training import catalog, catalog_crossval, tracking
 from training.archive import build
 from training.catalog_estimators import BoostedProjection, LinearScores, class_weights
 from training.catalog_fit import families, fit, in_order, matrix, scores
@@ -106,11 +109,16 @@ def test_codes_are_in_the_order_of_their_numbers():
     assert in_order(np.array(["2583", "10", "40", "10"])) == ("10", "40", "2583")
 
 
-def test_the_words_that_tell_a_code_are_its_own():
-    words = dict(
-        line.split("\t") for line in catalog.telling_words(tiny().classifier, list(tiny().unseen)).splitlines()
-    )
-    assert set(words) == {"code", *tiny().classifier.labels}
+def test_a_classifier_is_explained_by_its_views_and_by_words_that_are_a_codes_own(tmp_path):
+    classifier, unseen = tiny().classifier, list(tiny().unseen)
+    with tracking.run("explained", tmp_path, {}) as run:
+        views = catalog.explain(run, classifier, unseen, unseen)
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert {one.path for one in client.list_artifacts(run.id)} == {"groups.tsv", "shap.png", "telling_words.tsv"}
+    assert set(views) == set(SHARES) and min(views.values()) > 0
+    lines = client.download_artifacts(run.id, "telling_words.tsv", str(tmp_path))
+    words = dict(line.split("\t") for line in Path(lines).read_text().splitlines())
+    assert set(words) == {"code", *classifier.labels}
     assert {"piscine", "bassin", "eau", "bache", "liner", "filtration"} & set(words["2583"].split(", "))
 
 
