@@ -55,12 +55,15 @@ FRAME_WIDTH = 225
 PAUSE_S = 0.004
 """What a worker waits between two requests of one connection, about."""
 SWEEP = (  # workers, batch size, delay in ms (0: send when idle)
-    (1, 32, 0),
     (2, 32, 0),
+    (2, 16, 0),
     (2, 8, 0),
+    (2, 4, 0),
+    (2, 2, 0),
     (2, 1, 0),
-    (2, 32, 2),
-    (2, 32, 10),
+    (1, 8, 0),
+    (2, 8, 2),
+    (2, 8, 10),
 )
 
 

@@ -17,8 +17,9 @@ from training.provenance import provenance
 from training.reduction import permission
 from training.signflow import Trained
 
-PAYS_FROM = SIZES["large"].d_model
-"""Width from which bfloat16 pays: a new shape costs OpenVINO as much time as it saves in a smaller network's pass."""
+LARGE = SIZES["large"].d_model
+"""Width from which bfloat16 pays (a new shape costs OpenVINO as much time as it saves in a smaller network's pass), and
+from which a sequence takes so long that a full batch of many only makes others wait."""
 
 DYNAMIC = {"landmarks": {0: "batch", 1: "time"}, "lengths": {0: "batch"}}
 
@@ -56,6 +57,7 @@ def release(trained: Trained, version: str) -> Release:
         limits={"frames": MAX_FRAMES},
     )  # fmt: skip
     held_out = _batches(model, trained.reference)
+    large = trained.config.d_model >= LARGE
     return Release(
         contract=contract,
         handler="handlers.signflow:SignFlowHandler",
@@ -65,12 +67,9 @@ def release(trained: Trained, version: str) -> Release:
         example={"frames": _example(trained.reference), "top_k": 3},
         reference=_reference(held_out, trained.reference, trained.reference_labels),
         provenance=provenance(trained),
-        serving=served(pass_limit=512, workers=2),  # frames
-        reduced=(
-            permission(graph, contract, cases, held_out, trained.reference_labels)
-            if trained.config.d_model >= PAYS_FROM
-            else None
-        ),
+        # Frames; batches small enough for two workers to share what is there (--mode sweep of benchmark_throughput.py).
+        serving=served(pass_limit=512, workers=2, batch=4 if large else 8),
+        reduced=permission(graph, contract, cases, held_out, trained.reference_labels) if large else None,
     )
 
 
