@@ -140,7 +140,7 @@ class Handler(ABC, Generic[Item]):
         check_hashes(folder)
         self.contract = read_contract(folder / "contract.json")
         settings = context.model_yaml_config.get("handler") or {}
-        proven = open_proven(folder, self.contract, self._gpu, settings.get("precision", "reduced"))
+        proven = open_proven(folder, self.contract, self._gpu)
         self.engine = proven.engine
         self.pass_limit = int(settings.get("pass_limit", 32))
         self.opened(folder)

@@ -22,13 +22,8 @@ from handlers.reduced import ReducedEngine
 logger = logging.getLogger(__name__)
 
 PRECISIONS = ("reduced", "float32")
-"""What an archive may be asked to serve in: bfloat16 where certificate and machine allow it, or never."""
-
-
-def precision_of(folder: Path) -> str:
-    """Return the precision that an unpacked archive is to be served in, one of `PRECISIONS`."""
-    settings = yaml.safe_load((folder / "model-config.yaml").read_text()).get("handler") or {}
-    return str(settings.get("precision", "reduced"))
+"""What ``handler: precision:`` in `model-config.yaml` may ask for: bfloat16 where certificate and machine allow it (as
+does an archive that says nothing), or never."""
 
 
 class Engine(Protocol):
@@ -112,7 +107,7 @@ class Proven:
     proof: str
 
 
-def open_proven(folder: Path, contract: Contract, gpu: int | None, precision: str = "reduced") -> Proven:
+def open_proven(folder: Path, contract: Contract, gpu: int | None) -> Proven:
     """Open the fastest engine that the certificate and this machine allow, and replay the golden inputs in it.
 
     They are replayed in float32 first, whatever serves: a graph that bfloat16 cannot tell from the certified one is
@@ -125,14 +120,15 @@ def open_proven(folder: Path, contract: Contract, gpu: int | None, precision: st
     contract : Contract
     gpu : int or None
         CUDA device of this worker.
-    precision : str
-        One of `PRECISIONS`.
 
     Raises
     ------
     ArchiveError
-        If no engine loads the graph, the one that does answers otherwise than certified, or there is no such precision.
+        If no engine loads the graph, the one that does answers otherwise than certified, or the archive asks for a
+        precision that is none of `PRECISIONS`.
     """
+    settings = yaml.safe_load((folder / "model-config.yaml").read_text()).get("handler") or {}
+    precision = settings.get("precision", "reduced")
     if precision not in PRECISIONS:
         raise ArchiveError(f"precision {precision!r}: expected {' or '.join(PRECISIONS)}")
     cases = read_cases(folder / "certificate.npz")

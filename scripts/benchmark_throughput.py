@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 from archives.certificate import Arrays
 from archives.contract import ArchiveError, canonical_json, read_contract
 from archives.store import newest, pack, stored, unpack
-from handlers.engine import PRECISIONS, open_proven, precision_of
+from handlers.engine import PRECISIONS, open_proven
 from handlers.wire import JSON, NPY
 from rollout import trial
 from rollout.host import describe_machine
@@ -82,7 +82,7 @@ def in_process(
 def _loop(folder: str, frames: int, batch: int, threads: int, seconds: float, pause_s: float) -> list[float]:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     unpacked = Path(folder)
-    engine = open_proven(unpacked, read_contract(unpacked / "contract.json"), None, precision_of(unpacked)).engine
+    engine = open_proven(unpacked, read_contract(unpacked / "contract.json"), None).engine
     landmarks = np.stack([sequence(frames, seed) for seed in range(batch)])
     inputs: Arrays = {"landmarks": landmarks, "lengths": np.full(batch, frames, np.int64)}
     for _ in range(5):

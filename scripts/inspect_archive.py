@@ -22,7 +22,7 @@ from rich.table import Table
 from archives.contract import ArchiveError, read_contract, read_json
 from archives.linter import lint
 from archives.store import unpack
-from handlers.engine import open_proven, precision_of
+from handlers.engine import open_proven
 
 
 def main() -> int:
@@ -51,7 +51,7 @@ def main() -> int:
 
 def _prove(folder: Path) -> str:
     """Replay the golden inputs in the engine that would serve here."""
-    proven = open_proven(folder, read_contract(folder / "contract.json"), None, precision_of(folder))
+    proven = open_proven(folder, read_contract(folder / "contract.json"), None)
     return f"every hash holds; {proven.proof}"
 
 

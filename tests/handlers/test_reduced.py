@@ -38,12 +38,26 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "unpacked"
 
 
-def altered(unpacked: Path, tmp_path: Path, **reduced: float) -> Path:
-    """Copy the unpacked archive with another permission, or with none."""
-    copy = tmp_path / "altered"
+def copied(unpacked: Path, tmp_path: Path) -> Path:
+    copy = tmp_path / "copy"
     copy.mkdir()
     for path in unpacked.glob("*.*"):
         (copy / path.name).write_bytes(path.read_bytes())
+    return copy
+
+
+def asking_for(precision: str, unpacked: Path, tmp_path: Path) -> Path:
+    """Copy the unpacked archive with a precision of its own."""
+    copy = copied(unpacked, tmp_path)
+    config = yaml.safe_load((copy / "model-config.yaml").read_text())
+    config["handler"]["precision"] = precision
+    (copy / "model-config.yaml").write_text(yaml.safe_dump(config))
+    return copy
+
+
+def altered(unpacked: Path, tmp_path: Path, **reduced: float) -> Path:
+    """Copy the unpacked archive with another permission, or with none."""
+    copy = copied(unpacked, tmp_path)
     certificate = json.loads((copy / "certificate.json").read_text())
     if reduced:
         certificate["reduced"] |= reduced
@@ -53,8 +67,8 @@ def altered(unpacked: Path, tmp_path: Path, **reduced: float) -> Path:
     return copy
 
 
-def opened(folder: Path, precision: str = "reduced") -> str:
-    return open_proven(folder, read_contract(folder / "contract.json"), None, precision).engine.name
+def opened(folder: Path) -> str:
+    return open_proven(folder, read_contract(folder / "contract.json"), None).engine.name
 
 
 def test_a_permitted_archive_serves_in_bfloat16_and_says_so(unpacked: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -118,12 +132,12 @@ def test_float32_can_be_asked_for_in_the_handlers_settings(unpacked: Path, tmp_p
     assert handler.engine.name.startswith("onnxruntime")
 
 
-def test_an_unknown_precision_is_refused(unpacked: Path) -> None:
+def test_an_unknown_precision_is_refused(unpacked: Path, tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="precision 'float8': expected reduced or float32"):
-        opened(unpacked, "float8")
+        opened(asking_for("float8", unpacked, tmp_path))
 
 
-def test_a_worker_imports_openvino_only_to_reduce_and_never_its_telemetry(unpacked: Path) -> None:
+def test_a_worker_imports_openvino_only_to_reduce_and_never_its_telemetry(unpacked: Path, tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
@@ -131,7 +145,7 @@ from archives.contract import read_contract
 from handlers.engine import open_proven
 folder = Path({str(unpacked)!r})
 contract = read_contract(folder / "contract.json")
-open_proven(folder, contract, None, "float32")
+open_proven(Path({str(asking_for("float32", unpacked, tmp_path))!r}), contract, None)
 print("openvino" in sys.modules)
 print(open_proven(folder, contract, None).engine.name)
 print([name for name in sys.modules if "telemetry" in name])
