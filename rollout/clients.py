@@ -165,11 +165,9 @@ class Clients:
     async def _ask(self, number: int) -> None:
         question = self.questions[number % len(self.questions)]
         session = f"session-{self._chance.randrange(self.sessions)}"
-        request_id = f"{session}-{self.seed}-{number}"
-        headers = {"X-Request-Id": request_id, "X-Session-Id": session}
         sent, start = time.time(), time.perf_counter()
         try:
-            answer = await self._exchange(f"/predictions/{self.model}", question.body, headers)
+            answer = await self._exchange(f"/predictions/{self.model}", question.body, {"X-Session-Id": session})
         except NO_ANSWER as error:
             self.seen.append(Seen(sent, session, "", 0, 1e3 * (time.perf_counter() - start), repr(error)))
             return
@@ -177,6 +175,7 @@ class Clients:
         why = "" if answer.status == 200 else answer.body.decode(errors="replace").strip()
         self.seen.append(Seen(sent, session, answer.headers.get("x-model-version", ""), answer.status, ms, why))
         if answer.status == 200:
+            request_id = answer.headers.get("x-request-id", "")
             told_at = time.monotonic() + self._chance.uniform(*self.label_delay_s)
             for instance, label in enumerate(question.labels):
                 heapq.heappush(self._later, (told_at, (request_id, instance, label)))

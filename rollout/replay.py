@@ -1,20 +1,22 @@
 """Replaying: logged inputs, sent to one silent version at a bounded rate."""
 
-import threading
+import http.client
+import socket
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import httpx
+import orjson
 
 from events.predictions import number
 
-PER_SECOND = 200.0
-AT_ONCE = 4
+PER_SECOND = 50.0
+"""Enough for thousands of pairs an hour, and few enough that users feel little of it (docs/SHADOW.md)."""
+AT_ONCE = 8
+"""Sent together, so that TorchServe may answer them in one batch: a pass of eight costs half of eight passes."""
 TIMEOUT_S = 10.0
 NOT_NOW = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 """What TorchServe says of a version that is away or busy: nothing about the version's answers."""
@@ -50,73 +52,98 @@ class Replayed:
 
 
 class Replay:
-    """A few connections to one TorchServe."""
+    """A few connections to one TorchServe, each with at most one request in flight."""
 
     def __init__(self, socket: Path, per_second: float = PER_SECOND, at_once: int = AT_ONCE) -> None:
-        self._http = httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://torchserve", timeout=TIMEOUT_S
-        )
-        self._pool = ThreadPoolExecutor(at_once, "replay")
+        self._connections = [_Connection(socket) for _ in range(at_once)]
         self._interval_s = 1 / per_second
         self._next = 0.0
-        self._turn = threading.Lock()
 
     def send(self, model: str, version: str, inputs: Sequence[Input]) -> list[Replayed | None]:
-        """Send inputs to a version, one a turn; return its answers in order.
+        """Send inputs to a version, a few at once; return its answers in order.
 
         Returns
         -------
         list of Replayed or None
             None for what got no answer because TorchServe or the version is away: to be sent again later.
         """
-        away = threading.Event()
-
-        def ask(one: Input) -> Replayed | None:
-            self._wait()
-            if away.is_set():
-                return None
-            try:
-                answer = self._http.post(
-                    f"/predictions/{model}/{version}",
-                    content=one.body,
-                    headers={
-                        "Content-Type": one.content_type,
-                        "X-Request-Id": one.request_id,
-                        "X-Shadow": "1",
-                        "X-Top-K": "1",
-                    },
-                )
-            except httpx.TimeoutException:
-                return Replayed(HTTPStatus.GATEWAY_TIMEOUT)
-            except httpx.TransportError:
-                away.set()
-                return None
-            if answer.status_code in NOT_NOW:
-                away.set()
-                return None
-            return _read(answer)
-
-        return list(self._pool.map(ask, inputs))
+        answers: list[Replayed | None] = []
+        while len(answers) < len(inputs) and None not in answers:
+            some = inputs[len(answers) : len(answers) + len(self._connections)]
+            self._wait(len(some))
+            answers += self._together(f"/predictions/{model}/{version}", some)
+        return answers + [None] * (len(inputs) - len(answers))
 
     def close(self) -> None:
-        """Let go of threads and connections."""
-        self._pool.shutdown(cancel_futures=True)
-        self._http.close()
+        """Let go of the connections."""
+        for connection in self._connections:
+            connection.close()
 
-    def _wait(self) -> None:
-        with self._turn:
-            now = time.monotonic()
-            at = max(now, self._next)
-            self._next = at + self._interval_s
-        time.sleep(at - now)
+    def _together(self, path: str, inputs: Sequence[Input]) -> list[Replayed | None]:
+        """Send inputs, one on each connection; return the answers when all are there, or late."""
+        used = list(zip(self._connections, inputs, strict=False))
+        asked = [connection.ask(path, one) for connection, one in used]
+        end = time.monotonic() + TIMEOUT_S
+        return [connection.answer(end) if sent else None for (connection, _), sent in zip(used, asked, strict=True)]
+
+    def _wait(self, count: int) -> None:
+        """Wait until so many may be sent."""
+        at = max(time.monotonic(), self._next)
+        self._next = at + count * self._interval_s
+        time.sleep(max(0.0, at - time.monotonic()))
 
 
-def _read(answer: httpx.Response) -> Replayed:
-    if answer.status_code != HTTPStatus.OK:
-        return Replayed(answer.status_code)
+class _Connection(http.client.HTTPConnection):
+    """A keep-alive connection to a unix socket."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__("torchserve")
+        self._place = place
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(TIMEOUT_S)
+        self.sock.connect(str(self._place))
+
+    def ask(self, path: str, one: Input) -> bool:
+        """Send an input; return whether it was taken."""
+        headers = {
+            "Content-Type": one.content_type,
+            "X-Request-Id": one.request_id,
+            "X-Shadow": "1",
+            "X-Top-K": "1",
+        }
+        try:
+            if self.sock:
+                self.sock.settimeout(TIMEOUT_S)
+            self.request("POST", path, one.body, headers)
+        except (OSError, http.client.HTTPException):
+            self.close()
+            return False
+        return True
+
+    def answer(self, end: float) -> Replayed | None:
+        """Return what was answered until then; None where TorchServe or the version is away."""
+        try:
+            self.sock.settimeout(max(0.001, end - time.monotonic()))
+            answer = self.getresponse()
+            body = answer.read()
+        except TimeoutError:
+            self.close()
+            return Replayed(HTTPStatus.GATEWAY_TIMEOUT)
+        except (OSError, http.client.HTTPException):
+            self.close()
+            return None
+        return None if answer.status in NOT_NOW else _read(answer.status, body)
+
+
+def _read(status: int, body: bytes) -> Replayed:
+    if status != HTTPStatus.OK:
+        return Replayed(status)
     try:
-        body = answer.json()
-        predictions = body["predictions"]
-    except (ValueError, KeyError, TypeError):  # answered, but not in the form that every handler of ours gives
+        said = orjson.loads(body)
+        predictions = said["predictions"]
+        serving_ms = number(said.get("serving_ms"))
+    except (ValueError, KeyError, TypeError, AttributeError):  # not in the form that every handler of ours gives
         return Replayed(HTTPStatus.BAD_GATEWAY)
-    return Replayed(answer.status_code, predictions, number(body.get("serving_ms")))
+    return Replayed(status, predictions, serving_ms)

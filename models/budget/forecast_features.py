@@ -190,7 +190,8 @@ def guess(moment: Moment) -> Guess:
     weights = best[:, None] ** 2 / variances**2
     first = (weights * guesses).sum(axis=1) / weights.sum(axis=1)
     noise = np.sqrt(best)
-    average, kinds = year.mean(axis=1), len(LOOKBACKS)
+    average, lately, middle = year.mean(axis=1), year[:, -3:].mean(axis=1), np.median(year, axis=1)
+    kinds = len(LOOKBACKS)
 
     def off(value: Floats) -> Floats:
         distance: Floats = (value - first) / noise
@@ -199,8 +200,8 @@ def guess(moment: Moment) -> Guess:
     angle = 2 * np.pi * (moment.month - 1) / 12
     columns = {
         "last_month": year[:, -1],
-        "mean_3": year[:, -3:].mean(axis=1),
-        "median_12": np.median(year, axis=1),
+        "mean_3": lately,
+        "median_12": middle,
         "low_12": year.min(axis=1),
         "high_12": year.max(axis=1),
         "trend_12": (year - average[:, None]) @ _SLOPE,
@@ -224,8 +225,8 @@ def guess(moment: Moment) -> Guess:
         "lately_or_always": np.log(variances[:, 1] / variances[:, 0]),
         "spent_over_highest": spent - _highest(by_day),
         "total_last_month": off(year[:, -1] - spent),
-        "total_last_3": off(year[:, -3:].mean(axis=1) - spent),
-        "total_median": off(np.median(year, axis=1) - spent),
+        "total_last_3": off(lately - spent),
+        "total_median": off(middle - spent),
         "total_last_year": off(year[:, 0] - spent),
         "total_of_others": off(moment.season - spent),
         "rest_last_month": off(told[:, -1]),
@@ -245,15 +246,15 @@ def guess(moment: Moment) -> Guess:
 def _guesses(year: Floats, rest: Floats, spent: Floats) -> tuple[Floats, Floats]:
     """Return what is still to come by each guess, and the square that it is usually off by: float64 [N, 6] each."""
     guesses, errors = [], []
-    for of, whole in ((year, True), (rest, False)):
-        for count in LOOKBACKS:
-            level = mean(of[:, -count:])
-            if whole:
-                # a month that is over its usual total already does not take anything back
-                level = np.where(level >= 0, np.maximum(level - spent, 0), np.minimum(level - spent, 0))
-            guesses.append(level)
-            errors.append(_missed(of, count) + LEAST_NOISE**2)
-    return np.stack(guesses, axis=1), np.stack(errors, axis=1)
+    both = np.concatenate([year, rest])
+    for count in LOOKBACKS:
+        total, left = np.split(mean(both[:, -count:]), 2)
+        # a month that is over its usual total already does not take anything back
+        total = np.where(total >= 0, np.maximum(total - spent, 0), np.minimum(total - spent, 0))
+        guesses.append((total, left))
+        errors.append(np.split(_missed(both, count) + LEAST_NOISE**2, 2))
+    # (3, 2, N) each: by lookback and kind
+    return np.array(guesses).T.reshape(len(year), -1), np.array(errors).T.reshape(len(year), -1)
 
 
 def _missed(rows: Floats, count: int) -> Floats:
@@ -261,7 +262,7 @@ def _missed(rows: Floats, count: int) -> Floats:
     if count == YEAR:
         # there is no next one: a mean of twelve is off by a twelfth more of a month that is not among them
         return variance(rows) * (YEAR / (YEAR - 1)) ** 2
-    levels = np.stack([rows[:, at - count : at].mean(axis=1) for at in range(count, YEAR)], axis=1)
+    levels = sum(rows[:, at : at + YEAR - count] for at in range(count)) / count
     return mean((rows[:, count:] - levels) ** 2)
 
 

@@ -7,9 +7,10 @@
     CARTE 11/03/24 SUMUP *DURAND 69LYON CB*1234           ──>   card, SUMUP DURAND
 
 Written from how a dozen banks' statements look; a form that is not known loses less than it should, and never
-fails. One pass over a label's words: about 4 µs.
+fails. One pass over a label's words: about 4 µs; a label that was met lately costs nothing.
 """
 
+import functools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -116,23 +117,21 @@ def parsed(labels: Sequence[str]) -> Parsed:
     Parsed
         A text is empty where a label names nobody, as a cheque's.
     """
-    operations, texts = [], []
+    found = [_parsed(label) for label in labels]
+    return Parsed(np.array([operation for operation, _ in found], np.int64), [text for _, text in found])
+
+
+@functools.lru_cache(maxsize=1 << 14)  # a user's history comes with every request; about 6 MB
+def _parsed(label: str) -> tuple[int, str]:
+    bare = label.upper() if label.isascii() else label.upper().translate(_BARE)
     number = _NUMBER.fullmatch
-    for label in labels:
-        bare = label.upper() if label.isascii() else label.upper().translate(_BARE)
-        line = " ".join(
-            [word for word in bare.split() if word not in _FIELDS and (word.isalpha() or number(word) is None)]
-        )
-        head = _HEAD.match(line)
-        if head is None or head.lastgroup is None:
-            operations.append(OTHER)
-            texts.append(_without_place(_SEPARATORS.sub(" ", line).split(), False))
-            continue
-        operation = _KINDS[head.lastgroup]
-        operations.append(operation)
-        rest = _SEPARATORS.sub(" ", line[head.end() :])
-        texts.append(_without_place(rest.split(), operation in _SHOPPED))
-    return Parsed(np.array(operations, np.int64), texts)
+    line = " ".join([word for word in bare.split() if word not in _FIELDS and (word.isalpha() or number(word) is None)])
+    head = _HEAD.match(line)
+    if head is None or head.lastgroup is None:
+        return OTHER, _without_place(_SEPARATORS.sub(" ", line).split(), False)
+    operation = _KINDS[head.lastgroup]
+    rest = _SEPARATORS.sub(" ", line[head.end() :])
+    return operation, _without_place(rest.split(), operation in _SHOPPED)
 
 
 def plain(text: str) -> str:

@@ -56,7 +56,7 @@ def test_the_clients_request_id_reaches_the_handler_and_comes_back(server: Serve
 @pytest.mark.parametrize("bad", ["", "has space", 'quo"te', "x" * 129, "new\tline"])
 def test_an_unusable_request_id_is_replaced(server: Server, bad: str) -> None:
     answer = httpx.post(f"{server.url}/predictions/echo", json={}, headers={"X-Request-Id": bad})
-    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+    assert re.fullmatch(r"\d{10}\.\d{3}-[0-9a-f]{32}", answer.headers["x-request-id"])
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
 
 

@@ -202,8 +202,6 @@ def test_what_a_version_that_is_away_did_not_answer_waits(shadow: Shadow, silent
     assert shadow.step() == 1
 
 
-# httpcore leaves the socket of a refused connection to the garbage collector
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_without_torchserve_everything_waits(database: Database, tmp_path: Path) -> None:
     sender = Replay(tmp_path / "nobody.sock")
     shadowing(database)
@@ -292,7 +290,7 @@ def test_the_rate_and_the_number_at_once_are_bounded(silent: Silent) -> None:
     fast.send(MODEL, "2.0", [Input(f"{number}", 0.0, "application/json", b"{}") for number in range(30)])
     fast.close()
     times = [one.at for one in silent.seen[30:]]
-    assert times[-1] - times[0] >= 0.28
+    assert times[-1] - times[0] >= 0.27  # the eighth four, seven times 40 ms after the first
 
 
 @pytest.mark.timeout(120)
@@ -300,7 +298,7 @@ def test_killed_at_any_moment_it_counts_every_request_once(
     silent: Silent, database: Database, database_url: str, tmp_path: Path
 ) -> None:
     shadowing(database)
-    for number in range(6 * BATCH):
+    for number in range(3 * BATCH):
         answered(database, f"{number}", at=STARTED + number)
     env = os.environ | {
         "MARINA_RUN_DIR": str(tmp_path),
@@ -310,17 +308,17 @@ def test_killed_at_any_moment_it_counts_every_request_once(
     }
     chance = random.Random(0)
     kills, end = 0, time.monotonic() + 100
-    while len(rows(database, SHADOW_PAIRS)) < 6 * BATCH - 1 and time.monotonic() < end:
+    while len(rows(database, SHADOW_PAIRS)) < 3 * BATCH - 1 and time.monotonic() < end:
         asked = len(silent.seen)
         process = subprocess.Popen([sys.executable, "-m", "rollout.shadow"], cwd=ROOT, env=env)
-        while len(silent.seen) == asked and len(rows(database, SHADOW_PAIRS)) < 6 * BATCH - 1:
+        while len(silent.seen) == asked and len(rows(database, SHADOW_PAIRS)) < 3 * BATCH - 1:
             shadowing(database)  # the supervisor's word is fresh
             time.sleep(0.1)
-        time.sleep(chance.random() * 0.8)  # a batch takes 0.25 s
+        time.sleep(chance.random() * 2)  # a batch takes a second
         process.kill()
         assert process.wait() == -signal.SIGKILL
         kills += 1
     pairs = rows(database, SHADOW_PAIRS)
-    assert {row["request_id"] for row in pairs} == {f"{number}" for number in range(1, 6 * BATCH)}
+    assert {row["request_id"] for row in pairs} == {f"{number}" for number in range(1, 3 * BATCH)}
     assert kills > 1
     assert len(rows(database, POSITIONS)) == 1
