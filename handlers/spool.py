@@ -37,6 +37,9 @@ LOOK_S = 1.0
 
 INPUT_SHARES = "input_share.json"
 
+SHADOW_PER_S, SHADOW_AT_ONCE = 50.0, 500.0
+"""Inputs that a worker keeps for a shadow: a second, and at once after a quiet time. More could not be replayed."""
+
 
 class Answered(NamedTuple):
     """One request that was answered with 200."""
@@ -57,7 +60,7 @@ class Sampling:
     share
         Share of the requests that is kept, by a hash of their ids: every worker chooses alike.
     input_share
-        Share of those whose input is kept too.
+        Share of those whose input is kept too. A declared one may be larger, up to `SHADOW_PER_S`.
     input_limit_bytes
         Larger inputs are never kept.
     redact
@@ -99,6 +102,8 @@ class Spool:
         self._input_share = sampling.input_share
         self._look_at = 0.0
         self._shares_seen = (0, 0)
+        self._shadow_room = SHADOW_AT_ONCE
+        self._shadow_looked = time.monotonic()
 
     @staticmethod
     def from_environment(model: str, version: str) -> "Spool | None":
@@ -150,15 +155,24 @@ class Spool:
 
     def _input(self, one: Answered) -> bytes | None:
         # Nested in the share of answers: of the requests that are kept, the asked share has its input.
-        if _chance(one.request_id) >= self._sampling.share * self._input_share:
+        chance = _chance(one.request_id) / self._sampling.share
+        if chance >= self._input_share or len(one.body) > self._sampling.input_limit_bytes:
             return None
-        if len(one.body) > self._sampling.input_limit_bytes:
+        json_sent = media_type(one.headers.get("content-type", "")) == JSON
+        if self._sampling.redact and not json_sent:
             return None
-        if media_type(one.headers.get("content-type", "")) == JSON:
+        if chance >= self._sampling.input_share and not self._for_a_shadow():
+            return None
+        if json_sent:
             return b'{"content_type":"%b","body":%b}' % (JSON.encode(), self._redacted(bytes(one.body)))
-        if self._sampling.redact:
-            return None
         return b'{"content_type":"%b","base64":"%b"}' % (NPY.encode(), base64.b64encode(one.body))
+
+    def _for_a_shadow(self) -> bool:
+        """Whether one more input may be kept for a shadow (a token bucket)."""
+        now = time.monotonic()
+        room = min(SHADOW_AT_ONCE, self._shadow_room + SHADOW_PER_S * (now - self._shadow_looked))
+        self._shadow_looked, self._shadow_room = now, room - (room >= 1)
+        return room >= 1
 
     def _redacted(self, body: bytes) -> bytes:
         """Return a JSON body on one line, without what is to be left out."""

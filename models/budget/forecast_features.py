@@ -245,16 +245,14 @@ def guess(moment: Moment) -> Guess:
 
 def _guesses(year: Floats, rest: Floats, spent: Floats) -> tuple[Floats, Floats]:
     """Return what is still to come by each guess, and the square that it is usually off by: float64 [N, 6] each."""
-    guesses, errors = [], []
     both = np.concatenate([year, rest])
-    for count in LOOKBACKS:
-        total, left = np.split(mean(both[:, -count:]), 2)
-        # a month that is over its usual total already does not take anything back
-        total = np.where(total >= 0, np.maximum(total - spent, 0), np.minimum(total - spent, 0))
-        guesses.append((total, left))
-        errors.append(np.split(_missed(both, count) + LEAST_NOISE**2, 2))
-    # (3, 2, N) each: by lookback and kind
-    return np.array(guesses).T.reshape(len(year), -1), np.array(errors).T.reshape(len(year), -1)
+    # (3, 2, N): by lookback, and by kind
+    guesses = np.array([mean(both[:, -count:]) for count in LOOKBACKS]).reshape(-1, 2, len(year))
+    errors = np.array([_missed(both, count) for count in LOOKBACKS]).reshape(guesses.shape) + LEAST_NOISE**2
+    # a month that is over its usual total already does not take anything back
+    totals = guesses[:, 0]
+    guesses[:, 0] = np.where(totals >= 0, np.maximum(totals - spent, 0), np.minimum(totals - spent, 0))
+    return guesses.T.reshape(len(year), -1), errors.T.reshape(len(year), -1)
 
 
 def _missed(rows: Floats, count: int) -> Floats:

@@ -97,6 +97,26 @@ def test_the_declared_share_of_inputs_is_followed(tmp_path: Path, monkeypatch: p
     assert ["input" in line for line in lines(tmp_path)] == [False, True, False, False]
 
 
+def test_of_a_declared_share_no_more_is_kept_than_can_be_replayed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "SHADOW_PER_S", 50.0)
+    monkeypatch.setattr(spool_module, "SHADOW_AT_ONCE", 20.0)
+    now = 1000.0
+    monkeypatch.setattr(spool_module.time, "monotonic", lambda: now)
+    tmp_path.joinpath("input_share.json").write_text('{"m": 1.0}')
+    spool = made(tmp_path, Sampling(input_share=0.25))
+    for seconds in (0.0, 0.1, 60.0):
+        now += seconds
+        spool.keep([answered(f"request-{now}-{number}") for number in range(2000)])
+    written = lines(tmp_path)
+    # a quarter as the settings ask, and of the others what has gathered: 20, then 5, then no more than 20
+    for first, more in zip(range(0, 6000, 2000), (20, 5, 20), strict=True):
+        some = written[first : first + 2000]
+        quarter = sum(spool_module._chance(line["answer"]["request_id"]) < 0.25 for line in some)
+        assert sum("input" in line for line in some) == quarter + more
+
+
 def test_shadow_requests_leave_nothing(tmp_path: Path) -> None:
     made(tmp_path).keep([answered(**{"x-shadow": "1"})])
     assert list(tmp_path.iterdir()) == []
