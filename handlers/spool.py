@@ -37,7 +37,7 @@ LOOK_S = 1.0
 
 INPUT_SHARES = "input_share.json"
 
-SHADOW_PER_S, SHADOW_AT_ONCE = 50.0, 500.0
+SHADOW_PER_S, SHADOW_AT_ONCE = 25.0, 500.0
 """Inputs that a worker keeps for a shadow: a second, and at once after a quiet time. More could not be replayed."""
 
 

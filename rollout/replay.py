@@ -13,8 +13,8 @@ import orjson
 
 from events.predictions import number
 
-PER_SECOND = 50.0
-"""Enough for thousands of pairs an hour, and few enough that users feel little of it (docs/SHADOW.md)."""
+PER_SECOND = 25.0
+"""Enough for 90,000 pairs an hour, and few enough that users feel little of it (docs/SHADOW.md)."""
 AT_ONCE = 8
 """Sent together, so that TorchServe may answer them in one batch: a pass of eight costs half of eight passes."""
 TIMEOUT_S = 10.0

@@ -22,7 +22,7 @@ from settings import Settings
 
 STEP_S = 0.5
 AWAY_S = 2.0
-BATCH = 50
+BATCH = 25
 NICE = 10  # beside busy others a tenth of a core: enough to go on, and to let go of a lock soon
 
 

@@ -38,6 +38,25 @@ def test_a_line_that_is_not_whole_waits_for_its_rest(database: Database, tmp_pat
         assert (one.step(), one.step(), counted(database)) == (1, 0, 2)
 
 
+def test_it_is_behind_until_a_step_found_less_than_it_would_take(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collector, "BATCH_BYTES", 1000)
+    spool_dir, log_dir = folders(tmp_path)
+    one, spool = Collector(database, "here", spool_dir, log_dir), worker(spool_dir)
+    for number in range(20):
+        spool.keep([answered(f"{number}")])
+    steps = [(one.step() > 0, one.behind)]
+    while steps[-1][1]:
+        steps.append((one.step() > 0, one.behind))
+    assert len(steps) > 2
+    assert all(taken for taken, _ in steps)
+    assert len(logged(database)) == 20
+    with max(spool_dir.glob("*.jsonl")).open("ab") as file:
+        file.write(b"{" * 2000)  # half a line
+    assert (one.step(), one.behind) == (0, False)
+
+
 def test_files_of_dead_workers_go_when_they_are_consumed(database: Database, tmp_path: Path) -> None:
     spool_dir, log_dir = folders(tmp_path)
     one = Collector(database, "here", spool_dir, log_dir)

@@ -76,6 +76,7 @@ def test_lines_are_read_whole_and_the_last_one_only_when_its_writer_is_gone() ->
     assert read_lines(file, 0, 6, last=True).lines == [b"one", b""]
     assert read_lines(io.BytesIO(b"x" * 100 + b"\ny\n"), 0, 10).lines == [b"x" * 100, b"y"]
     assert read_lines(io.BytesIO(), 0, last=True).lines == []
+    assert [read_lines(file, 0, at_most).full for at_most in (6, 13, 14)] == [True, True, False]
 
 
 def test_a_file_is_finished_when_no_worker_holds_it(tmp_path: Path) -> None:
