@@ -210,7 +210,7 @@ def collect(settings: Settings, database: Database) -> None:
                 forget_at = time.monotonic() + FORGET_S
             forgotten = next(forgetting, None)
             outage.end()
-            # What comes meanwhile waits: many lines at once cost a tenth of as many one by one.
+            # What comes meanwhile waits: many lines at once cost less than as many one by one.
             pause_s = 0.0 if collector.behind or forgotten else PAUSE_S
         except AWAY as error:
             outage.begin(error)
