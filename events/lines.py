@@ -12,7 +12,7 @@ class Lines:
 
     lines: list[bytes]
     position: int
-    full: bool = False
+    full: bool
 
 
 def read_lines(file: BinaryIO, position: int, at_most: int = CHUNK_BYTES, last: bool = False) -> Lines:

@@ -38,7 +38,8 @@ LOOK_S = 1.0
 INPUT_SHARES = "input_share.json"
 
 SHADOW_PER_S, SHADOW_AT_ONCE = 25.0, 500.0
-"""Inputs that a worker keeps for a shadow: a second, and at once after a quiet time. More could not be replayed."""
+"""Inputs that a worker keeps for a shadow: a second, and at once after a quiet time. More are not replayed
+(rollout/replay.py)."""
 
 
 class Answered(NamedTuple):
@@ -60,7 +61,7 @@ class Sampling:
     share
         Share of the requests that is kept, by a hash of their ids: every worker chooses alike.
     input_share
-        Share of those whose input is kept too. A declared one may be larger, up to `SHADOW_PER_S`.
+        Share of those whose input is kept too. What a declaration asks for beyond it is bounded by `SHADOW_PER_S`.
     input_limit_bytes
         Larger inputs are never kept.
     redact

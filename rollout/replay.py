@@ -14,7 +14,7 @@ import orjson
 from events.predictions import number
 
 PER_SECOND = 25.0
-"""Enough for 90,000 pairs an hour, and few enough that users feel little of it (docs/SHADOW.md)."""
+"""90,000 requests an hour, and few enough that users feel little of it (docs/SHADOW.md)."""
 AT_ONCE = 8
 """Sent together, so that TorchServe may answer them in one batch: a pass of eight costs half of eight passes."""
 TIMEOUT_S = 10.0
@@ -54,8 +54,8 @@ class Replayed:
 class Replay:
     """A few connections to one TorchServe, each with at most one request in flight."""
 
-    def __init__(self, socket: Path, per_second: float = PER_SECOND, at_once: int = AT_ONCE) -> None:
-        self._connections = [_Connection(socket) for _ in range(at_once)]
+    def __init__(self, place: Path, per_second: float = PER_SECOND, at_once: int = AT_ONCE) -> None:
+        self._connections = [_Connection(place) for _ in range(at_once)]
         self._interval_s = 1 / per_second
         self._next = 0.0
 

@@ -16,13 +16,13 @@ from events.database import AWAY, Database
 from events.outage import Outage
 from rollout.backlog import Shadowed, settle, shadowed, waiting
 from rollout.premises import say
-from rollout.replay import Replay
+from rollout.replay import AT_ONCE, Replay
 from rollout.torchserve import RunDir
 from settings import Settings
 
 STEP_S = 0.5
 AWAY_S = 2.0
-BATCH = 25
+BATCH = 3 * AT_ONCE  # about a second's
 NICE = 10  # beside busy others a tenth of a core: enough to go on, and to let go of a lock soon
 
 
