@@ -86,7 +86,7 @@ def transactions(
 
 def _all(sent: Sequence[Any], names: frozenset[str]) -> Transactions | None:
     """Return the transactions if every one is as it should be, in a few passes; None if any is not."""
-    if not all(type(one) is dict and one.keys() <= names for one in sent):
+    if not ({*map(type, sent)} <= {dict} and set().union(*sent) <= names):
         return None
     categories = "category" in names
     labels = [one.get("label") for one in sent]
@@ -99,13 +99,12 @@ def _all(sent: Sequence[Any], names: frozenset[str]) -> Transactions | None:
         return None
     if not {*map(type, amounts)} <= {int, float}:
         return None
-    shortest = 0 if categories else 1
-    if not all(shortest <= len(label) <= LONGEST_LABEL for label in labels):
-        return None
-    if not all(1 <= len(group) <= LONGEST_LABEL for group in groups):
+    if max(map(len, labels + groups), default=0) > LONGEST_LABEL or not all(groups if categories else labels):
         return None
     # numpy would also read a month, a year or an instant; only the one form is as long and has its dashes there
-    if not all(len(day) == 10 and day[4] == day[7] == "-" and day.isascii() for day in dates):
+    days_of = "".join(dates)
+    dashes = "-" * len(dates)
+    if not ({*map(len, dates)} <= {10} and days_of[4::10] == days_of[7::10] == dashes and days_of.isascii()):
         return None
     numbers = np.array(amounts, np.float64)
     try:

@@ -20,14 +20,14 @@ REQUIRED: Final[Any] = object()
 
 def number(fields: dict[str, Any], name: str, low: float, high: float, default: Default = REQUIRED) -> float | Default:
     """Take a number from `low` to `high`."""
-    value = fields.get(name)
+    value: Any = fields.get(name)
+    # bool is an int to Python, and no number to a caller; NaN compares false
+    if type(value) in (int, float) and low <= value <= high:
+        return float(value)
     expected = f"a number from {low:.12g} to {high:.12g}"
     if value is None:
         return _absent(fields, name, expected, default)
-    # bool is an int to Python, and no number to a caller; NaN compares false
-    if type(value) not in (int, float) or not low <= value <= high:
-        raise InvalidError(name, expected, describe(value))
-    return float(value)
+    raise InvalidError(name, expected, describe(value))
 
 
 def boolean(fields: dict[str, Any], name: str) -> bool:
@@ -44,13 +44,12 @@ def text(fields: dict[str, Any], name: str, longest: int, default: Default = REQ
     """Take a string of at most `longest` characters; an empty one only where there is a default."""
     value = fields.get(name)
     shortest = 1 if default is REQUIRED else 0
+    if type(value) is str and shortest <= len(value) <= longest:
+        return value
     expected = f"a string of {shortest} to {longest} characters"
     if value is None:
         return _absent(fields, name, expected, default)
-    if type(value) is not str or not shortest <= len(value) <= longest:
-        came = f"a string of {len(value)}" if isinstance(value, str) else describe(value)
-        raise InvalidError(name, expected, came)
-    return value
+    raise InvalidError(name, expected, f"a string of {len(value)}" if type(value) is str else describe(value))
 
 
 def choice(fields: dict[str, Any], name: str, allowed: Collection[str], default: Default = REQUIRED) -> str | Default:

@@ -20,7 +20,7 @@ from handlers.base import Handler, Outputs
 from handlers.errors import InvalidError
 from handlers.fields import number
 from handlers.wire import describe
-from models.market.alerts import ALERTS, LABELS, QUESTIONS, SEVERITIES, severities
+from models.market.alerts import ALERTS, HORIZONS_H, LABELS, QUESTIONS, SEVERITIES, severities
 from models.market.features import NAMES, features, usual
 from models.market.state import REGIMES, involvement, state_of
 from models.market.windows import LARGE, LEAST_ASSETS, LOOKBACK_H, MOST_MISSING, returns_of
@@ -210,6 +210,7 @@ def _answer(
 ) -> list[dict[str, Any]]:
     """Phrase one item's answers to the questions, in an order, as many as were asked for."""
     answers = []
+    later = {horizon: _later(item.time, horizon) for horizon in HORIZONS_H}
     for k in order[:most]:
         alert, horizon = QUESTIONS[k]
         answers.append(
@@ -224,7 +225,7 @@ def _answer(
                 "severity_estimate": estimate[k],
                 "reading": reading[k],
                 "already": already[k],
-                "target_time": _later(item.time, horizon),
+                "target_time": later[horizon],
                 "assets_affected": item.affected[ALERT_OF[k]],
             }
         )

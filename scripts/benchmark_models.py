@@ -28,7 +28,7 @@ from archives.contract import ArchiveError
 from archives.store import newest, stored
 from rollout import trial
 from rollout.host import describe_machine
-from rollout.load import Result, cpu_seconds, request, served
+from rollout.load import Result, catch_up, cpu_seconds, request, served
 from rollout.sample import example
 from rollout.torchserve import end_with_parent, find_java
 from scripts.benchmark_throughput import with_settings
@@ -46,13 +46,12 @@ def bodies(archive: Path) -> tuple[bytes, bytes]:
     return body, json.dumps({"instances": [row] * ROWS}).encode()
 
 
-def measure(archive: Path, url: str, seconds: float, warm_up: float, connections: int) -> list[Result]:
+def measure(archive: Path, url: str, seconds: float, connections: int) -> list[Result]:
     """Return what one model does alone, under load, and with many rows a request (as rows per second)."""
     path = f"/predictions/{stored(archive).model}"
     one, many = (request(path, body) for body in bodies(archive))
-    served("warm-up", url, [one], connections, warm_up)
-    loaded = served("loaded", url, [one], connections, seconds)
     alone = served("alone", url, [one], 1, seconds / 2)
+    loaded = served("loaded", url, [one], connections, seconds)
     served("warm-up", url, [many], 8, 2)
     return [alone, loaded, served("rows", url, [many], 8, seconds / 2, ROWS)]
 
@@ -119,7 +118,7 @@ def main() -> int:
     parser.add_argument("--archive", type=Path, action="append", metavar="FILE", help="measure this one (repeatable)")
     parser.add_argument("--connections", type=int, default=64, help="connections kept busy (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=8, help="length of each measurement (default: %(default)s)")
-    parser.add_argument("--warm-up", type=float, default=8, help="seconds of load before it (default: %(default)s)")
+    parser.add_argument("--warm-up", type=float, default=8, help="seconds of load on each first (default: %(default)s)")
     parser.add_argument("--stock", action="store_true", help="also measure TorchServe alone, as it comes")
     options = parser.parse_args()
     settings = Settings()
@@ -137,14 +136,18 @@ def main() -> int:
         numbers = f"{alone.p50:12.2f} {loaded.per_second:11.0f} {loaded.p95:8.1f} {many:>10} {errors:7d}"
         print(f"{name:34} {numbers}", flush=True)
 
-    def take(url: str, archive: Path) -> list[Result]:
-        return measure(archive, url, options.seconds, options.warm_up, options.connections)
+    def warm(url: str, archives: Sequence[Path]) -> None:
+        for archive in archives:  # all before any: Java compiles itself for tens of thousands of requests
+            warming = request(f"/predictions/{stored(archive).model}", bodies(archive)[0])
+            served("warm-up", url, [warming], options.connections, options.warm_up)
 
     with trial.running(archives) as server:
+        warm(server.url, archives)
         for archive in archives:
             model = stored(archive).model
+            catch_up(server)  # with logging earlier answers, which would take a core from the next ones
             before = cpu_seconds(server, model)
-            results = take(server.url, archive)
+            results = measure(archive, server.url, options.seconds, options.connections)
             spent = cpu_seconds(server, model)
             show(f"marina, {model}", results)
             worker = psutil.Process(server.worker_pids(model)[0]).memory_full_info().pss / 2**20
@@ -156,8 +159,10 @@ def main() -> int:
             changes = {"batchSize": batch, "maxBatchDelay": delay or 100}
             varied = [with_settings(archive, Path(folder), **changes) for archive in archives]
             with stock(varied) as url:
+                warm(url, varied)
                 for archive in varied:
-                    show(f"stock, batch {batch}, {stored(archive).model}", take(url, archive))
+                    results = measure(archive, url, options.seconds, options.connections)
+                    show(f"stock, batch {batch}, {stored(archive).model}", results)
     return 0
 
 

@@ -114,9 +114,9 @@ def features(ledger: Ledger) -> tuple[NDArray[np.float32], Evidence]:
     usual, amounts = _amounts(ledger, to)
     (burst, burst_merchant, per_day), bursts = _bursts(ledger, to)
     columns = {**twins, **amounts, **_rhythm(ledger, to), **bursts, **_merchants(ledger, to)}
-    rows = np.stack([columns[name] for name in FEATURES], axis=1)
+    rows = np.array([columns[name] for name in FEATURES]).T
     evidence = Evidence(twin, to.visits, usual, burst, burst_merchant, per_day)
-    return np.clip(rows, -_FAR, _FAR).astype(np.float32), evidence
+    return np.clip(rows, -_FAR, _FAR).astype(np.float32, order="C"), evidence
 
 
 def _twins(ledger: Ledger, to: Compared) -> tuple[Ints, Columns]:
@@ -124,7 +124,7 @@ def _twins(ledger: Ledger, to: Compared) -> tuple[Ints, Columns]:
     amounts, own = ledger.amounts[None, :], ledger.amounts[ledger.judged, None]
     off = np.abs(own - amounts) / np.maximum(np.maximum(np.abs(own), np.abs(amounts)), 0.01)
     score = np.where(to.before & (to.gap <= WINDOW_DAYS) & (to.alike >= 0.6), np.maximum(0.0, 1 - off / NEAR), 0.0)
-    score *= to.alike**2 * 0.9 ** np.clip(to.gap, 0, WINDOW_DAYS)
+    score *= to.alike**2 * 0.9 ** np.minimum(np.abs(to.gap), WINDOW_DAYS)
     # among equals the latest row is the original that a bank's page would show beside it
     best = score.shape[1] - 1 - score[:, ::-1].argmax(axis=1)
     at = np.arange(len(best))
@@ -156,7 +156,7 @@ def _amounts(ledger: Ledger, to: Compared) -> tuple[Floats, Columns]:
     user_middle, user_spread = _user(sizes, ledger.amounts > 0)
     larger = to.before & (sizes[None, :] >= own[:, None])
     return np.exp(middle), {
-        "amount_vs_merchant": np.where(seen, (own - np.nan_to_num(middle)) / spread, 0.0),
+        "amount_vs_merchant": np.where(seen, (own - middle) / spread, 0.0),
         "merchant_spread": spread,
         "amount_vs_highest": np.where(seen, own - np.where(seen, highest, 0.0), 0.0),
         "amount_vs_user": (own - user_middle[towards]) / user_spread[towards],
@@ -170,17 +170,19 @@ def _rhythm(ledger: Ledger, to: Compared) -> Columns:
     past = _days(ledger, to)
     at = np.arange(len(past))
     last = np.where(to.visits > 0, past[at, np.maximum(to.visits - 1, 0)], np.nan)
-    since = ledger.days[ledger.judged] - last
+    today = ledger.days[ledger.judged]
+    since = np.log1p(today - last)
     gaps = np.diff(past, axis=1)
     usual = median(gaps) if gaps.shape[1] else np.full(len(past), np.nan)
     settled = to.visits >= 3
-    apart = np.abs(_day_of_month(past) - _day_of_month(ledger.days[ledger.judged])[:, None])
+    of_month = _day_of_month(np.column_stack([np.where(to.known, past, 0), today]))
+    apart = np.abs(of_month[:, :-1] - of_month[:, -1:])
     apart = np.where(to.known, np.minimum(apart, 31 - apart), np.nan)
     return {
-        "days_since_merchant": np.where(to.visits > 0, np.log1p(np.nan_to_num(since)), _NEVER),
-        "gap_vs_usual": np.where(settled, np.log1p(np.nan_to_num(since)) - np.log1p(np.nan_to_num(usual)), 0.0),
-        "day_shift": np.where(settled, np.nan_to_num(median(apart)), 0.0),
-        "weekend": (ledger.days[ledger.judged] + 3) % 7 >= 5,  # 1970-01-01 was a Thursday
+        "days_since_merchant": np.where(to.visits > 0, since, _NEVER),
+        "gap_vs_usual": np.where(settled, since - np.log1p(usual), 0.0),
+        "day_shift": np.where(settled, median(apart), 0.0),
+        "weekend": (today + 3) % 7 >= 5,  # 1970-01-01 was a Thursday
     }
 
 
@@ -216,20 +218,16 @@ def _days(ledger: Ledger, to: Compared) -> Floats:
 
 
 def _day_of_month(days: NDArray[Any]) -> NDArray[np.int64]:
-    dates = np.nan_to_num(days).astype("datetime64[D]")
+    dates = days.astype("datetime64[D]")
     numbers: NDArray[np.int64] = (dates - dates.astype("datetime64[M]")).astype(np.int64)
     return numbers
 
 
 def _user(sizes: Floats, incoming: Bools) -> tuple[Floats, Floats]:
-    """Return median and robust spread of the logarithmic amounts, of what is spent and of what comes in."""
-    middles, spreads = np.zeros(2), np.ones(2)
-    for way in (0, 1):
-        some = sizes[incoming == bool(way)]
-        if len(some):
-            middles[way] = np.median(some)
-            spreads[way] = max(0.3, 1.4826 * float(np.median(np.abs(some - middles[way]))))
-    return middles, spreads
+    """Return median and robust spread of logarithmic amounts, of those spent and those that came in; NaN of none."""
+    ways = np.where(np.stack([~incoming, incoming]), sizes, np.nan)
+    middles = median(ways)
+    return middles, np.maximum(0.3, 1.4826 * median(np.abs(ways - middles[:, None])))
 
 
 def _surprise(count: Ints, expected: Floats) -> Floats:

@@ -128,11 +128,13 @@ def new_words(keys: Sequence[str], judged: Ints) -> Floats:
 
 
 def _similarity(keys: Sequence[str], judged: Ints) -> Floats:
-    names, which = np.unique(np.asarray(keys, dtype=np.str_), return_inverse=True)
-    asked, again = np.unique(which[judged], return_inverse=True)
-    texts = names.tolist()
-    table = process.cdist([texts[one] for one in asked.tolist()], texts, scorer=fuzz.ratio, dtype=np.uint8)
-    alike: Floats = table[again][:, which] / 100.0
+    texts = list(dict.fromkeys(keys))
+    place = {text: at for at, text in enumerate(texts)}
+    which = np.array([place[key] for key in keys])
+    mine = [keys[at] for at in judged.tolist()]
+    asked = {text: at for at, text in enumerate(dict.fromkeys(mine))}
+    table = process.cdist(list(asked), texts, scorer=fuzz.ratio, dtype=np.uint8)
+    alike: Floats = table[[asked[key] for key in mine]][:, which] / 100.0
     return alike
 
 

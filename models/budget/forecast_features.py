@@ -190,13 +190,10 @@ def guess(moment: Moment) -> Guess:
     weights = best[:, None] ** 2 / variances**2
     first = (weights * guesses).sum(axis=1) / weights.sum(axis=1)
     noise = np.sqrt(best)
-    average, lately, middle = year.mean(axis=1), year[:, -3:].mean(axis=1), np.median(year, axis=1)
+    average, lately = year.mean(axis=1), year[:, -3:].mean(axis=1)
+    middle, told_middle = median(np.concatenate([year, told])).reshape(2, -1)
+    empty = year == 0
     kinds = len(LOOKBACKS)
-
-    def off(value: Floats) -> Floats:
-        distance: Floats = (value - first) / noise
-        return distance
-
     angle = 2 * np.pi * (moment.month - 1) / 12
     columns = {
         "last_month": year[:, -1],
@@ -205,8 +202,8 @@ def guess(moment: Moment) -> Guess:
         "low_12": year.min(axis=1),
         "high_12": year.max(axis=1),
         "trend_12": (year - average[:, None]) @ _SLOPE,
-        "empty_months_12": (year == 0).mean(axis=1),
-        "months_since_spending": np.where((year != 0).any(axis=1), (year[:, ::-1] != 0).argmax(axis=1), YEAR),
+        "empty_months_12": empty.mean(axis=1),
+        "months_since_spending": np.where(empty.all(axis=1), YEAR, empty[:, ::-1].argmin(axis=1)),
         "same_month_last_year": year[:, 0],
         "same_month_two_years_ago": past[:, 0],
         "same_month_of_others": moment.season,
@@ -219,24 +216,27 @@ def guess(moment: Moment) -> Guess:
         "noise": noise,
         "noise_of_total": np.sqrt(variances[:, :kinds].min(axis=1)),
         "noise_of_rest": np.sqrt(variances[:, kinds:].min(axis=1)),
-        "nothing_more": off(np.zeros(len(moment))),
         "total_or_rest": (guesses[:, 0] - guesses[:, kinds]) / noise,
         "spent_vs_usual": (spent - mean(by_day)) / np.sqrt(variance(by_day) + LEAST_NOISE**2),
         "lately_or_always": np.log(variances[:, 1] / variances[:, 0]),
-        "spent_over_highest": spent - _highest(by_day),
-        "total_last_month": off(year[:, -1] - spent),
-        "total_last_3": off(lately - spent),
-        "total_median": off(middle - spent),
-        "total_last_year": off(year[:, 0] - spent),
-        "total_of_others": off(moment.season - spent),
-        "rest_last_month": off(told[:, -1]),
-        "rest_last_3": off(mean(told[:, -3:])),
-        "rest_median": off(median(told)),
-        "rest_last_year": off(told[:, 0]),
+        "spent_over_highest": spent - np.fmax.reduce(by_day, axis=1),
     }
-    rows = np.stack([columns[name] for name in FEATURES], axis=1)
+    to_come = {
+        "nothing_more": np.zeros(len(moment)),
+        "total_last_month": year[:, -1] - spent,
+        "total_last_3": lately - spent,
+        "total_median": middle - spent,
+        "total_last_year": year[:, 0] - spent,
+        "total_of_others": moment.season - spent,
+        "rest_last_month": told[:, -1],
+        "rest_last_3": mean(told[:, -3:]),
+        "rest_median": told_middle,
+        "rest_last_year": told[:, 0],
+    }
+    columns |= zip(to_come, (np.array([*to_come.values()]) - first) / noise, strict=True)
+    rows = np.array([columns[name] for name in FEATURES]).T
     return Guess(
-        rows=np.clip(rows, -_FAR, _FAR).astype(np.float32),
+        rows=np.clip(rows, -_FAR, _FAR).astype(np.float32, order="C"),
         base=(spent + first) * scale,
         noise=noise * scale,
         spent=moment.spent,
@@ -246,28 +246,25 @@ def guess(moment: Moment) -> Guess:
 def _guesses(year: Floats, rest: Floats, spent: Floats) -> tuple[Floats, Floats]:
     """Return what is still to come by each guess, and the square that it is usually off by: float64 [N, 6] each."""
     both = np.concatenate([year, rest])
-    # (3, 2, N): by lookback, and by kind
-    guesses = np.array([mean(both[:, -count:]) for count in LOOKBACKS]).reshape(-1, 2, len(year))
-    errors = np.array([_missed(both, count) for count in LOOKBACKS]).reshape(guesses.shape) + LEAST_NOISE**2
+    levels = [both[:, -count:].sum(axis=1) / count for count in LOOKBACKS]
+    guesses = np.array(levels).reshape(-1, 2, len(year))  # by lookback, and by kind
+    # by how much the mean of so many months missed the next one
+    missed = [both[:, count:] - _running(both, count) for count in LOOKBACKS[1:]]
+    # after twelve there is no next one: their mean is off by a twelfth more of a month that is not among them
+    missed.insert(0, (both - levels[0][:, None]) * (YEAR / (YEAR - 1)))
+    ends = np.cumsum([0, *(one.shape[1] for one in missed[:-1])])
+    squares = np.add.reduceat(np.concatenate(missed, axis=1) ** 2, ends, axis=1)
+    errors = squares / [one.shape[1] for one in missed] + LEAST_NOISE**2
     # a month that is over its usual total already does not take anything back
     totals = guesses[:, 0]
     guesses[:, 0] = np.where(totals >= 0, np.maximum(totals - spent, 0), np.minimum(totals - spent, 0))
-    return guesses.T.reshape(len(year), -1), errors.T.reshape(len(year), -1)
+    return guesses.T.reshape(len(year), -1), errors.reshape(2, len(year), -1).transpose(1, 0, 2).reshape(len(year), -1)
 
 
-def _missed(rows: Floats, count: int) -> Floats:
-    """Return the mean square by which the mean of so many months missed the next one."""
-    if count == YEAR:
-        # there is no next one: a mean of twelve is off by a twelfth more of a month that is not among them
-        return variance(rows) * (YEAR / (YEAR - 1)) ** 2
-    levels = sum(rows[:, at : at + YEAR - count] for at in range(count)) / count
-    return mean((rows[:, count:] - levels) ** 2)
-
-
-def _highest(rows: Floats) -> Floats:
-    known = ~np.isnan(rows)
-    highest: Floats = np.where(known.any(axis=1), np.where(known, rows, -np.inf).max(axis=1), np.nan)
-    return highest
+def _running(rows: Floats, count: int) -> Floats:
+    """Return the means of so many months in a row, but of the last ones."""
+    means: Floats = sum(rows[:, at : at + YEAR - count] for at in range(count)) / count  # type: ignore[assignment]
+    return means
 
 
 _SLOPE = np.arange(YEAR) - (YEAR - 1) / 2

@@ -104,28 +104,35 @@ def trends(names: Sequence[str], months: Floats) -> list[tuple[int, Finding]]:
     list of (int, dict)
         Position of the category, and its trend.
     """
+    begun = (~np.isnan(months[:, YEAR - 1 :: YEAR])).any(axis=0)  # from a year's last month on nothing is missing
+    months = months[:, YEAR * int(begun.argmax()) :]
     years = months.reshape(len(months), -1, YEAR)  # (N, Y, 12): like months stand below each other
-    first, second = np.triu_indices(years.shape[1], 1)
-    if not len(first):
+    pairs = list(itertools.combinations(range(years.shape[1]), 2))
+    if not pairs:
         return []
+    first, second = np.array(pairs).T
     changes = years[:, second] - years[:, first]  # (N, pairs, 12)
-    score = np.nansum(np.sign(changes), axis=(1, 2))
+    score = (changes > 0).sum(axis=(1, 2)) - (changes < 0).sum(axis=(1, 2))
     count = (~np.isnan(years)).sum(axis=1)
     variance = (count * (count - 1) * (2 * count + 5) / 18).sum(axis=1)
     deviations = np.maximum(np.abs(score) - 1, 0) / np.sqrt(np.maximum(variance, 1e-9))
-    yearly = changes / (second - first)[:, None]
-    slope = np.nan_to_num(median(yearly.reshape(len(months), -1)))
-    last = months[:, -YEAR:].sum(axis=1)
-    material = (np.abs(slope) >= MATERIAL * np.abs(last) / YEAR) & (slope != 0)
+    significant = np.flatnonzero(deviations > _SIGNIFICANT)
+    if not len(significant):
+        return []
+    yearly = changes[significant] / (second - first)[:, None]
+    slopes = median(yearly.reshape(len(significant), -1))
     found = []
-    for at in np.flatnonzero((deviations > _SIGNIFICANT) & material).tolist():
+    for at, slope in zip(significant.tolist(), slopes.tolist(), strict=True):
+        last = float(months[at, -YEAR:].sum())
+        if not slope or abs(slope) < MATERIAL * abs(last) / YEAR:
+            continue
         finding = {
             "kind": "trend",
             "category": names[at],
-            "direction": "up" if slope[at] > 0 else "down",
-            "change_per_year_eur": round(float(slope[at]), 2),
+            "direction": "up" if slope > 0 else "down",
+            "change_per_year_eur": round(slope, 2),
             "p_value": round(math.erfc(float(deviations[at]) / math.sqrt(2)), 4),
-            "last_12_months_eur": round(float(last[at]), 2),
+            "last_12_months_eur": round(last, 2),
             "months": int(count[at].sum()),
         }
         before = float(months[at, -2 * YEAR : -YEAR].sum())
@@ -152,15 +159,17 @@ def subscriptions(
     amounts
         float64 [N] in euros, negative is spent.
     """
+    day, paid = days.tolist(), (-amounts).tolist()  # a few charges each: lists are faster than arrays
     groups: dict[tuple[str, str], list[int]] = {}
-    for at in np.argsort(days, kind="stable").tolist():
-        if amounts[at] < 0 and keys[at]:
+    for at in sorted(range(len(day)), key=day.__getitem__):
+        if paid[at] > 0 and keys[at]:
             groups.setdefault((categories[at], keys[at]), []).append(at)
-    day, paid = days.tolist(), (-amounts).tolist()  # a few charges each: lists take a tenth of the time of arrays
     found = []
     for (category, _), rows in groups.items():
+        if len(rows) < 3:
+            continue
         price, when = [paid[at] for at in rows], [day[at] for at in rows]
-        if len(rows) < 3 or not _monthly(when, price):
+        if not _monthly(when, price):
             continue
         before, now = statistics.median(price[: max(1, len(price) // 3)]), price[-1]
         same = {"category": category, "label": labels[rows[-1]], "charges": len(rows)}

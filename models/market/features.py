@@ -12,7 +12,21 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from models.market.windows import LEAST_USUAL, LOOKBACK_H, Floats, Returns, Windows, comovement, ratio, returns_of
+from models.market.windows import (
+    DAY,
+    DAYS,
+    HALF_DAY,
+    LEAST_USUAL,
+    LOOKBACK_H,
+    QUARTER_DAYS,
+    WEEK,
+    Floats,
+    Returns,
+    Windows,
+    comovement,
+    ratio,
+    returns_of,
+)
 
 DEFINITIONS: Final = {
     "correlation_12h": "co-movement of 1 h returns in the last 12 h",
@@ -75,12 +89,14 @@ def features(
     z = given.scaled
     path = np.cumsum(z, axis=1)  # scaled log prices, but for a constant
     count, _, assets = z.shape
+    tied, volatility = given.spans
+    ln_volatility = np.log(np.maximum(volatility, _FLOOR))
     table = np.full((count, len(NAMES)), np.nan)
-    table[:, 0] = comovement(z[:, -12:])
-    table[:, 1] = day = comovement(z[:, -24:])
+    table[:, 0] = tied[:, HALF_DAY]
+    table[:, 1] = tied[:, DAY]
     table[:, 2] = comovement((path[:, 4:] - path[:, :-4])[:, -72:])
-    table[:, 3] = comovement(z[:, -144:].reshape(count, 6, 24, assets)).std(axis=1)
-    table[:, 4] = _moved(day, comovement(z))
+    table[:, 3] = tied[:, DAYS].std(axis=1)
+    table[:, 4] = _moved(tied[:, DAY], tied[:, WEEK])
     table[:, 5] = (np.linalg.eigvalsh(correlations(z))[:, -1] - 1) / (assets - 1)
     large, ether = z[:, -24:, 0], z[:, -24:, 1]
     table[:, 6] = ratio((large * ether).sum(axis=1), np.sqrt((large**2).sum(axis=1) * (ether**2).sum(axis=1)))
@@ -89,9 +105,9 @@ def features(
     drift = np.abs(correlations(z[:, -83:]) - correlations(z[:, :-83])).sum(axis=(1, 2))
     table[:, 8] = 1 - drift / (assets * (assets - 1))
     table[:, 9] = np.log(np.maximum(given.scale, _STILL)).mean(axis=1)
-    table[:, 10] = ln_day = _ln_volatility(z[:, -24:])
-    table[:, 11] = _ln_volatility(z[:, -12:]) - ln_day
-    table[:, 12] = _ln_volatility(z[:, -162:].reshape(count, 27, 6, assets)).std(axis=1)
+    table[:, 10] = ln_volatility[:, DAY]
+    table[:, 11] = ln_volatility[:, HALF_DAY] - ln_volatility[:, DAY]
+    table[:, 12] = ln_volatility[:, QUARTER_DAYS].std(axis=1)
     squares = z[:, -24:] * np.abs(z[:, -24:])
     table[:, 13] = ratio(squares.sum(axis=(1, 2)), np.abs(squares).sum(axis=(1, 2)))
     if context is not None:
@@ -170,8 +186,3 @@ def _moved(now: Floats, usual: Floats) -> Floats:
     """Return the share of the way from a usual co-movement to 1 that has been made, or to 0 as a negative number."""
     room = np.where(now > usual, 1 - usual, usual)
     return (now - usual) / np.maximum(room, LEAST_USUAL)
-
-
-def _ln_volatility(scaled: Floats) -> Floats:
-    found: Floats = np.log(np.maximum(np.sqrt((scaled**2).mean(axis=(-1, -2))), _FLOOR))
-    return found

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.market.windows import LEAST_USUAL, Floats, Returns, comovement
+from models.market.windows import DAY, LEAST_USUAL, WEEK, Floats, Returns
 
 VOLATILITY_SPIKE: Final = 1.5
 """A volatility spike: 24 h at least this many times as volatile as the week before."""
@@ -77,8 +77,8 @@ class State:
 
 def state_of(returns: Returns) -> State:
     """Return where the market stands at the end of each window; arrays are [windows]."""
-    day = returns.scaled[:, -24:]
-    return State(np.sqrt((day**2).mean(axis=(1, 2))), comovement(day), comovement(returns.scaled))
+    tied, volatility = returns.spans
+    return State(volatility[:, DAY], tied[:, DAY], tied[:, WEEK])
 
 
 def involvement(returns: Returns) -> tuple[Floats, Floats]:

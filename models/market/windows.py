@@ -7,6 +7,7 @@ any order. All functions take many windows at once, [windows, 168, assets], and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +25,17 @@ MOST_MISSING: Final = 12
 
 LEAST_USUAL: Final = 0.05
 """What the week's co-movement counts as at least: assets that hardly know each other cannot break apart."""
+
+HALF_DAY, DAY, WEEK, DAYS, QUARTER_DAYS = 0, 1, 2, slice(3, 9), slice(9, 36)
+"""Spans of a window's hours, by position: the last 12, the last 24, all; each of the last 6 days; each of the last 27
+times 6 hours."""
+
+_SPANS = [(12, 12), (24, 24), (LOOKBACK_H - 1, LOOKBACK_H - 1)]  # begins so many hours before the end, is so long
+_SPANS += [(24 * k, 24) for k in range(6, 0, -1)] + [(6 * k, 6) for k in range(27, 0, -1)]
+_LENGTHS = np.array([length for _, length in _SPANS])
+_OF_SPANS = np.zeros((LOOKBACK_H - 1, len(_SPANS)))  # 1 where an hour is of a span: sums over all spans in one product
+for _at, (_begin, _length) in enumerate(_SPANS):
+    _OF_SPANS[LOOKBACK_H - 1 - _begin :][:_length, _at] = 1.0
 
 Floats = npt.NDArray[np.float64]
 Windows = npt.NDArray[np.floating[Any]]
@@ -44,6 +56,13 @@ class Returns:
 
     scaled: Floats
     scale: Floats
+
+    @cached_property
+    def spans(self) -> tuple[Floats, Floats]:
+        """Co-movement (see `comovement`) and volatility (root mean square) of each span, float64 [windows, 36]."""
+        assets = self.scaled.shape[2]
+        together, alone = np.stack([self.scaled.sum(axis=2) ** 2, (self.scaled**2).sum(axis=2)]) @ _OF_SPANS
+        return ratio(together - alone, (assets - 1) * alone), np.sqrt(alone / (_LENGTHS * assets))
 
 
 def usable(windows: Windows) -> npt.NDArray[np.bool_]:
