@@ -206,7 +206,7 @@ class Handler(ABC, Generic[Item]):
                 raise unsupported(f"{kind}, Content-Encoding: {coding}", self.content_types)
             return self._decode_json(body, headers) if kind == JSON else self._decode_npy(body, headers)
         except RequestError as error:
-            return error
+            return error.bare()
         except Exception:
             logger.exception("decoding failed; the request is answered as our fault")
             return InternalError()
@@ -331,7 +331,7 @@ class Handler(ABC, Generic[Item]):
                 raise InvalidError("instances", f"at most {MAX_EXPLAINED} to explain at once", str(len(call.items)))
             explanations = [self.explain(item) for item in call.items]
         except RequestError as error:
-            return error
+            return error.bare()
         except Exception:
             logger.exception("explaining failed; the request is answered as our fault")
             return InternalError()

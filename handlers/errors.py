@@ -23,7 +23,7 @@ error                  status contract with the caller
 and a full queue is TorchServe's to notice and the gateway's to phrase.
 """
 
-from typing import Any
+from typing import Any, Self
 
 
 class RequestError(Exception):
@@ -47,6 +47,14 @@ class RequestError(Exception):
         self.field = field
         self.expected = expected
         self.received = received
+
+    def bare(self) -> Self:
+        """Return the error without the frames it came through.
+
+        They hold the refused body, and the error, and would wait in a circle for the garbage collector.
+        """
+        self.__context__ = None
+        return self.with_traceback(None)
 
     def body(self, request_id: str) -> dict[str, Any]:
         """Return the JSON body of the error's answer."""

@@ -6,7 +6,8 @@ and prints the table that decides them. Each starts a server of its own on free 
 what the stack costs when the model costs nothing; ``--url`` measures one that runs already. Java compiles itself while
 it warms up, which takes tens of thousands of requests: the empty model gets them.
 
-In ``single`` mode the graph is also called with pauses, as a worker is: a core that has slept computes more slowly.
+In ``single`` mode the graph is also called with pauses, as a worker is, and the empty model seldom: cores that have
+slept take their time.
 The in-process limit is measured while the server idles: as many processes as workers, each with the threads of a
 worker, at the best of several batch sizes.
 
@@ -54,6 +55,8 @@ EMPTY_MODEL = "empty"
 FRAME_WIDTH = 225
 PAUSE_S = 0.004
 """What a worker waits between two requests of one connection, about."""
+SELDOM = 60
+"""Requests a second that leave all processes time to sleep between two, as a large model does."""
 SWEEP = (  # workers, batch size, delay in ms (0: send when idle)
     (2, 32, 0),
     (2, 16, 0),
@@ -183,12 +186,17 @@ def measure(options: argparse.Namespace, archive: Path) -> list[Result]:
 
 
 def measure_empty(options: argparse.Namespace) -> list[Result]:
-    """Measure a model that does nothing: what the stack costs."""
+    """Measure a model that does nothing: what the stack costs, and what it costs once it has slept."""
     connections = 1 if options.mode == "single" else options.connections
     with warmed([], options.format, options.warm_up) as server:
-        return loaded(
-            EMPTY_MODEL, f"empty handler, {{}}, {connections} connection(s)", server.url, None, options, server
-        )
+        name = f"empty handler, {{}}, {connections} connection(s)"
+        results = loaded(EMPTY_MODEL, name, server.url, None, options, server)
+        if options.mode == "single":
+            for kind in options.format:
+                requests = requests_for(EMPTY_MODEL, kind, options.frames)
+                name = f"empty handler, {kind}, {SELDOM} requests/s"
+                results.append(served(name, server.url, requests, 4, options.seconds, per_second=SELDOM))
+    return results
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """What holds for every model of every family; a family that tests/families does not know fails here."""
 
 import functools
+import gc
 import importlib
 import json
 import re
@@ -17,6 +18,7 @@ import pytest
 
 from archives.store import unpack
 from handlers.base import Handler
+from handlers.errors import RequestError
 from handlers.wire import JSON
 from tests.handlers.context import Context
 from tests.requests import Bad, bad_anywhere
@@ -139,6 +141,18 @@ def test_bad_requests_never_change_a_neighbours_answer(model: str) -> None:
             assert status == expected == (one.status if isinstance(one, Bad) else 200)
             if status == 200:
                 assert close(answer["predictions"], alone["predictions"])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_nothing_of_a_refused_request_waits_for_the_garbage_collector(model: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for bad in bad_of(model).values():
+            ask(model, (bad.body, bad.headers))
+        assert not [one for one in gc.get_objects() if issubclass(type(one), RequestError)]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("model", MODELS)
