@@ -2,7 +2,7 @@
 
 Nothing later than a transaction is looked at, save that a burst counts its whole day, and that what is usual for the
 user is a median over all rows. Amounts enter as logarithms against the user's and the merchant's own, so that no
-feature has a currency. 50 rows against 450 take 2 ms, one row against 500 takes 0.6 ms.
+feature has a currency. 50 rows against 450 take 1.3 ms, one row against 500 takes 0.3 ms.
 """
 
 from __future__ import annotations
