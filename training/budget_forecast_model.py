@@ -148,29 +148,20 @@ class Forecaster:
         """Return all of it as ONNX: ``features`` [batch, F] to ``quantiles`` [batch, 3]."""
         constants = {
             "three": np.array([3], np.int64),
-            "narrowest": np.array(NARROWEST, np.float32),
-            "below": np.array([[-self.below]], np.float32),
-            "above": np.array([[self.above]], np.float32),
-            "first": np.array([0], np.int64),
             "second": np.array([1], np.int64),
-            "third": np.array([2], np.int64),
+            "sides": np.array([[-1, 0, 1]], np.float32),
+            "narrowest": np.array([[NARROWEST, 0, NARROWEST]], np.float32),
+            "stretch": np.array([[-self.below, 0, self.above]], np.float32),
         }
         nodes = [
             tree_node(stacked([trees_of(member) for member in self.trees.members_]), "raw"),
             helper.make_node("TopK", ["raw", "three"], ["ordered", "which"], axis=1, largest=0, sorted=1),
-            *(
-                helper.make_node("Gather", ["ordered", position], [name], axis=1)
-                for position, name in (("first", "low"), ("second", "middle"), ("third", "high"))
-            ),
-            helper.make_node("Sub", ["middle", "low"], ["half_below"]),
-            helper.make_node("Sub", ["high", "middle"], ["half_above"]),
-            helper.make_node("Max", ["half_below", "narrowest"], ["wide_below"]),
-            helper.make_node("Max", ["half_above", "narrowest"], ["wide_above"]),
-            helper.make_node("Mul", ["wide_below", "below"], ["down"]),
-            helper.make_node("Mul", ["wide_above", "above"], ["up"]),
-            helper.make_node("Add", ["middle", "down"], ["lowest"]),
-            helper.make_node("Add", ["middle", "up"], ["highest"]),
-            helper.make_node("Concat", ["lowest", "middle", "highest"], ["quantiles"], axis=1),
+            helper.make_node("Gather", ["ordered", "second"], ["middle"], axis=1),
+            helper.make_node("Sub", ["ordered", "middle"], ["off"]),
+            helper.make_node("Mul", ["off", "sides"], ["halves"]),
+            helper.make_node("Max", ["halves", "narrowest"], ["wide"]),
+            helper.make_node("Mul", ["wide", "stretch"], ["moved"]),
+            helper.make_node("Add", ["middle", "moved"], ["quantiles"]),
         ]
         made = helper.make_graph(
             nodes,
