@@ -1,7 +1,7 @@
 """Budget forecast: a month under way and the months before it in, its end per category and in all out, with findings.
 
 An instance is one household; its categories are the rows of the graph. Twelve categories of 24 months take about 0.1 ms
-to decode, and a batch of any size 0.3 ms to describe.
+to decode, and 0.1 ms to describe; many households described at once 3 µs a category.
 """
 
 import itertools

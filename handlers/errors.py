@@ -49,11 +49,11 @@ class RequestError(Exception):
         self.received = received
 
     def bare(self) -> Self:
-        """Return the error without the frames it came through.
+        """Drop the frames the error came through, and return it.
 
         They hold the refused body, and the error, and would wait in a circle for the garbage collector.
         """
-        self.__context__ = None
+        self.__cause__ = self.__context__ = None
         return self.with_traceback(None)
 
     def body(self, request_id: str) -> dict[str, Any]:

@@ -74,13 +74,13 @@ class Connection(asyncio.Protocol):
         if at >= self.deadline:
             self._finished = True
             self._transport.close()
-        elif at > now:
-            asyncio.get_running_loop().call_later(at - now, self._send, at)
+        elif at > now:  # from when the timer went off: that it did so late is not the server's doing
+            asyncio.get_running_loop().call_later(at - now, self._send)
         else:
             self._send(at)
 
-    def _send(self, due: float) -> None:
-        self._started = due
+    def _send(self, due: float | None = None) -> None:
+        self._started = time.perf_counter() if due is None else due
         self._transport.write(self.requests[self._at % len(self.requests)])
         self._at += 1
 

@@ -3,8 +3,9 @@
     python scripts/benchmark_collector.py
     python scripts/benchmark_collector.py --answers 600000
 
-Answers are spooled as a worker does, without inputs, and taken over into an SQLite database that starts empty. Prints
-microseconds of processor time per answer for each tenth of them, so that growth shows.
+Answers are spooled as a worker does, without inputs, each with the gateway's line, and taken over into an SQLite
+database that starts empty. Prints microseconds of processor time per answer for each tenth of them, so that growth
+shows.
 """
 
 import argparse
@@ -32,6 +33,16 @@ def answered(request_id: str) -> Answered:
     return Answered(request_id, {"x-picked": "1"}, b"", False, orjson.dumps(said))
 
 
+def gateway_line(request_id: str) -> bytes:
+    """Return what the gateway writes about an answer (the template's ``log_format prediction``)."""
+    line = {
+        "time": "2026-11-21T14:00:00+00:00", "id": request_id, "msec": round(time.time(), 3), "model": MODEL,
+        "version": "1.0", "picked": "1", "status": 200, "seconds": 0.002, "attempts": 1, "upstream": "200",
+        "bytes": 900, "method": "POST", "path": f"/predictions/{MODEL}", "client": "127.0.0.1",
+    }  # fmt: skip
+    return orjson.dumps(line) + b"\n"
+
+
 def measure(answers: int, time_first: bool) -> list[float]:
     """Return the cost of each tenth of so many answers, in microseconds of processor time per answer."""
     costs = []
@@ -44,13 +55,16 @@ def measure(answers: int, time_first: bool) -> list[float]:
         spool = Spool(spool_dir, MODEL, "1.0", Sampling(), 1 << 40)
         collector = Collector(database, "here", spool_dir, log_dir)
         for _ in range(PARTS):
-            for _ in range(answers // PARTS):
-                stamp = f"{time.time():.3f}-" if time_first else ""  # as the gateway makes them
-                spool.keep([answered(stamp + uuid.uuid4().hex)])
-            start, taken = time.process_time(), 0
-            while lines := collector.step():
-                taken += lines
-            costs.append((time.process_time() - start) / taken * 1e6)
+            with (log_dir / "access.jsonl").open("ab") as log:
+                for _ in range(answers // PARTS):
+                    stamp = f"{time.time():.3f}-" if time_first else ""  # as the gateway makes them
+                    request_id = stamp + uuid.uuid4().hex
+                    spool.keep([answered(request_id)])
+                    log.write(gateway_line(request_id))
+            start = time.process_time()
+            while collector.step():
+                pass
+            costs.append((time.process_time() - start) / (answers // PARTS) * 1e6)
         database.close()
     return costs
 

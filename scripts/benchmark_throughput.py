@@ -7,9 +7,8 @@ what the stack costs when the model costs nothing; ``--url`` measures one that r
 it warms up, which takes tens of thousands of requests: the empty model gets them.
 
 In ``single`` mode the graph is also called with pauses, as a worker is, and the empty model seldom: cores that have
-slept take their time.
-The in-process limit is measured while the server idles: as many processes as workers, each with the threads of a
-worker, at the best of several batch sizes.
+slept take their time. The in-process limit is measured while the server idles: as many processes as workers, each with
+the threads of a worker, at the best of several batch sizes.
 
 Examples
 --------

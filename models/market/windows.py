@@ -59,7 +59,7 @@ class Returns:
 
     @cached_property
     def spans(self) -> tuple[Floats, Floats]:
-        """Co-movement (see `comovement`) and volatility (root mean square) of each span, float64 [windows, 36]."""
+        """Co-movement (see `comovement`) and volatility (root mean square) of each span: two float64 [windows, 36]."""
         assets = self.scaled.shape[2]
         together, alone = np.stack([self.scaled.sum(axis=2) ** 2, (self.scaled**2).sum(axis=2)]) @ _OF_SPANS
         return ratio(together - alone, (assets - 1) * alone), np.sqrt(alone / (_LENGTHS * assets))
