@@ -1,7 +1,8 @@
 """A load: keep-alive connections that each have at most one request in flight, and what they saw.
 
 Connections send as soon as they are answered, which finds the most a server can do; or at random times at a given rate,
-as users come, where a latency counts from when a request was due, so that a server which falls behind cannot hide it.
+as users come, where the latency of a request that found no free connection counts from when it was due, so that a
+server which falls behind cannot hide it.
 
 For tests and benchmarks. The client is one asyncio process that parses no more of an answer than its status and length,
 so that it takes little of the cores it shares with the server.

@@ -50,10 +50,11 @@ def bodies(archive: Path) -> tuple[bytes, bytes]:
 def measure(archive: Path, url: str, seconds: float, connections: int) -> tuple[Result, Result, Result | None]:
     """Return what one model does alone, under load, and with many rows a request (as rows per second), if it may."""
     path = f"/predictions/{stored(archive).model}"
-    one, many = (request(path, body) for body in bodies(archive))
+    row, rows = bodies(archive)
+    one, many = request(path, row), request(path, rows)
     alone = served("alone", url, [one], 1, seconds / 2)
     loaded = served("loaded", url, [one], connections, seconds)
-    if httpx.post(url + path, content=bodies(archive)[1], headers={"Content-Type": JSON}, timeout=30).is_client_error:
+    if httpx.post(url + path, content=rows, headers={"Content-Type": JSON}, timeout=30).is_client_error:
         return alone, loaded, None  # some take fewer than a hundred rows at once
     served("warm-up", url, [many], 8, 2)
     return alone, loaded, served("rows", url, [many], 8, seconds / 2, ROWS)

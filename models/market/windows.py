@@ -32,10 +32,10 @@ times 6 hours."""
 
 _SPANS = [(12, 12), (24, 24), (LOOKBACK_H - 1, LOOKBACK_H - 1)]  # begins so many hours before the end, is so long
 _SPANS += [(24 * k, 24) for k in range(6, 0, -1)] + [(6 * k, 6) for k in range(27, 0, -1)]
-_LENGTHS = np.array([length for _, length in _SPANS])
-_OF_SPANS = np.zeros((LOOKBACK_H - 1, len(_SPANS)))  # 1 where an hour is of a span: sums over all spans in one product
-for _at, (_begin, _length) in enumerate(_SPANS):
-    _OF_SPANS[LOOKBACK_H - 1 - _begin :][:_length, _at] = 1.0
+_BEGINS, _LENGTHS = np.array(_SPANS).T
+_HOURS_BEFORE = np.arange(LOOKBACK_H - 1, 0, -1)[:, None]
+_OF_SPANS = ((_HOURS_BEFORE <= _BEGINS) & (_HOURS_BEFORE > _BEGINS - _LENGTHS)).astype(np.float64)
+"""[hours, spans], 1 where an hour is of a span: sums over all spans are one product."""
 
 Floats = npt.NDArray[np.float64]
 Windows = npt.NDArray[np.floating[Any]]
@@ -61,7 +61,8 @@ class Returns:
     def spans(self) -> tuple[Floats, Floats]:
         """Co-movement (see `comovement`) and volatility (root mean square) of each span: two float64 [windows, 36]."""
         assets = self.scaled.shape[2]
-        together, alone = np.stack([self.scaled.sum(axis=2) ** 2, (self.scaled**2).sum(axis=2)]) @ _OF_SPANS
+        hourly = np.stack([self.scaled.sum(axis=2) ** 2, (self.scaled**2).sum(axis=2)])
+        together, alone = (hourly[:, :, None, :] @ _OF_SPANS)[:, :, 0]  # a product a window: each rounds as if alone
         return ratio(together - alone, (assets - 1) * alone), np.sqrt(alone / (_LENGTHS * assets))
 
 
