@@ -26,6 +26,9 @@ small change all over the place; the removal of most of some files."""
 UNTOLD_REPAIRS, FALSE_REPAIRS, WRONG_BLAME = 0.12, 0.04, 0.12
 """Shares: of repairs that do not say so, of other commits that say so, and of repairs that blame the wrong commit."""
 
+MOST_COMMITS: Final = 5_000
+"""From so many on no commit has another in its wake: in one project in a hundred each would have more than one."""
+
 
 class World:
     """One project.
@@ -86,7 +89,7 @@ class World:
                 continue
             if chance.random() < 0.004:
                 self.people.append(self._person(time))
-            number = self._arrive(time, what, about, schedule)
+            number = self._arrive(time, what, about, schedule if len(self.commits) < MOST_COMMITS else _nothing)
             on_commit(number)
 
     def pressure(self, time: float) -> float:
@@ -299,6 +302,10 @@ class World:
         )  # fmt: skip
 
 
+def _nothing(time: float, what: str, about: int) -> None:
+    """Schedule nothing."""
+
+
 def _soft(value: float) -> float:
     """Return a step from 0 to 1 that is not sharp: the logistic function."""
-    return 1 / (1 + math.exp(-value))
+    return (1 + math.tanh(value / 2)) / 2  # however far from 0

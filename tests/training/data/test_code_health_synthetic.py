@@ -8,7 +8,7 @@ from training.code_health_fit import cuts, parts, plain
 from training.code_health_scores import auc
 from training.data.code_health_rows import HORIZON_DAYS
 from training.data.code_health_synthetic import Synthesis, generate
-from training.data.code_health_world import World
+from training.data.code_health_world import MOST_COMMITS, World
 from training.data.manifest import of_arrays
 
 FEW = Synthesis(projects=3, years=2.0, seed=5)
@@ -78,6 +78,12 @@ def test_projects_differ(rows):
     commits = rows.kinds == "commit"
     shares = [np.nanmean(rows.targets["bug"][commits & (rows.projects == one)]) for one in np.unique(rows.projects)]
     assert max(shares) > 2 * min(shares)
+
+
+def test_a_project_whose_repairs_break_more_than_they_mend_comes_to_an_end():
+    world = World(np.random.default_rng((2, 1)), 4 * 365, 0.05)
+    world.run(lambda number: None, lambda time: None)
+    assert MOST_COMMITS < len(world.commits) < 2 * MOST_COMMITS
 
 
 def test_a_repair_comes_after_the_commit_that_it_repairs():
