@@ -9,6 +9,7 @@ so that it takes little of the cores it shares with the server.
 """
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +51,7 @@ class Connection(asyncio.Protocol):
     """One keep-alive connection that sends when the next request is due and the last one is answered."""
 
     def __init__(
-        self, requests: Sequence[bytes], latencies: list[float], deadline: float, due: Iterator[float] | None
+        self, requests: Iterator[bytes], latencies: list[float], deadline: float, due: Iterator[float] | None
     ) -> None:
         self.requests = requests
         self.latencies = latencies
@@ -59,7 +60,6 @@ class Connection(asyncio.Protocol):
         self.errors = 0
         self._finished = False
         self.done = asyncio.get_running_loop().create_future()
-        self._at = 0
         self._buffer = b""
         self._last = b""
 
@@ -82,8 +82,7 @@ class Connection(asyncio.Protocol):
 
     def _send(self, due: float | None = None) -> None:
         self._started = time.perf_counter() if due is None else due
-        self._transport.write(self.requests[self._at % len(self.requests)])
-        self._at += 1
+        self._transport.write(next(self.requests))
 
     def data_received(self, data: bytes) -> None:
         """Note an answer that is whole, and send the next request."""
@@ -128,9 +127,10 @@ async def drive(
     latencies: list[float] = []
     start = time.perf_counter()
     loop = asyncio.get_running_loop()
+    turns = itertools.cycle(requests)  # so that what is batched together differs
     due = None if per_second is None else _arrivals(start, per_second)
     made = [
-        await loop.create_connection(lambda: Connection(requests, latencies, start + seconds, due), host, port)
+        await loop.create_connection(lambda: Connection(turns, latencies, start + seconds, due), host, port)
         for _ in range(connections)
     ]
     await asyncio.gather(*(protocol.done for _, protocol in made))
