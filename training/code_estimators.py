@@ -64,14 +64,22 @@ class Seen(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.where(self.seen_, features, 0).astype(np.float32)
 
 
-def risk(trial: Any) -> Any:
-    """Return a soft vote of a random forest and xgboost (Breiman, 2001; Chen & Guestrin, 2016)."""
+def risk(trial: Any, larger: bool = False) -> Any:
+    """Return a soft vote of a random forest and xgboost (Breiman, 2001; Chen & Guestrin, 2016).
+
+    Parameters
+    ----------
+    trial
+        Suggests hyper-parameters.
+    larger
+        Whether there is data for larger ones than what is served: each step down a tree costs a request 5 to 10 ns.
+    """
     from sklearn.ensemble import VotingClassifier
     from xgboost import XGBClassifier
 
     boosted = XGBClassifier(
-        n_estimators=trial.suggest_int("rounds", 60, 240),
-        max_depth=trial.suggest_int("depth", 2, 6),
+        n_estimators=trial.suggest_int("rounds", 40, 240 if larger else 120),
+        max_depth=trial.suggest_int("depth", 2, 6 if larger else 3),
         learning_rate=trial.suggest_float("rate", 0.02, 0.2, log=True),
         min_child_weight=trial.suggest_float("child_weight", 1, 20, log=True),
         subsample=0.8,
@@ -81,20 +89,20 @@ def risk(trial: Any) -> Any:
     )
     share = trial.suggest_float("forest_share", 0.1, 0.9)
     return VotingClassifier(
-        [("forest", forest(trial)), ("boosted", boosted)],
+        [("forest", forest(trial, larger)), ("boosted", boosted)],
         voting="soft",
         weights=np.array([share, 1 - share]),
         flatten_transform=False,
     )
 
 
-def forest(trial: Any) -> Any:
+def forest(trial: Any, larger: bool) -> Any:
     """Return a random forest."""
     from sklearn.ensemble import RandomForestClassifier
 
     return RandomForestClassifier(
-        n_estimators=trial.suggest_int("trees", 60, 200),
-        max_leaf_nodes=trial.suggest_int("leaves", 32, 400, log=True),
+        n_estimators=trial.suggest_int("trees", 16, 200 if larger else 40),
+        max_leaf_nodes=trial.suggest_int("leaves", 16, 400 if larger else 64, log=True),
         min_samples_leaf=trial.suggest_int("leaf", 3, 40, log=True),
         max_features=trial.suggest_float("forest_columns", 0.15, 0.6),
         n_jobs=1,
@@ -102,15 +110,15 @@ def forest(trial: Any) -> Any:
     )
 
 
-def bugs(trial: Any) -> Any:
-    """Return gradient boosting on histograms (Friedman, 2001; Ke et al., 2017)."""
+def bugs(trial: Any, larger: bool = False) -> Any:
+    """Return gradient boosting on histograms (Friedman, 2001; Ke et al., 2017); parameters as for `risk`."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.pipeline import make_pipeline
 
     boosting = HistGradientBoostingClassifier(
-        max_iter=trial.suggest_int("rounds", 50, 250),
+        max_iter=trial.suggest_int("rounds", 50, 250 if larger else 120),
         learning_rate=trial.suggest_float("rate", 0.02, 0.2, log=True),
-        max_leaf_nodes=trial.suggest_int("leaves", 4, 31, log=True),
+        max_leaf_nodes=trial.suggest_int("leaves", 4, 31 if larger else 8, log=True),
         min_samples_leaf=trial.suggest_int("leaf", 10, 100, log=True),
         l2_regularization=trial.suggest_float("l2", 0.01, 30, log=True),
         max_features=trial.suggest_float("columns", 0.2, 1.0),
@@ -138,7 +146,7 @@ def classic_bugs(trial: Any) -> Any:
     return make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), boosting)
 
 
-def anomaly(trees: int = 100, samples: int = 256, seed: int = 0) -> Any:
+def anomaly(trees: int = 50, samples: int = 256, seed: int = 0) -> Any:
     """Return an isolation forest on tamed features (Liu, Ting & Zhou, 2008)."""
     from sklearn.ensemble import IsolationForest
     from sklearn.pipeline import make_pipeline
@@ -180,7 +188,7 @@ CANDIDATES: dict[str, tuple[Candidate, ...]] = {
             risk,
             {
                 "rounds": 100, "depth": 3, "rate": 0.06, "child_weight": 8.0, "columns": 0.4, "forest_share": 0.4,
-                "trees": 80, "leaves": 128, "leaf": 16, "forest_columns": 0.25,
+                "trees": 32, "leaves": 64, "leaf": 16, "forest_columns": 0.25,
             },
         ),
     ),

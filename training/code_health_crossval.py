@@ -10,6 +10,7 @@ import argparse
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from rich.console import Console
 
 from training import code_health_views
 from training.code_council import Member, sigmoid, weighed
-from training.code_estimators import CANDIDATES, Answers, Rows, anomaly, plain
+from training.code_estimators import CANDIDATES, Answers, Rows, anomaly, bugs, plain, risk
 from training.code_health_fit import area, minus_rmse
 from training.code_health_scores import auc, rmse
 from training.code_health_views import Split, folds, inner
@@ -161,7 +162,7 @@ RECIPES: Final = {
         *CANDIDATES["code_risk"],
         Candidate(
             "larger forest and boosting",
-            CANDIDATES["code_risk"][0].build,
+            partial(risk, larger=True),
             {
                 "rounds": 240, "depth": 5, "rate": 0.06, "child_weight": 5.0, "columns": 0.5, "forest_share": 0.3,
                 "trees": 100, "leaves": 400, "leaf": 5, "forest_columns": 0.3,
@@ -172,7 +173,7 @@ RECIPES: Final = {
         CANDIDATES["code_bugs"][0],
         Candidate(
             "larger histogram boosting",
-            CANDIDATES["code_bugs"][0].build,
+            partial(bugs, larger=True),
             {"rounds": 250, "rate": 0.06, "leaves": 24, "leaf": 20, "l2": 1.0, "columns": 0.5},
         ),
     ),
