@@ -1,12 +1,13 @@
 """Code health's recipes beside plain baselines on recorded data, on later rows and on projects that neither has seen.
 
 The recorded sets do not have the 35 features. What is tested is the recipe: the estimators, their search, and the vote
-of them, trained on each set's own columns. `jit_commits` is also tested as thirteen of the 35, all others missing.
+of them, trained on each set's own columns.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,10 +32,10 @@ from training.search import Candidate, search
 PLAIN: Final = ("logistic", "forest")
 OURS: Final = ("risk", "bugs", "anomaly", "meta")
 
-MAPPED: Final = "as 13 of the 35"
+SPLITS: Final[tuple[Split, ...]] = ("time", "project")
 
-MOST_COMPARED, MOST_FITTED = 6_000, 20_000
-"""Rows by which hyper-parameters are compared and votes weighed, and rows that forests are fitted to."""
+MOST_COMPARED: Final = 6_000
+"""Rows by which hyper-parameters are compared and votes weighed; what is tested is fitted to all."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,7 @@ class Result:
         return fold.pooled if self.split == "time" else fold.within
 
 
-def cross_validate(
-    one: RecordedSet, split: Split, count: int, trials: int, console: Console, mapped: bool = False
-) -> Result:
+def cross_validate(one: RecordedSet, split: Split, count: int, trials: int, console: Console) -> Result:
     """Train and test the recipes and the baselines on each fold.
 
     Parameters
@@ -87,11 +86,9 @@ def cross_validate(
         Of the search in each fold, on its training rows.
     console
         Where each fold's result is shown.
-    mapped
-        Whether to look at the columns that mean the same as some of the 35 features, and at nothing else.
     """
-    seen = [one.features] if mapped else list(code_health_views.views(one, split).values())
-    own = np.stack(list(one.columns.values()), axis=1) if not mapped else one.features
+    seen = list(code_health_views.views(one, split).values())
+    own = np.stack(list(one.columns.values()), axis=1)
     done = []
     for number, (train, test) in enumerate(folds(one, split, count)):
         answers = _plain(own, one.target, train, test) | _ours(one, seen, train, test, split, trials)
@@ -101,8 +98,7 @@ def cross_validate(
         done.append(Fold(len(test), pooled, within))
         shown = ", ".join(f"{model} {value:.3f}" for model, value in (pooled if split == "time" else within).items())
         console.print(f"{one.name} by {split}, fold {number + 1}: {len(test)} rows: {shown}", highlight=False)
-    called = f"{one.name} {MAPPED}" if mapped else one.name
-    return Result(called, split, len(one), len(np.unique(one.projects)), float(one.target.mean()), tuple(done))
+    return Result(one.name, split, len(one), len(np.unique(one.projects)), float(one.target.mean()), tuple(done))
 
 
 def _within(truth: npt.NDArray[Any], answers: Answers, projects: npt.NDArray[np.str_]) -> float:
@@ -116,10 +112,9 @@ def _plain(own: Rows, target: npt.NDArray[Any], train: Indices, test: Indices) -
     from sklearn.ensemble import RandomForestClassifier
 
     forest = RandomForestClassifier(100, min_samples_leaf=5, random_state=0, n_jobs=1)
-    few = _some(train, MOST_FITTED)
     return {
         "logistic": plain().fit(own[train], target[train]).predict_proba(own[test])[:, 1],
-        "forest": forest.fit(own[few], target[few]).predict_proba(own[test])[:, 1],
+        "forest": forest.fit(own[train], target[train]).predict_proba(own[test])[:, 1],
     }
 
 
@@ -148,7 +143,7 @@ def _ours(
     slope, intercept, weights = weighed(
         np.concatenate([answers(*pair) for pair in pairs]), target[chosen].astype(np.float64)
     )
-    final = answers(_some(train, MOST_FITTED), test)
+    final = answers(train, test)
     meta = sigmoid(final * slope + intercept) @ weights
     return dict(zip(OURS, [*final.T, meta], strict=True))
 
@@ -196,11 +191,10 @@ def impact(one: RecordedSet, split: Split, count: int) -> list[tuple[float, floa
     rows, amount = code_health_views.views(one, split)["compared"], one.amount
     done = []
     for train, test in folds(one, split, count):
-        few = _some(train, MOST_FITTED)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Stochastic Optimizer")
-            network = candidate.build(optuna.trial.FixedTrial(dict(candidate.defaults))).fit(rows[few], amount[few])
-        linear = plain(value=True).fit(rows[few], amount[few])
+            network = candidate.build(optuna.trial.FixedTrial(dict(candidate.defaults))).fit(rows[train], amount[train])
+        linear = plain(value=True).fit(rows[train], amount[train])
         usual = np.full(len(test), float(amount[train].mean()))
         done.append(
             (
@@ -248,16 +242,15 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
     """
     results, impacts = [], []
     for file in code_health_recorded.files(arguments.data):
-        one, faults = code_health_recorded.read(file)
-        if arguments.sets and one.name not in arguments.sets:
+        sets, faults = code_health_recorded.read(file)
+        if arguments.sets and sets[0].name not in arguments.sets:
             continue
         if faults:
             console.print(quality.report(faults), highlight=False)
-        allowed: tuple[Split, ...] = ("project",) if np.isnan(one.order).any() else ("time", "project")
-        for split in allowed:
+        for one, split in itertools.product(sets, SPLITS):
+            if split == "time" and np.isnan(one.order).any():
+                continue
             results.append(cross_validate(one, split, arguments.folds, arguments.trials, console))
-            if one.name == "jit_commits":
-                results.append(cross_validate(one, split, arguments.folds, arguments.trials, console, mapped=True))
             if one.amount is not None:
                 network, linear, mean = np.mean(impact(one, split, arguments.folds), axis=0)
                 impacts.append(f"| {one.name} | {split} | **{network:.3f}** | {linear:.3f} | {mean:.3f} |")

@@ -21,13 +21,13 @@ from training.data.splits import Indices
 Split = Literal["time", "project"]
 
 HALF_LIFE = 500
-"""After so many rows of its project a row counts half in what is usual there."""
+"""After so many rows of its series a row counts half in what is usual there."""
 
 INNER = 3
 """Folds of whole projects within the rows to train on."""
 
 LEAST_PAST = 20
-"""Rows of a project before anything is compared with what is usual there."""
+"""Rows of a series before anything is compared with what is usual there."""
 
 
 def views(one: RecordedSet, split: Split) -> Mapping[str, Rows]:
@@ -46,18 +46,18 @@ def views(one: RecordedSet, split: Split) -> Mapping[str, Rows]:
 
 
 def relative(one: RecordedSet, own: Rows) -> Rows:
-    """Compare each row with what is usual in its project: in deviations from the mean, both of tamed columns.
+    """Compare each row with what is usual in its series: in deviations from the mean, both of tamed columns.
 
     Where the set tells the time, the usual is that of earlier rows only, the recent ones counting most; elsewhere it is
-    a row's rank among the project's own.
+    a row's rank among the series' own.
     """
-    projects = pd.Series(one.projects)
+    series = pd.Series(one.series)
     table = pd.DataFrame(tamed(own))
     if np.isnan(one.order).any():
-        ranks: Rows = table.groupby(projects).rank(pct=True).to_numpy(np.float32)
+        ranks: Rows = table.groupby(series).rank(pct=True).to_numpy(np.float32)
         return ranks
     result = np.empty_like(own)
-    for rows in table.groupby(projects, sort=False).indices.values():
+    for rows in table.groupby(series, sort=False).indices.values():
         mine = table.iloc[rows]
         past = mine.shift(1).ewm(halflife=HALF_LIFE, min_periods=LEAST_PAST)
         result[rows] = ((mine - past.mean()) / (past.std() + 0.1)).to_numpy(np.float32)

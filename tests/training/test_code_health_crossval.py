@@ -38,7 +38,7 @@ def recorded(tmp_path):
     jit().to_csv(tmp_path / "jit_commits.csv.gz", index=False)
     found, faults = code_health_recorded.read(tmp_path / "jit_commits.csv.gz")
     assert faults == []
-    return found
+    return found[0]
 
 
 def test_rows_are_in_the_order_of_time_within_their_project(recorded):
@@ -46,11 +46,14 @@ def test_rows_are_in_the_order_of_time_within_their_project(recorded):
         assert (np.diff(recorded.order[recorded.projects == project]) > 0).all()
 
 
-def test_columns_that_mean_the_same_as_a_feature_are_found_under_its_name(recorded):
-    column = {name: recorded.features[:, place] for place, name in enumerate(NAMES)}
-    np.testing.assert_array_equal(column["lines_added"], recorded.columns["la"])
-    np.testing.assert_allclose(column["changes"], recorded.columns["nuc"] / recorded.columns["nf"])
-    assert sum(np.isfinite(values).any() for values in column.values()) == 13
+def test_columns_that_mean_the_same_as_a_feature_are_a_set_of_their_own(tmp_path):
+    jit().to_csv(tmp_path / "jit_commits.csv.gz", index=False)
+    [whole, ours], _ = code_health_recorded.read(tmp_path / "jit_commits.csv.gz")
+    assert ours.name == "jit_commits as 13 of the 35"
+    assert set(ours.columns) < set(NAMES)
+    np.testing.assert_array_equal(ours.columns["lines_added"], whole.columns["la"])
+    np.testing.assert_allclose(ours.columns["changes"], whole.columns["nuc"] / whole.columns["nf"])
+    np.testing.assert_array_equal(ours.target, whole.target)
 
 
 def test_bad_rows_are_named_and_skipped_or_refused(tmp_path):
@@ -60,7 +63,7 @@ def test_bad_rows_are_named_and_skipped_or_refused(tmp_path):
     frame.loc[7, "commit"] = "no hash"
     frame.to_csv(tmp_path / "jit_commits.csv.gz", index=False)
     found, faults = code_health_recorded.read(tmp_path / "jit_commits.csv.gz")
-    assert len(found) == 897
+    assert len(found[0]) == 897
     assert {fault.index for fault in faults} == {2, 5, 7}
     with pytest.raises(BadDataError, match="jit_commits"):
         code_health_recorded.read(tmp_path / "jit_commits.csv.gz", on_bad="refuse")
@@ -114,15 +117,25 @@ def test_every_recipe_learns_what_there_is_to_learn(recorded):
     ],
 )
 def test_each_recorded_set_is_read_whole(name, rows, projects, rate):
-    found, faults = code_health_recorded.read(Path(FOLDER) / "code_health" / f"{name}.csv.gz")
+    [found, *_], faults = code_health_recorded.read(Path(FOLDER) / "code_health" / f"{name}.csv.gz")
     assert (len(found), len(set(found.projects)), faults) == (rows, projects, [])
     assert found.target.mean() == pytest.approx(rate, abs=0.01)
 
 
 @needs_data
+def test_an_issue_is_on_one_side_of_a_cut_with_all_of_its_snapshots():
+    [early, whole], _ = code_health_recorded.read(Path(FOLDER) / "code_health" / "issue_delay.csv.gz")
+    assert len(whole) == 3 * len(early)
+    for project in np.unique(early.projects):
+        places = np.unique(whole.order[whole.projects == project], return_counts=True)
+        np.testing.assert_array_equal(places[0], early.order[early.projects == project])
+        assert set(places[1].tolist()) == {3}
+
+
+@needs_data
 @pytest.mark.slow
 def test_later_sprints_are_foreseen_better_than_by_the_plain_baselines():
-    found, _ = code_health_recorded.read(Path(FOLDER) / "code_health" / "sprints.csv.gz")
+    [found], _ = code_health_recorded.read(Path(FOLDER) / "code_health" / "sprints.csv.gz")
     result = cross_validate(found, "time", 4, 2, Console(quiet=True))
     assert result.mean("meta") > max(result.mean("forest"), result.mean("logistic"))
     for network, _, mean in impact(found, "time", 4):

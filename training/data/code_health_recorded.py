@@ -2,8 +2,8 @@
 
 The sets come from the literature and have columns of their own, not the 35 features: just-in-time defect data (Kamei
 et al., 2013; Zeng et al., ISSTA 2021; Keshavarz & Nagappan, MSR 2022), delays of issues and sprints (Choetkiertikul et
-al., EMSE 2017 and TSE 2018), and classes (D'Ambros et al., MSR 2010). Where a column means the same as a feature,
-`RecordedSet` says so. Each row knows its project and, where the set tells, its place in the project's time.
+al., EMSE 2017 and TSE 2018), and classes (D'Ambros et al., MSR 2010). Each row knows its project and, where the set
+tells, its place in the project's time.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def files(path: Path) -> list[Path]:
     return found
 
 
-def read(file: Path, on_bad: OnBad = "skip") -> tuple[RecordedSet, list[Fault]]:
-    """Read and check one set.
+def read(file: Path, on_bad: OnBad = "skip") -> tuple[list[RecordedSet], list[Fault]]:
+    """Read and check a file: the question that it is there for, and others that can be asked of it.
 
     Parameters
     ----------

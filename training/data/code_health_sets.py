@@ -1,4 +1,4 @@
-"""The recorded sets on code, one by one: what their tables must hold, and what is made of them.
+"""The recorded sets on code, one by one: what their tables must hold, and the questions that are made of them.
 
 Each set has columns of its own; a few more are derived from them: ratios, and how busy the project was before. Nothing
 is derived from later rows.
@@ -13,8 +13,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-
-from models.code_health.features import NAMES, WIDTH
 
 Floats = npt.NDArray[np.float32]
 
@@ -44,28 +42,28 @@ class RecordedSet:
     Attributes
     ----------
     name
-        Of its file.
+        Of its file, and what sets it apart from others of the same file.
     columns
         What it records, float32 [N] by name; NaN is missing.
     projects
         str [N].
+    series
+        str [N]: rows that are compared with each other, in order of time; a project, or one kind of its rows.
     order
         float64 [N], place in the project's time from 0 to 1; NaN throughout where the set does not tell.
     target
         float32 [N], 0 or 1.
     amount
         float32 [N], from 0 to 1 how much of it, on a logarithmic scale; None where the set does not tell.
-    features
-        float32 [N, 35]: the columns that mean the same as one of our features, NaN elsewhere.
     """
 
     name: str
     columns: Mapping[str, Floats]
     projects: npt.NDArray[np.str_]
+    series: npt.NDArray[np.str_]
     order: npt.NDArray[np.float64]
     target: Floats
     amount: Floats | None
-    features: Floats
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -95,7 +93,8 @@ def _jit_schema() -> Any:
     )
 
 
-def _jit(name: str, frame: pd.DataFrame) -> RecordedSet:
+def _jit(name: str, frame: pd.DataFrame) -> list[RecordedSet]:
+    """Take commits by their own columns, and by those that mean the same as one of our 35 features."""
     frame = frame.sort_values(["project", "author_unix"], kind="stable").reset_index(drop=True)
     columns = _floats(frame, JIT)
     nf, la, ld, lt, nuc = (columns[one] for one in ("nf", "la", "ld", "lt", "nuc"))
@@ -111,7 +110,7 @@ def _jit(name: str, frame: pd.DataFrame) -> RecordedSet:
         "subsystem_share": columns["sexp"] / (columns["exp"] + 1),
         **_pace(frame["project"].to_numpy(dtype=np.str_), time, (86_400, 7 * 86_400, 30 * 86_400)),
     }
-    mapped = {
+    ours = {
         "files": nf,
         "directories": columns["nd"],
         "change_entropy": columns["entropy"],
@@ -126,7 +125,8 @@ def _jit(name: str, frame: pd.DataFrame) -> RecordedSet:
         "recent_experience": columns["rexp"],
         "subsystem_experience": columns["sexp"],
     }
-    return _set(name, frame, columns | derived, frame["bug"], None, mapped)
+    whole = _set(name, frame, columns | derived, frame["bug"])
+    return [whole, _set(f"{name} as {len(ours)} of the 35", frame, ours, frame["bug"])]
 
 
 def _apache_schema() -> Any:
@@ -137,7 +137,7 @@ def _apache_schema() -> Any:
     )  # rows are in the order of time within each project
 
 
-def _apache(name: str, frame: pd.DataFrame) -> RecordedSet:
+def _apache(name: str, frame: pd.DataFrame) -> list[RecordedSet]:
     columns = _floats(frame, APACHE)
     churn = columns["la"] + columns["ld"]
     derived = {
@@ -146,19 +146,7 @@ def _apache(name: str, frame: pd.DataFrame) -> RecordedSet:
         "share_added": columns["la"] / (churn + 1),
         "churn_per_directory": churn / columns["nd"],
     }
-    mapped = {
-        "directories": columns["nd"],
-        "change_entropy": columns["ent"],
-        "lines_added": columns["la"],
-        "lines_deleted": columns["ld"],
-        "contributors": columns["ndev"],
-        "days_since_change": columns["age"],
-        "changes": columns["nuc"],
-        "author_experience": columns["aexp"],
-        "recent_experience": columns["arexp"],
-        "subsystem_experience": columns["asexp"],
-    }
-    return _set(name, frame, columns | derived, frame["bug"], None, mapped)
+    return [_set(name, frame, columns | derived, frame["bug"])]
 
 
 def _issue_schema() -> Any:
@@ -174,10 +162,15 @@ def _issue_schema() -> Any:
     )
 
 
-def _issues(name: str, frame: pd.DataFrame) -> RecordedSet:
-    """Take the snapshot at creation alone: what early warning has to go by."""
-    frame = frame[frame["snapshot"] == "creation"]
-    frame = frame.sort_values(["project", "openeddate"], kind="stable").reset_index(drop=True)
+def _issues(name: str, frame: pd.DataFrame) -> list[RecordedSet]:
+    """Take the snapshot at creation alone, which is what early warning has to go by; and all three, as they are."""
+    frame = frame.sort_values(["project", "openeddate", "issuekey"], kind="stable")
+    early = frame[frame["snapshot"] == "creation"].reset_index(drop=True)
+    return [_delays(name, early), _delays(f"{name} at any time", frame.reset_index(drop=True))]
+
+
+def _delays(name: str, frame: pd.DataFrame) -> RecordedSet:
+    series = (frame["project"] + " " + frame["snapshot"]).to_numpy(dtype=np.str_)
     opened = frame["openeddate"].dt
     days = frame["openeddate"].to_numpy().astype("datetime64[D]").astype(np.float64)
     columns = _floats(frame, ISSUE)
@@ -187,11 +180,11 @@ def _issues(name: str, frame: pd.DataFrame) -> RecordedSet:
         "late_share": columns["perofdelay"] / (columns["workload"] + 1),
         "month": opened.month.to_numpy(np.float32),
         "weekday": opened.day_of_week.to_numpy(np.float32),
-        **_pace(frame["project"].to_numpy(dtype=np.str_), days, (7, 30)),
+        **_pace(series, days, (7, 30)),
     }
     late = frame["delaydays"].to_numpy(np.float64)
     amount = np.minimum(1, np.log1p(late) / np.log1p(MOST_DAYS_LATE)).astype(np.float32)
-    return _set(name, frame, columns | derived, frame["delaydays"] > 0, amount, {})
+    return _set(name, frame, columns | derived, frame["delaydays"] > 0, amount, series=series)
 
 
 def _sprint_schema() -> Any:
@@ -206,7 +199,7 @@ def _sprint_schema() -> Any:
     )
 
 
-def _sprints(name: str, frame: pd.DataFrame) -> RecordedSet:
+def _sprints(name: str, frame: pd.DataFrame) -> list[RecordedSet]:
     """Take the moment when 30 % of a sprint is over; it is at risk if it delivers less than what remains committed."""
     frame = frame[frame["pct_elapsed"] == 30].sort_values(["project", "sprintid"]).reset_index(drop=True)
     columns = _floats(frame, SPRINT)
@@ -223,7 +216,7 @@ def _sprints(name: str, frame: pd.DataFrame) -> RecordedSet:
     }
     short = np.maximum(-frame["vel_diff"].to_numpy(np.float64), 0)
     amount = np.minimum(1, np.log1p(short) / np.log1p(MOST_POINTS_SHORT)).astype(np.float32)
-    return _set(name, frame, columns | derived, frame["vel_diff"] < 0, amount, {})
+    return [_set(name, frame, columns | derived, frame["vel_diff"] < 0, amount)]
 
 
 def _class_schema() -> Any:
@@ -232,12 +225,10 @@ def _class_schema() -> Any:
     return _schema((), bug=pa.Column("int64", pa.Check.isin((0, 1))))
 
 
-def _classes(name: str, frame: pd.DataFrame) -> RecordedSet:
+def _classes(name: str, frame: pd.DataFrame) -> list[RecordedSet]:
     """Take the 61 metrics as they are; small classes of equal metrics are classes all the same, if of one project."""
     columns = _floats(frame, tuple(column for column in frame.columns if column not in ("project", "bug")))
-    lines = columns.get("ck_oo_numberOfLinesOfCode")
-    mapped = {} if lines is None else {"lines_of_code": lines}
-    return _set(name, frame, columns, frame["bug"], None, mapped, timed=False)
+    return [_set(name, frame, columns, frame["bug"], timed=False)]
 
 
 def _set(
@@ -245,22 +236,22 @@ def _set(
     frame: pd.DataFrame,
     columns: Mapping[str, npt.NDArray[Any]],
     target: Any,
-    amount: Floats | None,
-    mapped: Mapping[str, npt.NDArray[Any]],
+    amount: Floats | None = None,
     timed: bool = True,
+    series: npt.NDArray[np.str_] | None = None,
 ) -> RecordedSet:
-    place = frame.groupby("project").cumcount() / frame.groupby("project")["project"].transform("size")
-    features = np.full((len(frame), WIDTH), np.nan, np.float32)
-    for feature, values in mapped.items():
-        features[:, NAMES.index(feature)] = values
+    projects = frame["project"].to_numpy(dtype=np.str_)
+    series = projects if series is None else series
+    grouped = pd.Series(series).groupby(series)
+    place = grouped.cumcount() / grouped.transform("size")
     return RecordedSet(
         name,
         {key: np.asarray(values, np.float32) for key, values in columns.items()},
-        frame["project"].to_numpy(dtype=np.str_),
+        projects,
+        series,
         place.to_numpy(np.float64) if timed else np.full(len(frame), np.nan),
         np.asarray(target, np.float32),
         amount,
-        features,
     )
 
 
@@ -274,23 +265,23 @@ def _common(values: pd.Series[str]) -> list[str]:
 
 
 def _pace(
-    projects: npt.NDArray[np.str_], time: npt.NDArray[np.float64], windows: tuple[int, ...]
+    series: npt.NDArray[np.str_], time: npt.NDArray[np.float64], windows: tuple[int, ...]
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Count what came before each row in its project, within windows in the unit of `time`; rows are in order."""
+    """Count what came before each row in its series, within windows in the unit of `time`; rows are in order."""
     pace = {f"pace_{window}": np.zeros(len(time)) for window in windows}
-    for project in np.unique(projects):
-        mine = np.flatnonzero(projects == project)
+    for one in np.unique(series):
+        mine = np.flatnonzero(series == one)
         for window in windows:
             first = np.searchsorted(time[mine], time[mine] - window)
             pace[f"pace_{window}"][mine] = np.searchsorted(time[mine], time[mine]) - first
     return pace
 
 
-READERS: Final[dict[str, tuple[Callable[[], Any], Callable[[str, pd.DataFrame], RecordedSet]]]] = {
+READERS: Final[dict[str, tuple[Callable[[], Any], Callable[[str, pd.DataFrame], list[RecordedSet]]]]] = {
     "jit_commits": (_jit_schema, _jit),
     "apachejit_commits": (_apache_schema, _apache),
     "issue_delay": (_issue_schema, _issues),
     "sprints": (_sprint_schema, _sprints),
     "aeeem_class": (_class_schema, _classes),
 }
-"""Per set its schema and its reader."""
+"""Per file its schema and its reader."""
