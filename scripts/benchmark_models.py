@@ -39,6 +39,9 @@ from scripts.benchmark_throughput import with_settings
 from settings import Settings
 
 ROWS = 100
+LEAST_CONNECTIONS, ON_THE_WAY = 8, 4 * 2**20
+"""A hundred rows may be megabytes: connections for them are so many, or more while so many bytes are on the way."""
+
 NUMPY = orjson.OPT_SERIALIZE_NUMPY  # NaN becomes null
 
 
@@ -66,8 +69,9 @@ def measure(archive: Path, url: str, seconds: float, connections: int) -> tuple[
     loaded = served("loaded", url, one, connections, seconds)
     if httpx.post(url + path, content=rows, headers={"Content-Type": JSON}, timeout=30).is_client_error:
         return alone, loaded, None  # some take fewer than a hundred rows at once
-    served("warm-up", url, [many], connections, 2)
-    return alone, loaded, served("rows", url, [many], connections, seconds / 2, ROWS)
+    fewer = min(connections, max(LEAST_CONNECTIONS, ON_THE_WAY // len(rows)))
+    served("warm-up", url, [many], fewer, 2)
+    return alone, loaded, served("rows", url, [many], fewer, seconds / 2, ROWS)
 
 
 @contextlib.contextmanager
@@ -143,17 +147,19 @@ def main() -> int:
     print(f"JSON, {options.connections} connections under load, on {describe_machine()}", flush=True)
     print(f"{'':34} {'p50 ms at 1':>12} {'requests/s':>11} {'p95 ms':>8} {'rows/s':>10} {'errors':>7}")
 
-    def show(name: str, alone: Result, loaded: Result, rows: Result | None) -> None:
+    def show(name: str, alone: Result, loaded: Result, rows: Result | None) -> int:
         many = "refused" if rows is None else f"{rows.per_second:.0f}"
         errors = sum(one.errors for one in (alone, loaded, rows) if one)
         numbers = f"{alone.p50:12.2f} {loaded.per_second:11.0f} {loaded.p95:8.1f} {many:>10} {errors:7d}"
         print(f"{name:34} {numbers}", flush=True)
+        return errors
 
     def warm(url: str, archives: Sequence[Path]) -> None:
         for archive in archives:  # all before any: Java compiles itself for tens of thousands of requests
             warming = [request(f"/predictions/{stored(archive).model}", row) for row in bodies(archive)[0]]
             served("warm-up", url, warming, options.connections, options.warm_up)
 
+    failed = 0
     with trial.running(archives) as server:
         warm(server.url, archives)
         for archive in archives:
@@ -162,7 +168,7 @@ def main() -> int:
             before = cpu_seconds(server, model)
             results = measure(archive, server.url, options.seconds, options.connections)
             spent = cpu_seconds(server, model)
-            show(f"marina, {model}", *results)
+            failed += show(f"marina, {model}", *results)
             worker = psutil.Process(server.worker_pids(model)[0]).memory_full_info().pss / 2**20
             share = ", ".join(f"{part} {spent[part] - before[part]:.1f} s" for part in spent)
             print(f"{'':34} CPU: {share}; a worker's memory {worker:.0f} MiB", flush=True)
@@ -175,8 +181,8 @@ def main() -> int:
                 warm(url, varied)
                 for archive in varied:
                     results = measure(archive, url, options.seconds, options.connections)
-                    show(f"stock, batch {batch}, {stored(archive).model}", *results)
-    return 0
+                    failed += show(f"stock, batch {batch}, {stored(archive).model}", *results)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
