@@ -40,7 +40,7 @@ from settings import Settings
 
 ROWS = 100
 LEAST_CONNECTIONS, ON_THE_WAY = 8, 4 * 2**20
-"""A hundred rows may be megabytes: connections for them are so many, or more while so many bytes are on the way."""
+"""Connections that send a hundred rows each: as many as keep 4 MiB on the way, but at least 8."""
 
 NUMPY = orjson.OPT_SERIALIZE_NUMPY  # NaN becomes null
 

@@ -25,7 +25,7 @@ from training.code_health_fit import area, minus_rmse
 from training.code_health_scores import auc, rmse
 from training.code_health_views import Split, folds, inner
 from training.data import code_health_recorded, quality
-from training.data.code_health_sets import RecordedSet
+from training.data.code_health_sets import READERS, RecordedSet
 from training.data.splits import Indices
 from training.search import Candidate, search
 
@@ -173,7 +173,7 @@ RECIPES: Final = {
         ),
     ),
 }  # fmt: skip
-"""What is compared per model: recorded sets are larger than what is generated, and bear larger estimators."""
+"""What is compared per model: most recorded sets are larger than what is generated, and bear larger estimators."""
 
 
 def impact(one: RecordedSet, split: Split, count: int) -> list[tuple[float, float, float]]:
@@ -225,7 +225,9 @@ def markdown(results: Sequence[Result]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the evaluation's options to a command line."""
-    parser.add_argument("--sets", nargs="+", metavar="NAME", help="of these sets only, such as jit_commits")
+    parser.add_argument(
+        "--sets", nargs="+", choices=tuple(READERS), metavar="NAME", help="of these files only, such as jit_commits"
+    )
     parser.add_argument("--folds", type=int, default=4, help="folds of whole projects (default: %(default)s)")
     parser.add_argument("--trials", type=int, default=4, help="of each fold's search (default: %(default)s)")
 
@@ -242,9 +244,9 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
     """
     results, impacts = [], []
     for file in code_health_recorded.files(arguments.data):
-        sets, faults = code_health_recorded.read(file)
-        if arguments.sets and sets[0].name not in arguments.sets:
+        if arguments.sets and file.name.removesuffix(code_health_recorded.ENDING) not in arguments.sets:
             continue
+        sets, faults = code_health_recorded.read(file)
         if faults:
             console.print(quality.report(faults), highlight=False)
         for one, split in itertools.product(sets, SPLITS):

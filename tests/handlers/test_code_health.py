@@ -73,6 +73,23 @@ def test_a_missing_feature_may_be_null_or_absent(served):
     assert answers[0] == answers[1]
 
 
+def test_features_go_by_their_names_whatever_their_order(served):
+    row = good("code_risk")[0]["features"]
+    backwards = dict(reversed(row.items()))
+    answers = [ask(served, "code_risk", {"features": one})["predictions"] for one in (row, backwards)]
+    assert answers[0] == answers[1]
+
+
+def test_a_wrong_name_among_as_many_features_as_there_should_be_is_named(served):
+    handler, folder = served["code_risk"]
+    first, *others = good("code_risk")[0]["features"].items()
+    body = {"features": {**dict(others), "moon_phase": first[1]}}
+    context = Context(folder, [{"Content-Type": JSON}])
+    [answer] = handler.handle([{"body": bytearray(json.dumps(body).encode())}], context)
+    assert context.statuses == [422]
+    assert json.loads(answer)["error"]["field"] == "features.moon_phase"
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_an_explanation_names_every_feature_once_the_weightiest_first(served, model):
     found = ask(served, model, good(model)[0], explain="True")["explanations"]

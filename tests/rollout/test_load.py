@@ -43,6 +43,25 @@ def test_an_open_load_comes_at_its_own_rate_and_counts_from_when_requests_were_d
     assert max(late) > 0.25, "a server that falls behind has hidden it"
 
 
+def test_connections_take_turns_at_the_requests():
+    came = []
+
+    async def answer(reader, writer):
+        while got := await reader.read(65536):
+            came.append(got)
+            writer.write(ANSWER)
+        writer.close()
+
+    async def both():
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server:
+            await drive(f"http://127.0.0.1:{port}", [request("/", b"one"), request("/", b"two")], 2, 0.1)
+
+    asyncio.run(both())
+    assert {one[-3:] for one in came[:2]} == {b"one", b"two"}
+
+
 def test_a_server_that_hangs_up_early_has_spoilt_the_measurement():
     async def hang_up(reader, writer):
         await reader.read(65536)

@@ -10,6 +10,7 @@ from models.code_health.features import NAMES
 from training.code_health_crossval import cross_validate, impact, markdown
 from training.code_health_views import folds, inner, relative, views
 from training.data import code_health_recorded
+from training.data.code_health_sets import ISSUE
 from training.data.quality import BadDataError
 
 FOLDER = os.environ.get("MARINA_RECORDED_DATA", "")
@@ -122,14 +123,22 @@ def test_each_recorded_set_is_read_whole(name, rows, projects, rate):
     assert found.target.mean() == pytest.approx(rate, abs=0.01)
 
 
-@needs_data
-def test_an_issue_is_on_one_side_of_a_cut_with_all_of_its_snapshots():
-    [early, whole], _ = code_health_recorded.read(Path(FOLDER) / "code_health" / "issue_delay.csv.gz")
-    assert len(whole) == 3 * len(early)
-    for project in np.unique(early.projects):
-        places = np.unique(whole.order[whole.projects == project], return_counts=True)
-        np.testing.assert_array_equal(places[0], early.order[early.projects == project])
-        assert set(places[1].tolist()) == {3}
+def test_an_issue_is_on_one_side_of_a_cut_with_all_of_its_snapshots(tmp_path):
+    count, generator = 60, np.random.default_rng(0)
+    snapshots = ("creation", "due", "discussion")
+    frame = pd.DataFrame({name: generator.integers(0, 9, 3 * count) for name in ISSUE})
+    frame["project"] = "p"
+    frame["issuekey"] = [f"P-{k}" for k in range(count)] * 3
+    frame["snapshot"] = np.repeat(snapshots, count)
+    frame["openeddate"] = [f"2020-01-{1 + k % 9:02d}" for k in range(count)] * 3  # many on one day
+    frame["delaydays"] = np.arange(count).tolist() * 3  # tells issues apart
+    frame["type"], frame["priority"] = "Bug", "Major"
+    frame.loc[0, "workload"] = -1  # one bad row: its issue is not whole
+    frame.sample(frac=1, random_state=0).to_csv(tmp_path / "issue_delay.csv.gz", index=False)
+    [early, whole], faults = code_health_recorded.read(tmp_path / "issue_delay.csv.gz")
+    assert (len(early), len(whole), len(faults)) == (count - 1, 3 * (count - 1), 1)
+    for place in np.unique(whole.order):
+        assert len(set(whole.amount[whole.order == place].tolist())) == 1
 
 
 @needs_data

@@ -155,6 +155,7 @@ def _issue_schema() -> Any:
     return _schema(
         ISSUE,
         snapshot=pa.Column(str, pa.Check.isin(("creation", "due", "discussion"))),
+        issuekey=pa.Column(str),
         delaydays=pa.Column(float, pa.Check.in_range(0, 1e5)),
         openeddate=pa.Column("datetime64[ns]"),
         type=pa.Column(str, nullable=True),
@@ -163,10 +164,15 @@ def _issue_schema() -> Any:
 
 
 def _issues(name: str, frame: pd.DataFrame) -> list[RecordedSet]:
-    """Take the snapshot at creation alone, which is what early warning has to go by; and all three, as they are."""
+    """Take the snapshot at creation alone, for early warning; and all three of each issue.
+
+    As they were recorded: of an issue whose deadline was set later, the days to it stand at its creation already.
+    """
     frame = frame.sort_values(["project", "openeddate", "issuekey"], kind="stable")
-    early = frame[frame["snapshot"] == "creation"].reset_index(drop=True)
-    return [_delays(name, early), _delays(f"{name} at any time", frame.reset_index(drop=True))]
+    early = frame[frame["snapshot"] == "creation"]
+    whole = frame[frame.groupby(["project", "issuekey"])["snapshot"].transform("nunique") == 3]
+    named = {name: early, f"{name} at any time": whole}
+    return [_delays(one, rows.reset_index(drop=True)) for one, rows in named.items() if len(rows)]
 
 
 def _delays(name: str, frame: pd.DataFrame) -> RecordedSet:

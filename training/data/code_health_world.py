@@ -26,8 +26,8 @@ small change all over the place; the removal of most of some files."""
 UNTOLD_REPAIRS, FALSE_REPAIRS, WRONG_BLAME = 0.12, 0.04, 0.12
 """Shares: of repairs that do not say so, of other commits that say so, and of repairs that blame the wrong commit."""
 
-MOST_COMMITS: Final = 5_000
-"""From so many on no commit has another in its wake: in one project in a hundred each would have more than one."""
+MOST_A_DAY: Final = 3.5
+"""Commits; from so many on none has another in its wake: in one project in a hundred each would have more than one."""
 
 
 class World:
@@ -74,7 +74,7 @@ class World:
         queue: list[tuple[float, int, str, int]] = []  # time, tie-breaker, what, about which commit or file
 
         def schedule(time: float, what: str, about: int = -1) -> None:
-            if time < self.days:
+            if time < self.days and len(self.commits) < MOST_A_DAY * self.days:
                 heapq.heappush(queue, (time, len(queue) + int(time * 1e6) % 997, what, about))
 
         for time in np.sort(chance.random(chance.poisson(self.rate * self.days * 1.3)) * self.days).tolist():
@@ -89,7 +89,7 @@ class World:
                 continue
             if chance.random() < 0.004:
                 self.people.append(self._person(time))
-            number = self._arrive(time, what, about, schedule if len(self.commits) < MOST_COMMITS else _nothing)
+            number = self._arrive(time, what, about, schedule)
             on_commit(number)
 
     def pressure(self, time: float) -> float:
@@ -300,10 +300,6 @@ class World:
             time, author, tuple(files), tuple(added), tuple(deleted), says_fix, repaired, unusual, merge, conflicted,
             forked,
         )  # fmt: skip
-
-
-def _nothing(time: float, what: str, about: int) -> None:
-    """Schedule nothing."""
 
 
 def _soft(value: float) -> float:

@@ -8,7 +8,7 @@ from training.code_health_fit import cuts, parts, plain
 from training.code_health_scores import auc
 from training.data.code_health_rows import HORIZON_DAYS
 from training.data.code_health_synthetic import Synthesis, generate
-from training.data.code_health_world import MOST_COMMITS, World
+from training.data.code_health_world import MOST_A_DAY, World
 from training.data.manifest import of_arrays
 
 FEW = Synthesis(projects=3, years=2.0, seed=5)
@@ -83,7 +83,13 @@ def test_projects_differ(rows):
 def test_a_project_whose_repairs_break_more_than_they_mend_comes_to_an_end():
     world = World(np.random.default_rng((2, 1)), 4 * 365, 0.05)
     world.run(lambda number: None, lambda time: None)
-    assert MOST_COMMITS < len(world.commits) < 2 * MOST_COMMITS
+    assert 1 < len(world.commits) / (MOST_A_DAY * 4 * 365) < 2
+
+
+def test_an_old_project_is_repaired_to_the_last():
+    world = World(np.random.default_rng((0, 6)), 12 * 365, 0.05)
+    world.run(lambda number: None, lambda time: None)
+    assert any(commit.repaired for commit in world.commits if commit.time > 11 * 365)
 
 
 def test_a_repair_comes_after_the_commit_that_it_repairs():
