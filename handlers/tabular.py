@@ -105,14 +105,10 @@ class TabularHandler(Handler[Row]):
                 return sent
             raise InvalidError(f"{prefix}features", f"{len(names)} numbers", describe(sent))
         if type(sent) is dict:
-            if len(sent) == len(names) > 1:
-                try:
-                    whole: tuple[Any, ...] = self._whole(sent)
-                except KeyError:
-                    pass
-                else:
-                    return whole
             if sent.keys() <= self._known:
+                if len(sent) == len(names) > 1:  # of one name, a getter gives the value itself
+                    whole: tuple[Any, ...] = self._whole(sent)
+                    return whole
                 return [sent.get(name) for name in names]
             unknown = next(name for name in sent if name not in self._known)
             raise InvalidError(
