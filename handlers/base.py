@@ -28,6 +28,7 @@ from archives.contract import Contract, read_contract
 from handlers.engine import Engine, open_proven, threads
 from handlers.errors import InternalError, InvalidError, RequestError
 from handlers.fields import boolean
+from handlers.intake import read_ahead
 from handlers.spool import Answered, Spool
 from handlers.wire import JSON, NPY, Body, decode_json, decode_npy, describe, integer, media_type, unsupported
 
@@ -149,6 +150,7 @@ class Handler(ABC, Generic[Item]):
             "%s %s serves on %s, %d thread(s): %s",
             self.contract.model, self.contract.version, self.engine.name, threads(), proven.proof,
         )  # fmt: skip
+        read_ahead()
         # TorchServe's worker prints two lines a batch at INFO, each waking the Java process; what they say (a time of
         # receipt, a gauge that mixes versions) is in the gateway's access line, per request and version.
         logging.getLogger().setLevel(logging.WARNING)
@@ -353,11 +355,10 @@ def top_labels(probabilities: NDArray[Any], labels: Sequence[str], top_k: Sequen
     list of list of dict
         ``{"label", "probability"}``, most probable first; ties keep the order of the classes.
     """
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(top_k)]  # (rows, most)
-    best = np.take_along_axis(probabilities, order, axis=1)
+    order = (-probabilities).argsort(axis=1, kind="stable")[:, : max(top_k)].tolist()  # (rows, most)
     return [
-        [{"label": labels[k], "probability": p} for k, p in zip(indices[:most], values[:most], strict=True)]
-        for indices, values, most in zip(order.tolist(), best.tolist(), top_k, strict=True)
+        [{"label": labels[k], "probability": row[k]} for k in best[:most]]
+        for best, row, most in zip(order, probabilities.tolist(), top_k, strict=True)
     ]
 
 

@@ -110,9 +110,11 @@ class SignFlowHandler(Handler[Views]):
 
     def phrase(self, outputs: Outputs, items: Sequence[Views], top_k: Sequence[int]) -> list[Any]:
         """Return each sequence's signs, most probable first, by the mean over its views."""
-        counts = np.array([*map(len, items)])
-        summed = np.add.reduceat(softmax(outputs["logits"]), np.cumsum(counts) - counts)
-        return top_labels(summed / counts[:, None], self.contract.labels, top_k)
+        probabilities = softmax(outputs["logits"])
+        if len(probabilities) > len(items):
+            counts = np.array([*map(len, items)])
+            probabilities = np.add.reduceat(probabilities, np.cumsum(counts) - counts) / counts[:, None]
+        return top_labels(probabilities, self.contract.labels, top_k)
 
     def explain(self, item: Views) -> dict[str, Any]:
         """Attribute the winning sign by occlusion (Zeiler & Fergus, 2014).
