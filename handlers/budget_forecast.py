@@ -4,7 +4,9 @@ An instance is one household; its categories are the rows of the graph. Twelve c
 to decode, and 0.1 ms to describe; many households described at once 3 µs a category.
 """
 
+import calendar
 import itertools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +25,11 @@ from models.budget.anomaly_ledger import merchant_keys
 from models.budget.forecast_features import FEATURES, MONTHS, YEAR, Guess, Moment, guess, joined
 from models.budget.forecast_findings import Finding, overspending, subscriptions, trends
 from models.budget.forecast_total import total
-from models.budget.robust import median
+from models.budget.robust import Floats, median
 
 AMOUNTS = ("forecast_eur", "low_eur", "high_eur", "spent_eur", "usual_eur")
 NUMBERS = frozenset({int, float})
+MAYBE = NUMBERS | {type(None)}
 OF_CATEGORY = frozenset({"name", "months", "spent", "by_now", "budget"})
 
 
@@ -53,8 +56,8 @@ class Household:
     month: str
     day: int
     names: list[str]
-    months: NDArray[np.float64]
-    budgets: NDArray[np.float64]
+    months: Floats
+    budgets: Floats
     moment: Moment
     transactions: Transactions
 
@@ -76,7 +79,8 @@ class BudgetForecastHandler(Handler[Described]):
         """Read the seasons and the total's stretch, and the medians that features are replaced by to explain."""
         family = read_json(folder / "family.json")
         self._stretch = float(family["total_stretch"])
-        self._seasons = {name: np.array(year, np.float64) for name, year in family["seasons"].items()}
+        years = {name: np.array(year, np.float64).tolist() for name, year in family["seasons"].items()}
+        self._seasons = [{name: year[month] for name, year in years.items()} for month in range(YEAR)]
         with np.load(folder / "reference.npz", allow_pickle=False) as reference:
             self._usual = median(reference["features"].T.astype(np.float64)).astype(np.float32)
 
@@ -109,7 +113,7 @@ class BudgetForecastHandler(Handler[Described]):
         households = [item.household for item in items]
         owner = np.repeat(np.arange(len(items)), [len(one.names) for one in households])
         months = np.concatenate([one.months for one in households])
-        usual = months[:, -YEAR:].mean(axis=1)
+        usual = np.add.reduce(months[:, -YEAR:], axis=1) / YEAR
         names = [name for one in households for name in one.names]
         findings: list[list[Finding]] = [_subscriptions(one.transactions) for one in households]
         budgets = np.concatenate([one.budgets for one in households])
@@ -127,8 +131,15 @@ class BudgetForecastHandler(Handler[Described]):
                 "interval": 0.8,
                 "total": dict(zip(AMOUNTS, whole, strict=False)),
                 "categories": [
-                    {"name": name, **dict(zip(AMOUNTS, row, strict=True))}
-                    for name, row in itertools.islice(rows, len(one.names))
+                    {
+                        "name": name,
+                        "forecast_eur": forecast,
+                        "low_eur": low,
+                        "high_eur": high,
+                        "spent_eur": spent,
+                        "usual_eur": usual,
+                    }
+                    for name, (forecast, low, high, spent, usual) in itertools.islice(rows, len(one.names))
                 ],
                 "findings": mine,
             }
@@ -158,11 +169,11 @@ class BudgetForecastHandler(Handler[Described]):
     def _household(self, fields: dict[str, Any]) -> Household:
         month = take.text(fields, "month", 7)
         try:
-            first = take.date({"month": f"{month}-01"}, "month")
+            take.date({"month": f"{month}-01"}, "month")
         except InvalidError:
             raise InvalidError("month", "a month such as 2026-11", describe(month)) from None
-        start = first.astype("datetime64[M]")
-        days = int(((start + 1).astype("datetime64[D]") - first).astype(np.int64))
+        of_year = int(month[5:])
+        days = calendar.monthrange(int(month[:4]), of_year)[1]
         if "day" not in fields:
             raise InvalidError("day", f"an integer from 0 to {days}", "nothing")
         day = integer(fields, "day", 0, 0, days)
@@ -171,62 +182,78 @@ class BudgetForecastHandler(Handler[Described]):
         if type(sent) is not list or not 1 <= len(sent) <= most:
             came = describe(sent) if "categories" in fields else "nothing"
             raise InvalidError("categories", f"an array of 1 to {most} categories", came)
-        whole = -(-self.contract.limits["months"] // YEAR) * YEAR
-        history, by_now = np.full((len(sent), whole), np.nan), np.full((len(sent), whole), np.nan)
-        names, spent, budgets = [], [], []
-        for index, one in enumerate(sent):
-            if type(one) is not dict:
-                raise InvalidError(f"categories[{index}]", "an object", describe(one))
-            try:
-                name, so_far, budget, months, by_day = self._category(one)
-            except InvalidError as error:
-                raise error.inside(f"categories[{index}]") from None
-            names.append(name)
-            spent.append(so_far)
-            budgets.append(budget)
-            history[index, whole - len(months) :] = months
-            by_now[index, whole - len(by_day) :] = by_day
-        _check_sizes("months", history, sent)
-        _check_sizes("by_now", by_now, sent)
+        known = self._all(sent)
+        if known is None:
+            for index, one in enumerate(sent):
+                self._check(one, f"categories[{index}]")
+            raise InvalidError("categories", "an array of categories", "something else")
+        names, spent, budgets, history, by_now = known
         if len(set(names)) < len(names):
             twice = next(name for at, name in enumerate(names) if name in names[:at])
             raise InvalidError("categories", "each name once", f"{twice[:40]!r} twice")
-        of_year = int(start.astype(np.int64)) % 12
-        count = len(names)
+        count, season = len(names), self._seasons[of_year - 1]
         moment = Moment(
             history=history[:, -MONTHS:],
-            spent=np.array(spent),
+            spent=spent,
             day=np.full(count, day),
             days=np.full(count, days),
-            month=np.full(count, of_year + 1),
+            month=np.full(count, of_year),
             by_day=by_now[:, -YEAR:],
-            season=np.array([self._season(name, of_year) for name in names]),
+            season=np.array([season.get(name, float("nan")) for name in names]),
         )
         moved = transactions(fields, "transactions", self.contract.limits["transactions"], categories=True)
-        return Household(month, day, names, history, np.array(budgets), moment, moved)
+        return Household(month, day, names, history, budgets, moment, moved)
 
-    def _season(self, name: str, of_year: int) -> float:
-        year = self._seasons.get(name)
-        return float("nan") if year is None else float(year[of_year])
+    def _all(self, sent: list[Any]) -> tuple[list[str], Floats, Floats, Floats, Floats] | None:
+        """Return names, spending so far, budgets, months, and spending by now in those, in a few passes.
 
-    def _category(self, one: dict[str, Any]) -> tuple[str, float, float, list[float], list[float | None]]:
-        """Validate one category: its name, spending so far, budget, months, and spending by now in those months."""
-        if not one.keys() <= OF_CATEGORY:
-            unknown = min(one.keys() - OF_CATEGORY)
-            expected = f"only the fields {', '.join(sorted(OF_CATEGORY))}"
-            raise InvalidError(unknown[:64], expected, describe(one[unknown]))
-        name = take.text(one, "name", LONGEST_LABEL)
-        months = _numbers(one, "months", YEAR, self.contract.limits["months"], NUMBERS)
-        by_now = _numbers(one, "by_now", 0, len(months), NUMBERS | {type(None)})
-        spent = take.number(one, "spent", -LARGEST_AMOUNT, LARGEST_AMOUNT)
-        return name, spent, take.number(one, "budget", 0.0, LARGEST_AMOUNT, float("nan")), months, by_now
+        None where any category is not as it should be.
+        """
+        if not ({*map(type, sent)} <= {dict} and set().union(*sent) <= OF_CATEGORY):
+            return None
+        names, spent, budgets = ([one.get(name) for one in sent] for name in ("name", "spent", "budget"))
+        months = [one.get("months") for one in sent]
+        by_now = [[] if (days := one.get("by_now")) is None else days for one in sent]
+        if not ({*map(type, names)} <= {str} and {*map(type, months)} | {*map(type, by_now)} <= {list}):
+            return None
+        if not (all(names) and max(map(len, names)) <= LONGEST_LABEL):
+            return None
+        lengths, most = [*map(len, months)], self.contract.limits["months"]
+        if not (min(lengths) >= YEAR and max(lengths) <= most and all(map(operator.le, map(len, by_now), lengths))):
+            return None
+        required = itertools.chain(spent, *months)
+        if not ({*map(type, required)} <= NUMBERS and {*map(type, itertools.chain(budgets, *by_now))} <= MAYBE):
+            return None
+        so_far, limits = np.array([spent, budgets], np.float64)
+        both = _filled([*months, *by_now], -(-most // YEAR) * YEAR)
+        # NaN, which stands for what was not sent, compares false
+        if (limits < 0).any() or any((np.abs(one) > LARGEST_AMOUNT).any() for one in (so_far, limits, both)):
+            return None
+        return names, so_far, limits, both[: len(sent)], both[len(sent) :]
+
+    def _check(self, one: Any, place: str) -> None:
+        """Say what is wrong with a category, if anything is."""
+        if type(one) is not dict:
+            raise InvalidError(place, "an object", describe(one))
+        try:
+            if not one.keys() <= OF_CATEGORY:
+                unknown = min(one.keys() - OF_CATEGORY)
+                expected = f"only the fields {', '.join(sorted(OF_CATEGORY))}"
+                raise InvalidError(unknown[:64], expected, describe(one[unknown]))
+            take.text(one, "name", LONGEST_LABEL)
+            months = _check_numbers(one, "months", YEAR, self.contract.limits["months"], NUMBERS)
+            _check_numbers(one, "by_now", 0, months, MAYBE)
+            take.number(one, "spent", -LARGEST_AMOUNT, LARGEST_AMOUNT)
+            take.number(one, "budget", 0.0, LARGEST_AMOUNT, None)
+        except InvalidError as error:
+            raise error.inside(place) from None
 
 
 def _described(households: Sequence[Household]) -> list[Described]:
     """Guess the categories of all households at once."""
-    moments = [one.moment for one in households]
-    names = Moment.__dataclass_fields__
-    known = guess(Moment(**{name: np.concatenate([getattr(one, name) for one in moments]) for name in names}))
+    known = guess(joined([one.moment for one in households]))
+    if len(households) == 1:
+        return [Described(households[0], known)]
     ends = np.cumsum([len(one.names) for one in households]).tolist()
     return [
         Described(one, known.select(slice(end - len(one.names), end)))
@@ -240,25 +267,26 @@ def _subscriptions(moved: Transactions) -> list[Finding]:
     return subscriptions(moved.categories, merchant_keys(moved.labels), moved.labels, moved.days, moved.amounts)
 
 
-def _numbers(fields: dict[str, Any], name: str, least: int, most: int, kinds: frozenset[type]) -> list[Any]:
-    """Take an array of numbers; one that is absent and may be is empty."""
+def _filled(rows: Sequence[Sequence[float | None]], width: int) -> Floats:
+    """Return rows of different lengths as one array, float64 [N, width]; NaN in front of what is shorter."""
+    filled = np.full((len(rows), width), np.nan)
+    lengths = np.array([*map(len, rows)])
+    filled[np.arange(width) >= width - lengths[:, None]] = np.array([*itertools.chain(*rows)], np.float64)
+    return filled
+
+
+def _check_numbers(fields: dict[str, Any], name: str, least: int, most: int, kinds: frozenset[type]) -> int:
+    """Say what is wrong with an array of numbers, if anything is, and return its length; an absent one may be empty."""
     sent = fields.get(name)
     if sent is None and not least:
-        return []
+        return 0
     if type(sent) is not list or not least <= len(sent) <= most:
         came = describe(sent) if name in fields else "nothing"
         raise InvalidError(name, f"an array of {least} to {most} numbers", came)
-    if not {*map(type, sent)} <= kinds:
-        wrong = next(at for at, value in enumerate(sent) if type(value) not in kinds)
-        raise InvalidError(f"{name}[{wrong}]", "a number", describe(sent[wrong]))
-    return sent
-
-
-def _check_sizes(name: str, euros: NDArray[np.float64], sent: list[dict[str, Any]]) -> None:
-    """Refuse amounts that nobody has; NaN, which stands for what was not sent, compares false."""
-    far = np.abs(euros) > LARGEST_AMOUNT
-    if far.any():
-        row, column = np.argwhere(far)[0].tolist()
-        at = column - (euros.shape[1] - len(sent[row][name]))
-        expected = f"a number from {-LARGEST_AMOUNT:.0e} to {LARGEST_AMOUNT:.0e}"
-        raise InvalidError(f"categories[{row}].{name}[{at}]", expected, describe(sent[row][name][at]))
+    for at, value in enumerate(sent):
+        if type(value) not in kinds:
+            raise InvalidError(f"{name}[{at}]", "a number", describe(value))
+        if value is not None and abs(value) > LARGEST_AMOUNT:
+            expected = f"a number from {-LARGEST_AMOUNT:.0e} to {LARGEST_AMOUNT:.0e}"
+            raise InvalidError(f"{name}[{at}]", expected, describe(value))
+    return len(sent)

@@ -23,15 +23,13 @@ _integer = struct.Struct("!i").unpack
 
 def read_ahead() -> None:
     """Let TorchServe's worker in this process read batches with `read_batch`; another release keeps its own way."""
-    try:
-        import ts
-        from ts.protocol import otf_message_handler
-    except ImportError:  # no worker: a test, or a benchmark
+    torchserve, protocol = sys.modules.get("ts"), sys.modules.get("ts.protocol.otf_message_handler")
+    if torchserve is None or protocol is None:  # no worker: a test, or a benchmark
         return
-    if ts.__version__.strip() != TORCHSERVE:
-        logger.warning("TorchServe %s reads its messages itself: this was made for %s", ts.__version__, TORCHSERVE)
+    if (release := torchserve.__version__.strip()) != TORCHSERVE:
+        logger.warning("TorchServe %s reads its messages itself: only those of %s are read ahead", release, TORCHSERVE)
         return
-    otf_message_handler._retrieve_inference_msg = read_batch
+    protocol.__dict__["_retrieve_inference_msg"] = read_batch
 
 
 def read_batch(connection: socket.socket) -> list[dict[str, Any]]:
@@ -62,9 +60,9 @@ def read_batch(connection: socket.socket) -> list[dict[str, Any]]:
         start, at = at, at + size
         if at <= len(ahead):
             return ahead[start:at]
-        whole = bytearray(size)
-        have = len(ahead) - start
+        whole, have = bytearray(size), len(ahead) - start
         whole[:have] = ahead[start:]
+        ahead, at = b"", 0
         with memoryview(whole) as view:
             while size - have >= AHEAD_BYTES:
                 have += _more(connection.recv_into(view[have:]))

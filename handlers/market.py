@@ -8,7 +8,7 @@ done for a whole batch at once.
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from handlers.base import Handler, Outputs
 from handlers.errors import InvalidError
 from handlers.fields import number
 from handlers.wire import describe
-from models.market.alerts import ALERTS, HORIZONS_H, LABELS, QUESTIONS, SEVERITIES, severities
+from models.market.alerts import ALERTS, HORIZONS_H, LABELS, QUESTIONS, SEVERITIES, bounds_of, severities
 from models.market.features import NAMES, features, usual
 from models.market.state import REGIMES, involvement, state_of
 from models.market.windows import LARGE, LEAST_ASSETS, LOOKBACK_H, MOST_MISSING, returns_of
@@ -78,6 +78,7 @@ class MarketHandler(Handler[Market]):
         with np.load(folder / "reference.npz", allow_pickle=False) as reference:
             self._usual = usual(reference["features"])  # what never was known is hidden by being missing
         self._peaks = np.array(read_json(folder / "family.json")["peaks"])  # (16, 2)
+        self._severe_from = bounds_of(self.contract.thresholds)
         self._alert_from = np.array([self.contract.thresholds[label] for label in LABELS])
 
     def decode(self, fields: dict[str, Any]) -> Market:
@@ -156,7 +157,8 @@ class MarketHandler(Handler[Market]):
     def phrase(self, outputs: Outputs, items: Sequence[Market], top_k: Sequence[int]) -> list[Any]:
         """Return each item's questions, the most probable first."""
         probabilities = outputs["probabilities"]  # (B, 16)
-        readings = np.nan_to_num(np.stack([item.readings for item in items]))[:, ALERT_OF]
+        readings = np.stack([item.readings for item in items])
+        readings = np.where(np.isnan(readings), 0.0, readings)[:, ALERT_OF]
         severe = self._peaks[:, 0] + self._peaks[:, 1] * readings
         state = ALERTS.index("REGIME_CHANGE_PENDING") != ALERT_OF  # of these alerts, an event's reading reaches 1
         columns = (
@@ -164,7 +166,7 @@ class MarketHandler(Handler[Market]):
             np.round(probabilities.astype(np.float64), 6).tolist(),
             (probabilities >= self._alert_from).tolist(),
             np.round(1 - outputs["spread"].astype(np.float64), 6).tolist(),
-            severities(probabilities, self.contract.thresholds).tolist(),
+            severities(probabilities, self._severe_from).tolist(),
             np.round(np.maximum(severe, state), 4).tolist(),
             np.round(readings, 4).tolist(),
             (state & (readings >= 1)).tolist(),
@@ -239,7 +241,7 @@ def _affected(assets: Sequence[str], moving: NDArray[Any], tied: NDArray[Any]) -
     those more tied to the others than assets are on average; of a breakdown, those less tied.
     """
     by_movement = [assets[k] for k in np.argsort(-moving, kind="stable").tolist() if moving[k] >= 1 / len(assets)]
-    middle = tied.mean()
+    middle = tied.sum() / len(tied)
     order = np.argsort(-tied, kind="stable").tolist()
     tight = [assets[k] for k in order if tied[k] >= middle]
     loose = [assets[k] for k in reversed(order) if tied[k] < middle]
@@ -277,4 +279,4 @@ def _time(fields: dict[str, Any]) -> datetime | None:
 def _later(time: datetime | None, hours: int) -> str | None:
     if time is None:
         return None
-    return datetime.fromtimestamp(time.timestamp() + 3600 * hours, UTC).isoformat().replace("+00:00", "Z")
+    return (time + timedelta(hours=hours)).isoformat().replace("+00:00", "Z")

@@ -26,7 +26,7 @@ from training.tracking import Run
 
 TREES: Final = "quantile trees"
 DEFAULTS: Final[Mapping[str, Any]] = {
-    "trees": 100, "learning_rate": 0.08, "leaves": 12, "rows_per_leaf": 50, "l2": 1.0,
+    "trees": 60, "learning_rate": 0.13, "leaves": 12, "rows_per_leaf": 50, "l2": 1.0,
 }  # fmt: skip
 
 DAYS: Final = (0, 5, 10, 15, 20, 25)
@@ -125,7 +125,7 @@ def evaluated(forecaster: Forecaster, tested: Asked, owners: npt.NDArray[np.str_
 
 def _trees(trial: Any, seed: int) -> QuantileTrees:
     return QuantileTrees(
-        trees=trial.suggest_int("trees", 80, 300),
+        trees=trial.suggest_int("trees", 30, 90),
         learning_rate=trial.suggest_float("learning_rate", 0.02, 0.2, log=True),
         leaves=trial.suggest_int("leaves", 4, 24),
         rows_per_leaf=trial.suggest_int("rows_per_leaf", 20, 200, log=True),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from archives.certificate import Arrays, Case
 from archives.contract import Contract, Tensor
-from models.market.alerts import LABELS, THRESHOLDS, severities
+from models.market.alerts import LABELS, THRESHOLDS, bounds_of, severities
 from models.market.features import CONTEXT, NAMES
 from training.archive import TABULAR_TOLERANCE, Decide, Release, served
 from training.data.market_history import History
@@ -74,7 +74,7 @@ def decisions(thresholds: npt.NDArray[np.float64]) -> Decide:
 
     def decide(outputs: Arrays) -> npt.NDArray[Any]:
         probabilities: npt.NDArray[Any] = np.asarray(outputs["probabilities"], np.float64)
-        decided: npt.NDArray[Any] = severities(probabilities) + 4 * (probabilities >= thresholds)
+        decided: npt.NDArray[Any] = severities(probabilities, bounds_of()) + 4 * (probabilities >= thresholds)
         return decided
 
     return decide

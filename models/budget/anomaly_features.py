@@ -116,7 +116,7 @@ def features(ledger: Ledger) -> tuple[NDArray[np.float32], Evidence]:
     columns = {**twins, **amounts, **_rhythm(ledger, to), **bursts, **_merchants(ledger, to)}
     rows = np.array([columns[name] for name in FEATURES]).T
     evidence = Evidence(twin, to.visits, usual, burst, burst_merchant, per_day)
-    return np.clip(rows, -_FAR, _FAR).astype(np.float32, order="C"), evidence
+    return np.maximum(np.minimum(rows, _FAR), -_FAR).astype(np.float32, order="C"), evidence
 
 
 def _twins(ledger: Ledger, to: Compared) -> tuple[Ints, Columns]:
@@ -130,7 +130,8 @@ def _twins(ledger: Ledger, to: Compared) -> tuple[Ints, Columns]:
     at = np.arange(len(best))
     found = score[at, best] > 0
     equal = to.known & (np.abs(ledger.amounts[to.columns] - own) < 0.005)
-    quick = np.diff(_days(ledger, to), axis=1) <= WINDOW_DAYS
+    days = _days(ledger, to)
+    quick = days[:, 1:] - days[:, :-1] <= WINDOW_DAYS
     habit = (quick & equal[:, 1:] & equal[:, :-1]).sum(axis=1)  # how often the like has happened here before
     return np.where(found, best, -1), {
         "twin": score[at, best],
@@ -172,16 +173,17 @@ def _rhythm(ledger: Ledger, to: Compared) -> Columns:
     last = np.where(to.visits > 0, past[at, np.maximum(to.visits - 1, 0)], np.nan)
     today = ledger.days[ledger.judged]
     since = np.log1p(today - last)
-    gaps = np.diff(past, axis=1)
-    usual = median(gaps) if gaps.shape[1] else np.full(len(past), np.nan)
+    gaps = np.full(past.shape, np.nan)
+    gaps[:, 1:] = past[:, 1:] - past[:, :-1]
     settled = to.visits >= 3
-    of_month = _day_of_month(np.column_stack([np.where(to.known, past, 0), today]))
+    of_month = _day_of_month(np.concatenate([np.where(to.known, past, 0), today[:, None]], axis=1))
     apart = np.abs(of_month[:, :-1] - of_month[:, -1:])
     apart = np.where(to.known, np.minimum(apart, 31 - apart), np.nan)
+    usual, usually_apart = median(np.concatenate([gaps, apart])).reshape(2, -1)
     return {
         "days_since_merchant": np.where(to.visits > 0, since, _NEVER),
         "gap_vs_usual": np.where(settled, since - np.log1p(usual), 0.0),
-        "day_shift": np.where(settled, median(apart), 0.0),
+        "day_shift": np.where(settled, usually_apart, 0.0),
         "weekend": (today + 3) % 7 >= 5,  # 1970-01-01 was a Thursday
     }
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,11 +151,15 @@ class Guess:
         return Guess(self.rows[rows], self.base[rows], self.noise[rows], self.spent[rows])
 
 
-def joined(guesses: Sequence[Guess]) -> Guess:
-    """Return several lots of guesses as one."""
-    return Guess(
-        **{name: np.concatenate([getattr(one, name) for one in guesses]) for name in Guess.__dataclass_fields__}
-    )
+Lot = TypeVar("Lot", Moment, Guess)
+
+
+def joined(lots: Sequence[Lot]) -> Lot:
+    """Return several lots of series, or of guesses, as one."""
+    if len(lots) == 1:
+        return lots[0]
+    kind = type(lots[0])
+    return kind(**{name: np.concatenate([getattr(one, name) for one in lots]) for name in kind.__dataclass_fields__})
 
 
 def scales(moment: Moment) -> Floats:
@@ -163,8 +167,9 @@ def scales(moment: Moment) -> Floats:
 
     The mean size of the last twelve; where they are empty, what has been spent this month; else 1.
     """
-    usual = np.abs(moment.history[:, -YEAR:]).mean(axis=1)
-    started = np.where(np.abs(moment.spent) > 0.005, np.abs(moment.spent), 1.0)
+    usual = np.add.reduce(np.abs(moment.history[:, -YEAR:]), axis=1) / YEAR
+    size = np.abs(moment.spent)
+    started = np.where(size > 0.005, size, 1.0)
     scale: Floats = np.where(usual > 0.005, usual, started)
     return scale
 
@@ -182,42 +187,44 @@ def guess(moment: Moment) -> Guess:
     progress = moment.day / moment.days
     by_day = moment.by_day / scale[:, None]
     # on a month's last day nothing more can come, however long the months before were
-    told = np.where((moment.day >= moment.days)[:, None], 0.0 * by_day, year - by_day)
+    told = (year - by_day) * (moment.day < moment.days)[:, None]
     # where it is not known how far a month had come, it takes its share of days
     rest = np.where(np.isnan(told), year * (1 - progress)[:, None], told)
-    guesses, variances = _guesses(year, rest, spent)
-    best = variances.min(axis=1)
-    weights = best[:, None] ** 2 / variances**2
+    levels, variances = _levels(year, rest)
+    average, lately = levels[0, :, 0], levels[0, :, 1]
+    # a month that is over its usual total already does not take anything back
+    left = levels[0] - spent[:, None]
+    guesses = np.concatenate([np.where((left > 0) == (levels[0] >= 0), left, 0.0), levels[1]], axis=1)
+    noises = np.sqrt(variances.reshape(len(moment), 2, -1).min(axis=2))  # of the best of each kind
+    noise = noises.min(axis=1)
+    weights = (noise[:, None] ** 2 / variances) ** 2
     first = (weights * guesses).sum(axis=1) / weights.sum(axis=1)
-    noise = np.sqrt(best)
-    average, lately = year.mean(axis=1), year[:, -3:].mean(axis=1)
     middle, told_middle = median(np.concatenate([year, told])).reshape(2, -1)
-    empty = year == 0
-    kinds = len(LOOKBACKS)
-    angle = 2 * np.pi * (moment.month - 1) / 12
+    empty, by_then = year == 0, mean(by_day)
+    sine, cosine = _CIRCLE[:, moment.month - 1]
     columns = {
         "last_month": year[:, -1],
         "mean_3": lately,
         "median_12": middle,
         "low_12": year.min(axis=1),
         "high_12": year.max(axis=1),
-        "trend_12": (year - average[:, None]) @ _SLOPE,
-        "empty_months_12": empty.mean(axis=1),
+        "trend_12": _times(year - average[:, None], _SLOPE)[:, 0],
+        "empty_months_12": empty.sum(axis=1) / YEAR,
         "months_since_spending": np.where(empty.all(axis=1), YEAR, empty[:, ::-1].argmin(axis=1)),
         "same_month_last_year": year[:, 0],
         "same_month_two_years_ago": past[:, 0],
         "same_month_of_others": moment.season,
-        "month_sine": np.sin(angle),
-        "month_cosine": np.cos(angle),
+        "month_sine": sine,
+        "month_cosine": cosine,
         "month_days": moment.days,
         "progress": progress,
         "days_left": moment.days - moment.day,
         "spent": spent,
         "noise": noise,
-        "noise_of_total": np.sqrt(variances[:, :kinds].min(axis=1)),
-        "noise_of_rest": np.sqrt(variances[:, kinds:].min(axis=1)),
-        "total_or_rest": (guesses[:, 0] - guesses[:, kinds]) / noise,
-        "spent_vs_usual": (spent - mean(by_day)) / np.sqrt(variance(by_day) + LEAST_NOISE**2),
+        "noise_of_total": noises[:, 0],
+        "noise_of_rest": noises[:, 1],
+        "total_or_rest": (guesses[:, 0] - guesses[:, len(LOOKBACKS)]) / noise,
+        "spent_vs_usual": (spent - by_then) / np.sqrt(variance(by_day, by_then) + LEAST_NOISE**2),
         "lately_or_always": np.log(variances[:, 1] / variances[:, 0]),
         "spent_over_highest": spent - np.fmax.reduce(by_day, axis=1),
     }
@@ -236,36 +243,58 @@ def guess(moment: Moment) -> Guess:
     columns |= zip(to_come, (np.array([*to_come.values()]) - first) / noise, strict=True)
     rows = np.array([columns[name] for name in FEATURES]).T
     return Guess(
-        rows=np.clip(rows, -_FAR, _FAR).astype(np.float32, order="C"),
+        rows=np.maximum(np.minimum(rows, _FAR), -_FAR).astype(np.float32, order="C"),
         base=(spent + first) * scale,
         noise=noise * scale,
         spent=moment.spent,
     )
 
 
-def _guesses(year: Floats, rest: Floats, spent: Floats) -> tuple[Floats, Floats]:
-    """Return what is still to come by each guess, and the square that it is usually off by: float64 [N, 6] each."""
+def _levels(year: Floats, rest: Floats) -> tuple[Floats, Floats]:
+    """Return the mean months of both kinds by each lookback, and the squares that they are usually off by.
+
+    Returns
+    -------
+    levels : ndarray of float64, shape (2, N, 3)
+    errors : ndarray of float64, shape (N, 6)
+    """
     both = np.concatenate([year, rest])
-    levels = [both[:, -count:].sum(axis=1) / count for count in LOOKBACKS]
-    guesses = np.array(levels).reshape(-1, 2, len(year))  # by lookback, and by kind
-    # by how much the mean of so many months missed the next one; after twelve there is none, and their mean is off by
-    # a twelfth more of a month that is not among them
-    year_missed = (both - levels[0][:, None]) * (YEAR / (YEAR - 1))
-    missed = [year_missed, *(both[:, count:] - _running(both, count) for count in LOOKBACKS[1:])]
-    ends = np.cumsum([0, *(one.shape[1] for one in missed[:-1])])
-    squares = np.add.reduceat(np.concatenate(missed, axis=1) ** 2, ends, axis=1)
-    errors = squares / [one.shape[1] for one in missed] + LEAST_NOISE**2
-    # a month that is over its usual total already does not take anything back
-    totals = guesses[:, 0]
-    guesses[:, 0] = np.where(totals >= 0, np.maximum(totals - spent, 0), np.minimum(totals - spent, 0))
-    return guesses.T.reshape(len(year), -1), errors.reshape(2, len(year), -1).transpose(1, 0, 2).reshape(len(year), -1)
+    errors = _times(_times(both, _MISSED) ** 2, _SHARES) + LEAST_NOISE**2
+    return _times(both, _MEANS).reshape(2, len(year), -1), np.concatenate(
+        [errors[: len(year)], errors[len(year) :]], axis=1
+    )
 
 
-def _running(rows: Floats, count: int) -> Floats:
-    """Return the mean of the `count` months before each month from the `count`-th on, float64 [N, 12 - count]."""
-    means: Floats = sum(rows[:, at : at + YEAR - count] for at in range(count)) / count  # type: ignore[assignment]
-    return means
+def _times(rows: Floats, matrix: Floats) -> Floats:
+    """Return a product that is the same for each row, whatever other rows there are: BLAS's is not, to the last bit."""
+    product: Floats = np.einsum("ij,jk->ik", rows, matrix)
+    return product
 
 
-_SLOPE = np.arange(YEAR) - (YEAR - 1) / 2
+def _mean_of(months: slice) -> Floats:
+    one: Floats = np.zeros(YEAR)
+    one[months] = 1 / len(one[months])
+    return one
+
+
+_CIRCLE = np.array([np.sin(2 * np.pi * np.arange(12) / 12), np.cos(2 * np.pi * np.arange(12) / 12)])
+"""float64 [2, 12]: where each month of the year is on a circle."""
+
+_SLOPE = (np.arange(YEAR, dtype=np.float64) - (YEAR - 1) / 2)[:, None]
 _SLOPE /= (_SLOPE**2).sum()  # least squares: change per month
+
+_MEANS = np.array([_mean_of(slice(YEAR - count, YEAR)) for count in LOOKBACKS]).T.copy()
+"""float64 [12, 3]: a year's months times this are its mean months by each lookback."""
+
+# By how much the mean of so many months missed the next one; after twelve there is none, and their mean is off by a
+# twelfth more of a month that is not among them.
+_MISSED_BY: list[Floats] = [(np.eye(YEAR) - 1 / YEAR) * (YEAR / (YEAR - 1))]
+_MISSED_BY += [
+    np.array([np.eye(YEAR)[at] - _mean_of(slice(at - count, at)) for at in range(count, YEAR)])
+    for count in LOOKBACKS[1:]
+]
+_MISSED = np.concatenate(_MISSED_BY).T.copy()
+"""float64 [12, 32]: a year's months times this are the misses of all lookbacks."""
+
+_SHARES = np.repeat(np.eye(len(LOOKBACKS)), [*map(len, _MISSED_BY)], axis=0) / [*map(len, _MISSED_BY)]
+"""float64 [32, 3]: their squares times this are the mean squares of each lookback."""

@@ -15,7 +15,7 @@ def mean(rows: Floats) -> Floats:
     ----------
     rows : ndarray of float64, shape (N, K)
     """
-    means: Floats = rows.mean(axis=1)
+    means: Floats = np.add.reduce(rows, axis=1) / rows.shape[1]
     if not np.isnan(means).any():
         return means
     known = ~np.isnan(rows)
@@ -25,9 +25,9 @@ def mean(rows: Floats) -> Floats:
     return means
 
 
-def variance(rows: Floats) -> Floats:
-    """Return each row's variance about its mean, NaN left out; NaN for a row of nothing else."""
-    return mean((rows - mean(rows)[:, None]) ** 2)
+def variance(rows: Floats, means: Floats) -> Floats:
+    """Return each row's variance about its mean, which is known, NaN left out; NaN for a row of nothing else."""
+    return mean((rows - means[:, None]) ** 2)
 
 
 def median(rows: Floats) -> Floats:
@@ -38,9 +38,11 @@ def median(rows: Floats) -> Floats:
     rows : ndarray of float64, shape (N, K)
         K at least 1.
     """
-    count = (~np.isnan(rows)).sum(axis=1)
+    width = rows.shape[1]
     ordered = np.sort(rows, axis=1)  # NaN goes last
-    at = np.arange(len(rows))
-    low, high = ordered[at, np.maximum(count - 1, 0) // 2], ordered[at, np.minimum(count // 2, rows.shape[1] - 1)]
+    low, high = ordered[:, (width - 1) // 2], ordered[:, width // 2]
+    if np.isnan(ordered[:, -1]).any():
+        count, at = (~np.isnan(rows)).sum(axis=1), np.arange(len(rows))
+        low, high = ordered[at, np.maximum(count - 1, 0) // 2], ordered[at, np.minimum(count // 2, width - 1)]
     middle: Floats = (low + high) / 2
     return middle

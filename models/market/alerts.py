@@ -33,17 +33,26 @@ THRESHOLDS: Final = {
 """The same by name, as a contract states them."""
 
 
-def severities(probabilities: npt.NDArray[Any], thresholds: Mapping[str, float] | None = None) -> npt.NDArray[np.int64]:
+def bounds_of(thresholds: Mapping[str, float] = THRESHOLDS) -> npt.NDArray[np.float64]:
+    """Return the probabilities from which each answer is S2 and S3, float64 [2, 16].
+
+    Parameters
+    ----------
+    thresholds
+        Bounds under the names of `THRESHOLDS`.
+    """
+    return np.array([[thresholds[f"{alert}.{name}"] for alert, _ in QUESTIONS] for name in SEVERITIES[1:]])
+
+
+def severities(probabilities: npt.NDArray[Any], bounds: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """Return how severe each answer is, as positions in `SEVERITIES`.
 
     Parameters
     ----------
     probabilities
         float [N, 16].
-    thresholds
-        Other bounds than `THRESHOLDS`, under the same names.
+    bounds
+        As `bounds_of` gives them.
     """
-    bounds = thresholds or THRESHOLDS
-    second, third = (np.array([bounds[f"{alert}.{name}"] for alert, _ in QUESTIONS]) for name in SEVERITIES[1:])
-    levels: npt.NDArray[np.int64] = (probabilities >= second).astype(np.int64) + (probabilities >= third)
+    levels: npt.NDArray[np.int64] = (probabilities >= bounds[0]).astype(np.int64) + (probabilities >= bounds[1])
     return levels

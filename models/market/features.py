@@ -94,20 +94,20 @@ def features(
     table = np.full((count, len(NAMES)), np.nan)
     table[:, 0] = tied[:, HALF_DAY]
     table[:, 1] = tied[:, DAY]
-    table[:, 2] = comovement((path[:, 4:] - path[:, :-4])[:, -72:])
-    table[:, 3] = tied[:, DAYS].std(axis=1)
+    table[:, 2] = comovement(path[:, -72:] - path[:, -76:-4])
+    table[:, 3] = _spread(tied[:, DAYS])
     table[:, 4] = _moved(tied[:, DAY], tied[:, WEEK])
     table[:, 5] = (np.linalg.eigvalsh(correlations(z))[:, -1] - 1) / (assets - 1)
     large, ether = z[:, -24:, 0], z[:, -24:, 1]
     table[:, 6] = ratio((large * ether).sum(axis=1), np.sqrt((large**2).sum(axis=1) * (ether**2).sum(axis=1)))
     gained = z[:, -24:].sum(axis=1) / np.sqrt(24)  # (windows, assets)
-    table[:, 7] = gained[:, :2].mean(axis=1) - gained[:, 2:].mean(axis=1)
+    table[:, 7] = gained[:, :2].sum(axis=1) / 2 - gained[:, 2:].sum(axis=1) / (assets - 2)
     drift = np.abs(correlations(z[:, -83:]) - correlations(z[:, :-83])).sum(axis=(1, 2))
     table[:, 8] = 1 - drift / (assets * (assets - 1))
-    table[:, 9] = np.log(np.maximum(given.scale, _STILL)).mean(axis=1)
+    table[:, 9] = np.log(np.maximum(given.scale, _STILL)).sum(axis=1) / assets
     table[:, 10] = ln_volatility[:, DAY]
     table[:, 11] = ln_volatility[:, HALF_DAY] - ln_volatility[:, DAY]
-    table[:, 12] = ln_volatility[:, QUARTER_DAYS].std(axis=1)
+    table[:, 12] = _spread(ln_volatility[:, QUARTER_DAYS])
     squares = z[:, -24:] * np.abs(z[:, -24:])
     table[:, 13] = ratio(squares.sum(axis=(1, 2)), np.abs(squares).sum(axis=(1, 2)))
     if context is not None:
@@ -180,6 +180,14 @@ def correlations(scaled: Floats) -> Floats:
     found: Floats = products / (size[:, :, None] * size[:, None, :])
     np.einsum("wii->wi", found)[:] = 1.0
     return found
+
+
+def _spread(rows: Floats) -> Floats:
+    """Return each row's standard deviation, as `numpy.std` does in twice the time."""
+    count = rows.shape[1]
+    off = rows - rows.sum(axis=1, keepdims=True) / count
+    spread: Floats = np.sqrt((off * off).sum(axis=1) / count)
+    return spread
 
 
 def _moved(now: Floats, usual: Floats) -> Floats:

@@ -90,8 +90,9 @@ def returns_of(windows: Windows) -> Returns:
     windows
         float [windows, 168, assets] of positive closes; NaN is a missing one.
     """
-    hourly = np.diff(np.log(bridged(windows)), axis=1)
-    scale = np.sqrt((hourly**2).mean(axis=1))
+    closes = np.log(bridged(windows))
+    hourly = closes[:, 1:] - closes[:, :-1]
+    scale = np.sqrt((hourly**2).sum(axis=1) / hourly.shape[1])
     return Returns(hourly / np.where(scale > 0, scale, 1.0)[:, None, :], scale)
 
 

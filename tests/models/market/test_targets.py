@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.market.alerts import HORIZONS_H, LABELS, QUESTIONS, severities
+from models.market.alerts import HORIZONS_H, LABELS, QUESTIONS, bounds_of, severities
 from models.market.state import REGIMES, state_of
 from models.market.targets import outcomes
 from models.market.windows import LOOKBACK_H, returns_of
@@ -138,7 +138,7 @@ def test_an_hour_without_48_after_it_is_refused(prices):
 def test_severity_begins_at_each_alerts_own_bounds():
     probabilities = np.full((3, 16), 0.5)
     probabilities[1], probabilities[2] = 0.82, 0.96
-    levels = dict(zip(LABELS, severities(probabilities).T.tolist(), strict=True))
+    levels = dict(zip(LABELS, severities(probabilities, bounds_of()).T.tolist(), strict=True))
     assert levels["SPIKE_LIKELY@4h"] == [0, 1, 2]
     assert levels["REGIME_CHANGE_PENDING@24h"] == [0, 2, 2]
     assert levels["CORRELATION_BREAKDOWN@12h"] == [0, 1, 2]
