@@ -89,12 +89,12 @@ class BudgetAnomalyHandler(Handler[Judged]):
 
     def phrase(self, outputs: Outputs, items: Sequence[Judged], top_k: Sequence[int]) -> list[Any]:
         """Return each user's transactions in the order they were sent, with what speaks against the reported ones."""
-        cuts = np.cumsum([len(item.rows) for item in items])[:-1]
-        scores = np.split(outputs["score"][:, 0].astype(np.float64), cuts)
-        withouts = np.split(outputs["without"].astype(np.float64), cuts)
-        return [
-            self._answer(item, score, without) for item, score, without in zip(items, scores, withouts, strict=True)
-        ]
+        scores, withouts = outputs["score"][:, 0].astype(np.float64), outputs["without"].astype(np.float64)
+        answers, start = [], 0
+        for item in items:
+            mine = slice(start, start := start + len(item.rows))
+            answers.append(self._answer(item, scores[mine], withouts[mine]))
+        return answers
 
     def explain(self, item: Judged) -> dict[str, Any]:
         """Attribute each transaction's score to its features by occlusion (Zeiler & Fergus, 2014).

@@ -42,7 +42,7 @@ def median(rows: Floats) -> Floats:
     ordered = np.sort(rows, axis=1)  # NaN goes last
     low, high = ordered[:, (width - 1) // 2], ordered[:, width // 2]
     if np.isnan(ordered[:, -1]).any():
-        count, at = (~np.isnan(rows)).sum(axis=1), np.arange(len(rows))
-        low, high = ordered[at, np.maximum(count - 1, 0) // 2], ordered[at, np.minimum(count // 2, width - 1)]
+        count, at = (~np.isnan(ordered)).sum(axis=1), np.arange(len(rows))
+        low, high = ordered[at, (count - 1) // 2], ordered[at, count // 2]  # of none, the last and the first are NaN
     middle: Floats = (low + high) / 2
     return middle
