@@ -1,14 +1,16 @@
 import random
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.intake import AHEAD_BYTES, read_batch
+from handlers.intake import AHEAD_BYTES, read_ahead, read_batch
 
 Fields = Sequence[tuple[bytes, ...]]
 
@@ -80,6 +82,18 @@ def test_it_reads_what_torchserve_reads() -> None:
         theirs.sendall(message(batch))
         stock = protocol._retrieve_inference_msg(ours)
     assert read(message(batch), 4096) == stock
+
+
+@pytest.mark.parametrize(("release", "replaced"), [("0.12.0", True), ("0.13.0", False)])
+def test_only_the_release_it_was_made_for_is_read_ahead(
+    release: str, replaced: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    protocol = SimpleNamespace(_retrieve_inference_msg=None)
+    monkeypatch.setitem(sys.modules, "ts", SimpleNamespace(__version__=release))
+    monkeypatch.setitem(sys.modules, "ts.protocol.otf_message_handler", protocol)
+    read_ahead()
+    assert (protocol._retrieve_inference_msg is read_batch) is replaced
+    assert ("itself" in caplog.text) is not replaced
 
 
 def test_a_server_that_goes_away_ends_the_worker() -> None:
