@@ -311,10 +311,10 @@ class Handler(ABC, Generic[Item]):
             self._forward(items, top_k, group[:middle], rows)
             self._forward(items, top_k, group[middle:], rows)
             return
-        finite = np.logical_and.reduce([np.isfinite(one.reshape(len(one), -1)).all(axis=1) for one in outputs.values()])
-        if not finite.all():
+        if not all(np.isfinite(one).all() for one in outputs.values()):
+            finite = [np.isfinite(one.reshape(len(one), -1)).all(axis=1) for one in outputs.values()]
             starts = np.cumsum([0, *(self.rows(item) for item in mine[:-1])])
-            for row, whole in enumerate(np.logical_and.reduceat(finite, starts)):
+            for row, whole in enumerate(np.logical_and.reduceat(np.logical_and.reduce(finite), starts)):
                 if not whole:
                     phrased[row] = self._without(mine[row], top_k[group[row]])
         for index, answer in zip(group, phrased, strict=True):

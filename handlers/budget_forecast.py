@@ -121,9 +121,10 @@ class BudgetForecastHandler(Handler[Described]):
             findings[owner[at]].append(finding)
         spent = np.bincount(owner, known.spent, len(items))
         totals = np.maximum(total(euros, owner, len(items), self._stretch), spent[:, None])
-        columns = np.column_stack([euros[:, 1], euros[:, 0], euros[:, 2], known.spent, usual])
-        rows = iter(zip(names, np.round(columns, 2).tolist(), strict=True))
-        wholes = np.round(np.column_stack([totals[:, [1, 0, 2]], spent]), 2).tolist()
+        low, middle, high = euros.T
+        rows = iter(zip(names, np.array([middle, low, high, known.spent, usual]).T.round(2).tolist(), strict=True))
+        low, middle, high = totals.T
+        wholes = np.array([middle, low, high, spent]).T.round(2).tolist()
         return [
             {
                 "month": one.month,
@@ -224,12 +225,11 @@ class BudgetForecastHandler(Handler[Described]):
         required = itertools.chain(spent, *months)
         if not ({*map(type, required)} <= NUMBERS and {*map(type, itertools.chain(budgets, *by_now))} <= MAYBE):
             return None
-        so_far, limits = np.array([spent, budgets], np.float64)
-        both = _filled([*months, *by_now], -(-most // YEAR) * YEAR)
+        now, before = np.array([spent, budgets], np.float64), _filled([*months, *by_now], -(-most // YEAR) * YEAR)
         # NaN, which stands for what was not sent, compares false
-        if (limits < 0).any() or any((np.abs(one) > LARGEST_AMOUNT).any() for one in (so_far, limits, both)):
+        if (now[1] < 0).any() or (np.abs(now) > LARGEST_AMOUNT).any() or (np.abs(before) > LARGEST_AMOUNT).any():
             return None
-        return names, so_far, limits, both[: len(sent)], both[len(sent) :]
+        return names, now[0], now[1], before[: len(sent)], before[len(sent) :]
 
     def _check(self, one: Any, place: str) -> None:
         """Say what is wrong with a category, if anything is."""
