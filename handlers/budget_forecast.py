@@ -27,7 +27,7 @@ from models.budget.forecast_findings import Finding, overspending, subscriptions
 from models.budget.forecast_total import total
 from models.budget.robust import Floats, median
 
-AMOUNTS = ("forecast_eur", "low_eur", "high_eur", "spent_eur", "usual_eur")
+AMOUNTS = ("forecast_eur", "low_eur", "high_eur", "spent_eur")
 NUMBERS = frozenset({int, float})
 MAYBE = NUMBERS | {type(None)}
 OF_CATEGORY = frozenset({"name", "months", "spent", "by_now", "budget"})
@@ -130,7 +130,7 @@ class BudgetForecastHandler(Handler[Described]):
                 "month": one.month,
                 "day": one.day,
                 "interval": 0.8,
-                "total": dict(zip(AMOUNTS, whole, strict=False)),
+                "total": dict(zip(AMOUNTS, whole, strict=True)),
                 "categories": [
                     {
                         "name": name,

@@ -1,7 +1,7 @@
 """How a worker takes a batch from TorchServe: reading ahead.
 
-TorchServe's worker makes a system call for each length and each field of a message, forty for a request with six
-headers, which is half of what an empty worker costs. Here they are read in pieces of 64 kB; large fields still go
+TorchServe's worker makes a system call for each length and each field of a message, some forty for a request with
+six headers, which is half of what an empty worker costs. Here they are read in pieces of 64 kB; large fields still go
 straight to where they stay. Bodies are never decoded, whatever TorchServe is set to: handlers read bytes.
 """
 

@@ -6,9 +6,9 @@ and prints the table that decides them. Each starts a server of its own on free 
 what the stack costs when the model costs nothing; ``--url`` measures one that runs already. Java compiles itself while
 it warms up, which takes tens of thousands of requests: the empty model gets them.
 
-In ``single`` mode the graph is also called with pauses, as a worker is, and the empty model seldom: cores that have
-slept take their time. The in-process limit is measured while the server idles: as many processes as workers, each with
-the threads of a worker, at the best of several batch sizes.
+In ``single`` mode the graph is also called with pauses, as a worker is, and the empty model seldom: after a pause the
+stack runs with cold caches. The in-process limit is measured while the server idles: as many processes as workers, each
+with the threads of a worker, at the best of several batch sizes.
 
 Examples
 --------
@@ -55,7 +55,7 @@ FRAME_WIDTH = 225
 PAUSE_S = 0.004
 """What a worker waits between two requests of one connection, about."""
 SELDOM = 60
-"""Requests a second that leave all processes time to sleep between two, as a large model does."""
+"""Requests a second that leave all caches time to go cold between two, as a large model does."""
 SWEEP = (  # workers, batch size, delay in ms (0: send when idle)
     (2, 32, 0),
     (2, 16, 0),
@@ -185,7 +185,7 @@ def measure(options: argparse.Namespace, archive: Path) -> list[Result]:
 
 
 def measure_empty(options: argparse.Namespace) -> list[Result]:
-    """Measure a model that does nothing: what the stack costs, and what it costs once it has slept."""
+    """Measure a model that does nothing: what the stack costs, and what it costs after a pause."""
     connections = 1 if options.mode == "single" else options.connections
     with warmed([], options.format, options.warm_up) as server:
         name = f"empty handler, {{}}, {connections} connection(s)"

@@ -266,7 +266,7 @@ def _levels(year: Floats, rest: Floats) -> tuple[Floats, Floats]:
 
 
 def _times(rows: Floats, matrix: Floats) -> Floats:
-    """Return a product that is the same for each row, whatever other rows there are: BLAS's is not, to the last bit."""
+    """Return a product; each row, in C order, is the same to the last bit in any company, which BLAS's is not."""
     product: Floats = np.einsum("ij,jk->ik", rows, matrix)
     return product
 
