@@ -229,9 +229,11 @@ def _bad_forecast() -> dict[str, Bad]:
         "a category a list": asked("categories[1]", categories=[category(), []]),
         "an unknown field of a category": of("colour", colour=1),
         "no name": asked("categories[0].name", categories=[{"months": [1] * 12, "spent": 0}]),
-        "a name empty": of("name", name=""),
-        "a name of 201 characters": of("name", name="a" * 201),
-        "a name a number": of("name", name=7),
+        "a name empty": asked("categories[1].name", categories=[category(), {**category(), "name": ""}]),
+        "a name of 201 characters": asked(
+            "categories[1].name", categories=[category(), {**category(), "name": "a" * 201}]
+        ),
+        "a name a number": asked("categories[1].name", categories=[category(), {**category(), "name": 7}]),
         "no months": of("months", months=None),
         "11 months": of("months", months=[1] * 11),
         "61 months": of("months", months=[1] * 61),
