@@ -60,7 +60,7 @@ class Reduced:
     held_out
         Number of held-out inputs.
     decided_otherwise
-        Share of them that was decided otherwise than by the trained model.
+        Share of them that was decided differently from the trained model.
     accuracy_lost
         Share of them decided rightly by the trained model, less the share decided rightly so.
     """
@@ -163,14 +163,14 @@ def check_hashes(folder: Path) -> None:
     } - {"certificate.json"}
     for name in sorted(present | set(certified)):
         if name not in present:
-            raise CertificateError(f"{name} is certified but missing: the archive is damaged, deploy a fresh copy")
+            raise CertificateError(f"{name} is certified but missing: the archive is damaged, deploy the original")
         if name not in certified:
-            raise CertificateError(f"{name} is not certified: somebody added it after the archive was built")
+            raise CertificateError(f"{name} is not certified: it was added after the archive was built")
         digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         if digest != certified[name]:
             raise CertificateError(
                 f"{name} was altered after certification: SHA-256 {digest[:16]}…, certified {certified[name][:16]}…; "
-                "deploy a fresh copy of the archive"
+                "deploy the original archive"
             )
 
 

@@ -1,4 +1,4 @@
-"""What an archive promises: `contract.json`, the machine-readable face of a model.
+"""What an archive guarantees: `contract.json`, the machine-readable face of a model.
 
 `FORMAT` is the version of everything this package describes: which members an archive has, what is in them, and
 how they prove each other.
@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from archives.errors import MarinaError
 
 FORMAT = 1
 """The archive format this code writes.
@@ -24,8 +26,17 @@ READABLE = frozenset({1})
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,2}")
 
+MOST_SUMMARISED = 24
+"""Most names in a summary: each is logged with every instance, and is one more thing to be watched."""
 
-class ArchiveError(Exception):
+ANSWERS = frozenset({"confidence", "label", "predicted", "truth"})
+"""What `reference.npz` says of the answers to its rows; no summary has these names."""
+
+Range = tuple[float | None, float | None]
+"""Lowest and highest value; None is no bound."""
+
+
+class ArchiveError(MarinaError):
     """An archive, or a part of one, is not what the contract says; the message says what to do about it."""
 
 
@@ -74,6 +85,14 @@ class Contract:
         Feature names in the order of the feature axis; empty where the input is not tabular.
     limits : Mapping of str to int
         Bounds a request must keep, such as the longest sequence.
+    possible, usual : Mapping of str to (low, high)
+        What a quantity of one instance can be, and what it usually is: a feature, or what the family measures of an
+        instance, such as ``missing_share``. None is no bound. Training leaves out, and serving refuses, what is not
+        possible; what is not usual is answered with a warning.
+    summary : tuple of str
+        What the prediction log says of an instance, in the order of `handlers.base.Handler.summarise`: numbers that
+        `reference.npz` has of each reference row under these names. At most `MOST_SUMMARISED`; an archive from before
+        there were any has none.
     """
 
     model: str
@@ -86,6 +105,9 @@ class Contract:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     features: tuple[str, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
+    possible: Mapping[str, Range] = field(default_factory=dict)
+    usual: Mapping[str, Range] = field(default_factory=dict)
+    summary: tuple[str, ...] = ()
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -95,6 +117,10 @@ class Contract:
             raise ArchiveError(f"version {self.version!r}: expected one to three numbers joined by dots, such as 1.0")
         if not self.inputs or not self.outputs:
             raise ArchiveError(f"{self.model}: a contract names at least one input and one output")
+        if len(self.summary) > MOST_SUMMARISED or len({*self.summary, *ANSWERS}) < len(self.summary) + len(ANSWERS):
+            raise ArchiveError(
+                f"{self.model}: a summary has at most {MOST_SUMMARISED} names, none twice and none of {sorted(ANSWERS)}"
+            )
 
 
 def write_contract(contract: Contract) -> bytes:
@@ -110,10 +136,23 @@ def read_contract(path: Path) -> Contract:
     ArchiveError
         If the file is absent, is not JSON, or does not describe a contract of a readable format.
     """
-    raw = read_json(path)
+    try:
+        return parse_contract(read_json(path))
+    except ArchiveError as error:
+        raise ArchiveError(f"{path.name}: {error}") from error
+
+
+def parse_contract(raw: Mapping[str, Any]) -> Contract:
+    """Return the contract that `contract.json` describes.
+
+    Raises
+    ------
+    ArchiveError
+        If it describes none of a readable format.
+    """
     if raw.get("format") not in READABLE:
         raise ArchiveError(
-            f"{path.name}: format {raw.get('format')!r}, this code reads {sorted(READABLE)}; "
+            f"format {raw.get('format')!r}, this code reads {sorted(READABLE)}; "
             "serve it with the release that built it, or build it again"
         )
     try:
@@ -121,9 +160,16 @@ def read_contract(path: Path) -> Contract:
             side: tuple(Tensor(**{**tensor, "shape": tuple(tensor["shape"])}) for tensor in raw[side])
             for side in ("inputs", "outputs")
         }
-        return Contract(**{**raw, **tensors, "labels": tuple(raw["labels"]), "features": tuple(raw["features"])})
-    except (KeyError, TypeError) as error:
-        raise ArchiveError(f"{path.name} does not describe a contract: {error}") from error
+        # An archive from before there were ranges has none.
+        ranges = {
+            side: {name: (low, high) for name, (low, high) in raw.get(side, {}).items()}
+            for side in ("possible", "usual")
+        }
+        names = {"labels": tuple(raw["labels"]), "features": tuple(raw["features"])}
+        names["summary"] = tuple(raw.get("summary", ()))  # as for ranges
+        return Contract(**{**raw, **tensors, **ranges, **names})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArchiveError(f"does not describe a contract: {error!r}") from error
 
 
 def canonical_json(value: Any) -> bytes:

@@ -1,36 +1,43 @@
 """Look before loading: refuse an archive by its bytes, without importing or unpickling anything in it.
 
 Inspecting and loading stay apart on purpose: TorchServe unpacks and imports whatever it is given, so everything
-that can be known about an archive must be known before it reaches the model store.
+that can be known about an archive must be known before it reaches the model store. What is not listed here as allowed
+is refused. `archives.archive` opens archives; this looks at what it has read.
 """
 
-import ast
 import hashlib
 import io
 import json
+import math
 import re
-import stat
-import zipfile
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
-from archives.contract import READABLE, ArchiveError
-
-MAX_BYTES = 2 * 1024**3
-"""Largest sum of the members' unpacked sizes."""
+from archives.code_lint import lint_code
+from archives.container import ContainerError, unzip
+from archives.contract import READABLE, ArchiveError, parse_contract
+from archives.serving import read_serving
 
 MAX_MEMBERS = 256
+MAX_ARRAYS = 4096
+"""Most arrays of one `.npz`."""
+MAX_JSON_BYTES = 64 * 1024**2
+MAX_DEPTH = 64
+MAX_AXES = 8
+
+MANIFEST, SERVING = "MAR-INF/MANIFEST.json", "model-config.yaml"
 
 REQUIRED = frozenset(
     {
-        "MAR-INF/MANIFEST.json",
+        MANIFEST,
         "certificate.json",
         "certificate.npz",
         "contract.json",
         "example.json",
-        "model-config.yaml",
+        SERVING,
         "model.onnx",
         "provenance.json",
         "reference.npz",
@@ -38,20 +45,29 @@ REQUIRED = frozenset(
         "service.py",
     }
 )
-OPTIONAL = frozenset({"family.json", "model.pt2"})
+CARD = "model-card.md"
+MAX_CARD_BYTES = 1024**2
+
+OPTIONAL = frozenset({"family.json", CARD})
 CODE = re.compile(r"(archives|handlers|models)(/[a-z0-9_]+){1,2}\.py")
-"""The code an archive brings: the rooms that run inside a worker, nothing else."""
+"""The code an archive brings: the packages that run inside a worker, nothing else."""
 
-UNPICKLERS = frozenset({"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"})
+ENTRY_POINTS = frozenset({"service.py", "service.py:handle"})
+"""What TorchServe may be configured to call."""
+
+PLAIN = "biufU"
+"""Kinds of array elements: booleans, numbers, text."""
+
+Members = Mapping[str, memoryview]
 
 
-def lint(path: Path) -> list[str]:
+def lint(content: bytes) -> list[str]:
     """Return everything that is wrong with an archive; empty when it may be deployed.
 
     Parameters
     ----------
-    path : Path
-        A `.mar` file.
+    content
+        The whole `.mar` file.
 
     Returns
     -------
@@ -59,129 +75,173 @@ def lint(path: Path) -> list[str]:
         One sentence per finding, naming the member.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            findings = list(_lint_shape(entries))
-            # Contents are read only when names and sizes are sane: a bomb is refused before it is unpacked.
-            if not findings:
-                members = {entry.filename: archive.read(entry) for entry in entries}
-                findings = [*_lint_contents(members), *_lint_hashes(members)]
-    except FileNotFoundError:
-        return [f"{path} does not exist"]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        return [f"{path.name} is not a readable .mar (zip) file: {error}"]
-    return findings
+        members = unzip(content, MAX_MEMBERS)
+    except ContainerError as error:
+        return error.findings
+    # Contents are looked at only when all names are known ones.
+    return list(_lint_names(set(members))) or [*_lint_contents(members), *_lint_hashes(members)]
 
 
-def refuse_unclean(path: Path) -> None:
-    """Raise unless `lint` finds nothing.
+def _lint_names(names: set[str]) -> Iterator[str]:
+    for name in sorted(names):
+        if PurePosixPath(name).is_absolute() or ".." in name.split("/") or "\\" in name or ":" in name:
+            yield f"{name}: path escapes the archive"
+        elif name.endswith(".pt2"):
+            yield f"{name}: torch.export programs are not served: loading one may unpickle. Build the archive again"
+        elif name not in REQUIRED | OPTIONAL and not CODE.fullmatch(name):
+            yield f"{name}: unknown member; an archive holds only what the contract lists"
+    for name in sorted(REQUIRED - names):
+        yield f"{name}: missing"
+
+
+def _lint_contents(members: Members) -> Iterator[str]:
+    for name, content in members.items():
+        try:
+            if _looks_pickled(content):
+                raise ArchiveError("is a pickle")
+            if name.endswith(".npz"):
+                _check_npz(content)
+            elif name.endswith(".json"):
+                _check_json(name, content)
+            elif name == SERVING:
+                read_serving(content)
+            elif name == CARD:
+                read_text(content)
+            elif name.endswith(".py"):
+                yield from (f"{name}: {found}" for found in lint_code(bytes(content)))
+        except ArchiveError as error:
+            yield f"{name}: {error}"
+    yield from _lint_identity(members)
+
+
+def _lint_identity(members: Members) -> Iterator[str]:
+    """Compare who the manifest, which TorchServe goes by, says it is with who the contract says it is."""
+    try:
+        model, contract = parse_json(members[MANIFEST])["model"], parse_json(members["contract.json"])
+        says, declared = (model["modelName"], model["modelVersion"]), (contract["model"], contract["version"])
+    except (ArchiveError, KeyError, TypeError):
+        return  # said already
+    if says != declared:
+        yield f"{MANIFEST}: is of {says[0]} {says[1]}, contract.json of {declared[0]} {declared[1]}"
+
+
+def _looks_pickled(content: memoryview) -> bool:
+    # Protocol 2 and later open with 0x80 and the protocol's number; older ones end in '.' after an opcode stream.
+    return len(content) > 2 and content[0] == 0x80 and content[1] <= 5 and bytes(content[-8:]).rstrip().endswith(b".")
+
+
+def read_text(content: memoryview) -> str:
+    """Return a text of at most `MAX_CARD_BYTES`, in UTF-8.
 
     Raises
     ------
     ArchiveError
-        Listing every finding.
+        When it is anything else.
     """
-    findings = lint(path)
-    if findings:
-        raise ArchiveError(f"{path.name} may not be deployed:\n" + "\n".join(f"  - {finding}" for finding in findings))
-
-
-def _lint_shape(entries: list[zipfile.ZipInfo]) -> Iterator[str]:
-    names = [entry.filename for entry in entries]
-    if len(names) > MAX_MEMBERS:
-        yield f"{len(names)} members, at most {MAX_MEMBERS} are allowed"
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"{name}: appears more than once"
-    if (size := sum(entry.file_size for entry in entries)) > MAX_BYTES:
-        yield f"unpacks to {size:,} bytes, at most {MAX_BYTES:,} are allowed"
-    for entry in entries:
-        name = entry.filename
-        if PurePosixPath(name).is_absolute() or ".." in name.split("/") or "\\" in name or ":" in name:
-            yield f"{name}: path escapes the archive"
-        elif stat.S_ISLNK(entry.external_attr >> 16):
-            yield f"{name}: is a symbolic link"
-        elif name not in REQUIRED | OPTIONAL and not CODE.fullmatch(name):
-            yield f"{name}: unknown member; an archive holds only what the contract lists"
-    for name in sorted(REQUIRED - set(names)):
-        yield f"{name}: missing"
-
-
-def _lint_contents(members: dict[str, bytes]) -> Iterator[str]:
-    for name, content in members.items():
-        if _looks_pickled(content):
-            yield f"{name}: is a pickle"
-        elif name.endswith(".npz"):
-            yield from _lint_npz(name, content)
-        elif name.endswith(".pt2"):
-            yield from _lint_program(name, content)
-        elif name.endswith(".py"):
-            yield from _lint_code(name, content)
-        elif name.endswith(".json"):
-            yield from _lint_json(name, content)
-
-
-def _lint_json(name: str, content: bytes) -> Iterator[str]:
+    if len(content) > MAX_CARD_BYTES:
+        raise ArchiveError(f"{len(content):,} bytes of text, at most {MAX_CARD_BYTES:,} are allowed")
     try:
-        value = json.loads(content)
-    except ValueError as error:
-        yield f"{name}: is not JSON: {error}"
-        return
-    if name in {"contract.json", "certificate.json"} and value.get("format") not in READABLE:
-        yield f"{name}: format {value.get('format')!r}, this code reads {sorted(READABLE)}"
+        return str(content, "utf-8")
+    except UnicodeDecodeError as error:
+        raise ArchiveError(f"is not UTF-8: {error}") from error
 
 
-def _looks_pickled(content: bytes) -> bool:
-    # Protocol 2 and later open with 0x80 and the protocol's number; older ones end in '.' after an opcode stream.
-    return len(content) > 2 and content[0] == 0x80 and content[1] <= 5 and content.rstrip().endswith(b".")
+def parse_json(content: bytes | memoryview) -> dict[str, Any]:
+    """Read a JSON object in which no key appears twice, and which is not too deep or too large to be looked at.
 
-
-def _lint_npz(name: str, content: bytes) -> Iterator[str]:
+    Raises
+    ------
+    ArchiveError
+        When it is anything else.
+    """
+    if len(content) > MAX_JSON_BYTES:
+        raise ArchiveError(f"{len(content):,} bytes of JSON, at most {MAX_JSON_BYTES:,} are allowed")
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            for key in arrays.files:
-                arrays[key]
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        yield f"{name}: not plain arrays: {error}"
+        value = json.loads(str(content, "utf-8"), object_pairs_hook=_each_once)
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise ArchiveError(f"is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ArchiveError(f"expected a JSON object, found {type(value).__name__}")
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [child for one in inner for child in one if isinstance(child, dict | list)]
+    if level:
+        raise ArchiveError(f"nested more than {MAX_DEPTH} deep")
+    return value
 
 
-def _lint_program(name: str, content: bytes) -> Iterator[str]:
-    """Check a `torch.export` program: JSON and raw weights only."""
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key appears more than once")
+    return found
+
+
+def _check_json(name: str, content: memoryview) -> None:
+    value = parse_json(content)
+    if name == MANIFEST:
+        _check_manifest(value)
+    elif name == "contract.json":
+        parse_contract(value)
+    elif name == "certificate.json":
+        if value.get("format") not in READABLE:
+            raise ArchiveError(f"format {value.get('format')!r}, this code reads {sorted(READABLE)}")
+        hashes = value.get("sha256")
+        if not isinstance(hashes, dict) or not all(isinstance(one, str) for one in hashes.values()):
+            raise ArchiveError("names no hashes")
+
+
+def _check_manifest(value: dict[str, Any]) -> None:
+    model = value.get("model")
+    if not isinstance(model, dict) or value.get("runtime") != "python":
+        raise ArchiveError("expected a manifest of torch-model-archiver, with a model and the runtime python")
+    known = {"archiverVersion", "createdOn", "model", "runtime"}
+    parts = {"configFile", "handler", "modelName", "modelVersion", "serializedFile"}
+    if unknown := sorted({*value} - known | {*model} - parts):
+        raise ArchiveError(f"{unknown[0]}: unknown; TorchServe may act on it")
+    if not all(isinstance(one, str) for one in ({**value, "model": ""} | model).values()):
+        raise ArchiveError("expected text under each name")
+    if not (model.get("modelName") and model.get("modelVersion")):
+        raise ArchiveError("names no model, or no version")
+    if model.get("handler") not in ENTRY_POINTS or model.get("configFile") != SERVING:
+        raise ArchiveError(f"expected the handler service.py:handle and the settings {SERVING}")
+    if model.get("serializedFile", "model.onnx") != "model.onnx":
+        raise ArchiveError("expected model.onnx as the serialised file")
+
+
+def _check_npz(content: memoryview) -> None:
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as program:
-            for entry in program.infolist():
-                member = program.read(entry)
-                if entry.filename.endswith(".pt") and member:
-                    yield f"{name}: {entry.filename} is pickled by torch.save"
-                if entry.filename.endswith("_config.json") and b'"use_pickle": true' in member:
-                    yield f"{name}: {entry.filename} names pickled tensors"
-    except zipfile.BadZipFile as error:
-        yield f"{name}: is not a torch.export program: {error}"
+        arrays = unzip(content, MAX_ARRAYS)
+    except ContainerError as error:
+        raise ArchiveError(f"not plain arrays: {error}") from error
+    for name, array in arrays.items():
+        try:
+            _check_npy(array)
+        except Exception as error:  # whatever numpy makes of a header that is not one
+            raise ArchiveError(f"not plain arrays: {name}: {error}") from error
 
 
-def _lint_code(name: str, content: bytes) -> Iterator[str]:
+def _check_npy(array: memoryview) -> None:
+    """Check by its header that an array is as large as it lies there, and holds no objects: nothing is read yet."""
+    start = io.BytesIO(array[:16_384])
+    if np.lib.format.read_magic(start) != (1, 0):
+        raise ValueError("expected .npy of version 1.0")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(start)
+    if dtype.kind not in PLAIN:
+        raise ValueError(f"elements of type {dtype}")
+    has = len(array) - start.tell()
+    if len(shape) > MAX_AXES or math.prod(shape) * dtype.itemsize != has:
+        raise ValueError(f"announces {' x '.join(map(str, shape))} of {dtype}, and has {has} bytes")
+
+
+def _lint_hashes(members: Members) -> Iterator[str]:
     try:
-        tree = ast.parse(content)
-    except (SyntaxError, ValueError) as error:
-        yield f"{name}: is not Python: {error}"
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            roots = {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            roots = {(node.module or "").split(".")[0]}
-        else:
-            continue
-        for root in sorted(roots & UNPICKLERS):
-            yield f"{name}: line {node.lineno} imports {root}"
-
-
-def _lint_hashes(members: dict[str, bytes]) -> Iterator[str]:
-    try:
-        certified = json.loads(members["certificate.json"])["sha256"]
-    except (ValueError, KeyError, TypeError):
-        yield "certificate.json: names no hashes"
-        return
-    for name in sorted(set(members) - {"certificate.json"} | set(certified)):
+        certified: dict[str, str] = parse_json(members["certificate.json"])["sha256"]
+        names = sorted(set(members) - {"certificate.json"} | set(certified))
+    except (ArchiveError, KeyError, TypeError):
+        return  # said already
+    for name in names:
         if name not in members:
             yield f"{name}: certified but missing"
         elif name not in certified:

@@ -1,7 +1,8 @@
 """The path every request takes through a worker; a family says only what is particular to it.
 
 A family overrides three hooks: `Handler.decode` (one JSON object to one item), `Handler.prepare` (items to the
-graph's input arrays) and `Handler.phrase` (the graph's outputs to predictions). Everything else is here: content
+graph's input arrays) and `Handler.phrase` (the graph's outputs to predictions); and `Handler.summarise` where drift of
+its inputs is to be seen. Everything else is here: content
 types, options, isolation of bad requests, splitting of failing batches, the self-check at load, and the answer's
 form. `handlers.errors` draws the path and its errors.
 
@@ -9,15 +10,12 @@ Per batch this costs one pass over the requests to decode them, one forward pass
 pass over the outputs, and one write to the prediction log where there is one; nothing else is logged.
 """
 
-import contextlib
 import logging
-import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic
 
 import numpy as np
 import orjson
@@ -25,34 +23,41 @@ from numpy.typing import NDArray
 
 from archives.certificate import check_hashes
 from archives.contract import Contract, read_contract
-from handlers.engine import Engine, open_proven, threads
-from handlers.errors import InternalError, InvalidError, RequestError
-from handlers.fields import boolean
-from handlers.intake import read_ahead
+from handlers.answers import Detailed, describe_faults, make_room
+from handlers.batch import Batch, Item, Outputs
+from handlers.calls import Call, describe_unusual, read_call
+from handlers.complaints import Complaints
+from handlers.deadline import Deadline
+from handlers.decoding import JSON, NPY, media_type, unsupported
+from handlers.engine import Engine, open_verified, threads
+from handlers.errors import (
+    MAX_ANSWER_BYTES,
+    AnswerTooLargeError,
+    ExpiredError,
+    InternalError,
+    InvalidError,
+    RequestError,
+    UndecodableError,
+    UnreadableError,
+)
 from handlers.spool import Answered, Spool
-from handlers.wire import JSON, NPY, Body, decode_json, decode_npy, describe, integer, media_type, unsupported
+from handlers.summary import by_place
+from handlers.torchserve_protocol import read_ahead
+from handlers.validation import Unusual
+
+__all__ = ["MAX_EXPLAINED", "MAX_ROWS_EXPLAINED", "Call", "Handler", "Outputs"]
 
 logger = logging.getLogger(__name__)
 
-Item = TypeVar("Item")
-Outputs = dict[str, NDArray[Any]]
+MAX_EXPLAINED, MAX_ROWS_EXPLAINED = 64, 512
+"""Most instances of one request that are explained, and most rows of theirs: an explanation costs a forward pass of its
+own, and says something of every row."""
 
-MAX_EXPLAINED = 64
-"""Most instances of one request that are explained: an explanation costs a forward pass of its own."""
+MAX_ID = 128
+"""Longest request id, in characters."""
 
-MAX_SESSION = 128
-"""Longest session key, in characters."""
-
-
-@dataclass(frozen=True)
-class Call(Generic[Item]):
-    """One decoded request."""
-
-    items: list[Item]
-    many: bool
-    top_k: int
-    session: str | None
-    explain: bool
+GRAVITY = {InternalError.status: 0, UnreadableError.status: 1}
+"""By status, which of several errors answers a request; then comes the first of the others."""
 
 
 class Handler(ABC, Generic[Item]):
@@ -66,6 +71,10 @@ class Handler(ABC, Generic[Item]):
 
     switches: frozenset[str] = frozenset()
     """Optional JSON booleans of a whole request, false by default; a header ``X-NAME: true`` says the same."""
+
+    options: frozenset[str] = frozenset()
+    """Further optional JSON fields of a whole request, which `apply_options` reads. They are of one client and one
+    version: the prediction log keeps no input that has any, so no shadow is asked it."""
 
     default_top_k = 5
 
@@ -95,9 +104,21 @@ class Handler(ABC, Generic[Item]):
         """Validate one `.npy` body: an item, or a list of them where it holds many; raises `InvalidError`."""
         raise unsupported(NPY, (JSON,))
 
+    def split_array(self, array: NDArray[Any]) -> Sequence[NDArray[Any]]:
+        """Return what `decode_array` takes of each instance of a `.npy` body; nothing where it holds one."""
+        return ()
+
     def switched(self, items: list[Item], on: frozenset[str]) -> list[Item]:
         """Return a request's items as the switches that it has on want them; called only where one is on."""
         return items
+
+    def apply_options(self, items: list[Item], options: Mapping[str, Any]) -> list[Item]:
+        """Return a request's items as its `options`, of which one is there, want them; raises `RequestError`."""
+        return items
+
+    def find_unusual(self, items: Sequence[Item]) -> Sequence[Sequence[Unusual]]:
+        """Return for each item of one request what is possible and yet unusual about it; nothing where all is usual."""
+        return ()
 
     @abstractmethod
     def prepare(self, items: Sequence[Item]) -> dict[str, NDArray[Any]]:
@@ -105,7 +126,10 @@ class Handler(ABC, Generic[Item]):
 
     @abstractmethod
     def phrase(self, outputs: Outputs, items: Sequence[Item], top_k: Sequence[int]) -> list[Any]:
-        """Return the predictions of every item, given the pass it was in and how many each item's caller asked for."""
+        """Return the predictions of every item, given the pass it was in and how many each item's caller asked for.
+
+        One of `handlers.answers.Detailed` has something beside it in the answer.
+        """
 
     def explain(self, item: Item) -> dict[str, Any]:
         """Attribute one item's answer to its input; a model that cannot says so with an `InvalidError`."""
@@ -123,6 +147,23 @@ class Handler(ABC, Generic[Item]):
         """Return what can be said of an item for which the graph has no answer; None is nothing, and our fault."""
         return None
 
+    def summarise(self, items: Sequence[Item], outputs: Outputs) -> NDArray[np.float32]:
+        """Return what the prediction log says of each item: numbers under the names of the contract's ``summary``.
+
+        Training makes the archive's `reference.npz` by the same function, so that traffic can be held against it.
+
+        Parameters
+        ----------
+        items, outputs
+            Of one pass.
+
+        Returns
+        -------
+        ndarray of float32, shape (items, names)
+            NaN is a number that an item does not have.
+        """
+        return np.full((len(items), len(self.contract.summary)), np.nan, np.float32)
+
     def opened(self, folder: Path) -> None:
         """Read what else a family keeps in the unpacked archive; called once, when the graph is proven."""
 
@@ -137,23 +178,45 @@ class Handler(ABC, Generic[Item]):
             If any proof fails: the worker then refuses to serve and TorchServe never routes to it.
         """
         folder = Path(context.system_properties["model_dir"])
-        self._gpu: int | None = context.system_properties.get("gpu_id")
-        check_hashes(folder)
-        self.contract = read_contract(folder / "contract.json")
-        settings = context.model_yaml_config.get("handler") or {}
-        proven = open_proven(folder, self.contract, self._gpu)
-        self.engine = proven.engine
-        self.pass_limit = int(settings.get("pass_limit", 32))
-        self.opened(folder)
+        gpu: int | None = context.system_properties.get("gpu_id")
+        proof = self.load(folder, context.model_yaml_config.get("handler") or {}, gpu)
         self._spool = Spool.from_environment(self.contract.model, self.contract.version)
+        self._deadline = Deadline.from_environment()
+        self._complaints = Complaints(logger)
+        self._batch = Batch(self._complaints, on_gpu=gpu is not None, summarised=self._spool is not None)
         logger.info(
             "%s %s serves on %s, %d thread(s): %s",
-            self.contract.model, self.contract.version, self.engine.name, threads(), proven.proof,
+            self.contract.model, self.contract.version, self.engine.name, threads(), proof,
         )  # fmt: skip
         read_ahead()
         # TorchServe's worker prints two lines a batch at INFO, each waking the Java process; what they say (a time of
         # receipt, a gauge that mixes versions) is in the gateway's access line, per request and version.
         logging.getLogger().setLevel(logging.WARNING)
+
+    def load(self, folder: Path, settings: Mapping[str, Any], gpu: int | None) -> str:
+        """Prove an unpacked archive and make ready what decodes, prepares and phrases; returns the proof.
+
+        Parameters
+        ----------
+        folder
+            The unpacked archive.
+        settings
+            What its `model-config.yaml` says under ``handler``.
+        gpu
+            CUDA device of this worker.
+
+        Raises
+        ------
+        ArchiveError
+            If any proof fails.
+        """
+        check_hashes(folder)
+        self.contract = read_contract(folder / "contract.json")
+        verified = open_verified(folder, self.contract, gpu)
+        self.engine = verified.engine
+        self.pass_limit = int(settings.get("pass_limit", 32))
+        self.opened(folder)
+        return verified.proof
 
     # ---- answering ----------------------------------------------------------------------------------------------
 
@@ -172,221 +235,162 @@ class Handler(ABC, Generic[Item]):
         list of bytes
             One JSON body per request, in order.
         """
-        start = time.perf_counter()
+        start, now = time.perf_counter(), time.time()
         headers = [_lower(context.get_all_request_header(index)) for index in range(len(data))]
-        calls = [self._decode(one, head) for one, head in zip(data, headers, strict=True)]
-        results = iter(self._predict([call for call in calls if isinstance(call, Call)]))
+        ids = [_id(head, context, index) for index, head in enumerate(headers)]
+        calls: dict[int, Call[Item]] = {}  # by index in the batch, as all of these
+        errors: dict[int, RequestError] = {}
+        for index, request in enumerate(data):
+            decoded = self._decode(request, headers[index], now)
+            if isinstance(decoded, RequestError):
+                errors[index] = decoded
+            else:
+                calls[index] = decoded
+        results = self._predict(calls)
         took_ms = round((time.perf_counter() - start) * 1e3, 3)
-        answers: list[bytes] = []
-        answered: list[Answered] = []
-        for index, (call, head) in enumerate(zip(calls, headers, strict=True)):
-            result = next(results) if isinstance(call, Call) else call
-            request_id = head.get("x-request-id") or str(context.get_request_id(index))
-            context.set_response_content_type(index, JSON)
-            if isinstance(result, RequestError):
-                context.set_response_status(code=result.status, phrase=result.code, idx=index)
-                answers.append(orjson.dumps(result.body(request_id)))
-                continue
-            answer = {"model": self.contract.model, "version": self.contract.version, "request_id": request_id}
-            assert isinstance(call, Call)  # whatever is none has become an error
-            if call.session is not None:
-                answer["session"] = call.session
-            answers.append(orjson.dumps({**answer, **result, "serving_ms": took_ms}))
-            answered.append(Answered(request_id, head, data[index].get("body", b""), call.many, answers[-1]))
+        answers: dict[int, bytes] = {}
+        for index, result in results.items():
+            answer = self._write(calls[index], result, ids[index], took_ms)
+            if isinstance(answer, RequestError):
+                errors[index] = answer
+            else:
+                answers[index] = answer
+        errors |= make_room(answers)
+        for index in answers:
+            for name, value in _count_faults(results[index]).items():
+                context.set_response_header(index, name, value)
         if self._spool is not None:
-            self._spool.keep(answered)
-        return answers
+            self._spool.keep(
+                [
+                    Answered(ids[index], headers[index], call.body, call.many, answer, call.summary)
+                    for index, answer in answers.items()
+                    for call in (calls[index],)
+                ]
+            )
+        for index, error in errors.items():
+            context.set_response_status(code=error.status, phrase=error.code, idx=index)
+            for name, value in error.headers.items():
+                context.set_response_header(index, name, value)
+            answers[index] = orjson.dumps(error.body(ids[index]))
+        for index in answers:
+            context.set_response_content_type(index, JSON)
+        self._deadline.took(time.perf_counter() - start)
+        return [answers[index] for index in range(len(data))]
 
-    def _decode(self, one: dict[str, Any], headers: dict[str, str]) -> Call[Item] | RequestError:
+    def _write(
+        self, call: Call[Item], result: dict[str, Any] | RequestError, request_id: str, took_ms: float
+    ) -> bytes | RequestError:
+        """Return an answer's body, or the error that takes its place."""
+        if isinstance(result, RequestError):
+            return result
+        answer = {"model": self.contract.model, "version": self.contract.version, "request_id": request_id}
+        if call.session is not None:
+            answer["session"] = call.session
+        try:
+            body = orjson.dumps({**answer, **result, "serving_ms": took_ms})
+        except TypeError:  # what JSON cannot say
+            self._complaints.log("an answer is no JSON")
+            return InternalError()
+        return body if len(body) <= MAX_ANSWER_BYTES else AnswerTooLargeError(len(body))
+
+    def _decode(self, one: dict[str, Any], headers: dict[str, str], now: float) -> Call[Item] | RequestError:
         """Turn one request into a call, or into the error that answers it."""
         try:
+            if (waited_s := self._deadline.missed(headers.get("x-received"), now)) is not None:
+                raise ExpiredError(waited_s, self._deadline.timeout_s)
             body = one.get("body", b"")
             kind = media_type(headers.get("content-type", ""))
             if kind not in self.content_types:
                 raise unsupported(headers.get("content-type", ""), self.content_types)
             if coding := headers.get("content-encoding", "").lower().replace("identity", ""):
                 raise unsupported(f"{kind}, Content-Encoding: {coding}", self.content_types)
-            return self._decode_json(body, headers) if kind == JSON else self._decode_npy(body, headers)
+            return read_call(self, body, kind, headers)
+        except UndecodableError as error:
+            # The gateway gives what came as a form, or without a type, as JSON, and says what it was.
+            sent = headers.get("x-sent-type")
+            return (unsupported("" if sent == "none" else sent, self.content_types) if sent else error).bare()
         except RequestError as error:
             return error.bare()
         except Exception:
-            logger.exception("decoding failed; the request is answered as our fault")
-            return InternalError()
+            self._complaints.log("a request could not be decoded, for an unexpected reason")
+            return UnreadableError()
 
-    def _decode_npy(self, body: Body, headers: dict[str, str]) -> Call[Item]:
-        decoded = self.decode_array(decode_npy(body))
-        many = isinstance(decoded, list)
-        items = self._switched(decoded if isinstance(decoded, list) else [decoded], {}, headers)
-        return Call(items, many, self._top_k({}, headers), None, headers.get("explain") == "True")
-
-    def _decode_json(self, body: Body, headers: dict[str, str]) -> Call[Item]:
-        fields = decode_json(body)
-        many = "instances" in fields
-        known = (frozenset({"instances"}) if many else self.fields) | self.switches | {"top_k", "session"}
-        if unknown := sorted(set(fields) - known):
-            allowed = ", ".join(sorted(known))
-            raise InvalidError(unknown[0][:64], f"only the fields {allowed}", describe(fields[unknown[0]]))
-        session = fields.get("session")
-        if session is not None and not (isinstance(session, str) and 0 < len(session) <= MAX_SESSION):
-            raise InvalidError("session", f"a string of 1 to {MAX_SESSION} characters", describe(session))
-        items = self._instances(fields["instances"]) if many else [self.decode(fields)]
-        items = self._switched(items, fields, headers)
-        return Call(items, many, self._top_k(fields, headers), session, headers.get("explain") == "True")
-
-    def _instances(self, instances: Any) -> list[Item]:
-        if not isinstance(instances, list) or not instances:
-            raise InvalidError("instances", "a non-empty array of objects", describe(instances))
-        if len(instances) > self.max_instances:
-            raise InvalidError("instances", f"at most {self.max_instances} objects in one request", str(len(instances)))
-        for index, instance in enumerate(instances):
-            if type(instance) is not dict:
-                raise InvalidError(f"instances[{index}]", "an object", describe(instance))
-            if not instance.keys() <= self.fields:
-                unknown = min(set(instance) - self.fields)
-                allowed = ", ".join(sorted(self.fields))
-                raise InvalidError(
-                    f"instances[{index}].{unknown[:64]}", f"only the fields {allowed}", describe(instance[unknown])
-                )
-        return self.decode_instances(instances)
-
-    def _switched(self, items: list[Item], fields: dict[str, Any], headers: dict[str, str]) -> list[Item]:
-        said: dict[str, Any] = {name: headers[f"x-{name}"] for name in self.switches if f"x-{name}" in headers}
-        said |= {name: sent.lower() == "true" for name, sent in said.items() if sent.lower() in ("true", "false")}
-        on = frozenset(name for name in self.switches if boolean({**said, **fields}, name))
-        return self.switched(items, on) if on else items
-
-    def _top_k(self, fields: dict[str, Any], headers: dict[str, str]) -> int:
-        most = max(1, len(self.contract.labels))
-        asked = headers.get("x-top-k")
-        if asked is not None and "top_k" not in fields:
-            fields = {"top_k": int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else asked}
-        return integer(fields, "top_k", min(self.default_top_k, most), 1, most)
-
-    def _predict(self, calls: list[Call[Item]]) -> list[dict[str, Any] | RequestError]:
-        """Return each call's answer, in order, from as few forward passes as the items allow."""
-        items = [item for call in calls for item in call.items]
-        top_k = [top for call in calls for top in [call.top_k] * len(call.items)]
-        rows: list[Any] = [None] * len(items)
-        for group in self._groups(items):
-            self._forward(items, top_k, group, rows)
-        results: list[dict[str, Any] | RequestError] = []
-        for call in calls:
-            mine, rows = rows[: len(call.items)], rows[len(call.items) :]
-            if failed := next((row for row in mine if isinstance(row, RequestError)), None):
-                results.append(failed)
-                continue
-            answer: dict[str, Any] = {"predictions": mine if call.many else mine[0]}
-            results.append(self._explained(call, answer) if call.explain else answer)
+    def _predict(self, calls: Mapping[int, Call[Item]]) -> dict[int, dict[str, Any] | RequestError]:
+        """Return each call's answer, from as few forward passes as the items allow; the calls are summarised."""
+        items = [item for call in calls.values() for item in call.items]
+        top_k = [call.top_k for call in calls.values() for _ in call.items]
+        predictions, summary = self._batch.predict(self, items, top_k)
+        results: dict[int, dict[str, Any] | RequestError] = {}
+        start = 0
+        for index, call in calls.items():
+            end = start + len(call.items)
+            results[index] = self._assemble(call, predictions[start:end])
+            call.summary = None if summary is None else by_place(summary[start:end], call)
+            start = end
         return results
 
-    def _groups(self, items: Sequence[Item]) -> Iterator[list[int]]:
-        """Yield the items' indices in groups whose padded size fits one forward pass, like with like."""
-        sizes = [self.size(item) for item in items]
-        group: list[int] = []
-        rows = 0
-        # Largest first, so the first member of a group is what the others are padded to.
-        for index in sorted(range(len(items)), key=lambda index: -sizes[index]):
-            rows += (more := self.rows(items[index]))
-            if group and sizes[group[0]] * rows > self.pass_limit:
-                yield group
-                group, rows = [], more
-            group.append(index)
-        if group:
-            yield group
+    def _assemble(self, call: Call[Item], predictions: list[Any]) -> dict[str, Any] | RequestError:
+        """Return a call's answer: its items' predictions, or the gravest error among them."""
+        faults = {
+            place: one for place, one in zip(call.places, predictions, strict=True) if isinstance(one, RequestError)
+        } | call.faults
+        # Where another version stands in for this one, that is asked whether it finds fault too.
+        if faults and (call.stand_in or not call.partial):
+            return min(faults.values(), key=lambda fault: GRAVITY.get(fault.status, len(GRAVITY)))
+        lists = {"predictions": [one.prediction if isinstance(one, Detailed) else one for one in predictions]}
+        details = [one if isinstance(one, Detailed) else Detailed(one, {}) for one in predictions]
+        for name in dict.fromkeys(name for one in details for name in one.beside):
+            lists[name] = [one.beside.get(name) for one in details]
+        if call.explain:
+            explained = self._explain(call, predictions)
+            if isinstance(explained, RequestError):
+                return explained
+            lists["explanations"] = explained
+        if faults:
+            total = range(len(call.items) + len(call.faults))
+            for name, mine in lists.items():
+                known = dict(zip(call.places, mine, strict=True))
+                lists[name] = [None if place in faults else known[place] for place in total]
+        answer: dict[str, Any] = {name: mine if call.many else mine[0] for name, mine in lists.items()}
+        if warnings := describe_unusual(call, [one.unusual for one in details]):
+            answer["warnings"] = warnings
+        if faults:
+            answer["errors"] = describe_faults(faults)
+        return answer
 
-    def _forward(self, items: Sequence[Item], top_k: Sequence[int], group: list[int], rows: list[Any]) -> None:
-        """Fill the rows of a group; when its pass fails, halve the group until the culprit is alone."""
-        mine = [items[index] for index in group]
-        try:
-            outputs = self.engine.run(self.prepare(mine))
-            phrased = self.phrase(outputs, mine, [top_k[index] for index in group])
-        except Exception as error:
-            if self._gpu is not None and _poisons_cuda(error):
-                _exit(error)
-            if len(group) == 1:
-                logger.exception("a request failed in the forward pass; it is answered as our fault")
-                rows[group[0]] = self._without(items[group[0]], top_k[group[0]])
-                return
-            middle = len(group) // 2
-            self._forward(items, top_k, group[:middle], rows)
-            self._forward(items, top_k, group[middle:], rows)
-            return
-        if not all(np.isfinite(one).all() for one in outputs.values()):
-            finite = [np.isfinite(one.reshape(len(one), -1)).all(axis=1) for one in outputs.values()]
-            starts = np.cumsum([0, *(self.rows(item) for item in mine[:-1])])
-            for row, whole in enumerate(np.logical_and.reduceat(np.logical_and.reduce(finite), starts)):
-                if not whole:
-                    phrased[row] = self._without(mine[row], top_k[group[row]])
-        for index, answer in zip(group, phrased, strict=True):
-            rows[index] = answer
-
-    def _without(self, item: Item, top_k: int) -> Any:
-        """Return what a family says without its graph, or the error that it has nothing to say."""
-        answer = None
-        with contextlib.suppress(Exception):  # a fallback that fails is none
-            answer = self.unanswered(item, top_k)
-        return InternalError() if answer is None else answer
-
-    def _explained(self, call: Call[Item], answer: dict[str, Any]) -> dict[str, Any] | RequestError:
+    def _explain(self, call: Call[Item], predictions: list[Any]) -> list[Any] | RequestError:
+        """Explain each item that was answered."""
         try:
             if len(call.items) > MAX_EXPLAINED:
                 raise InvalidError("instances", f"at most {MAX_EXPLAINED} to explain at once", str(len(call.items)))
-            explanations = [self.explain(item) for item in call.items]
+            if (rows := sum(map(self.rows, call.items))) > MAX_ROWS_EXPLAINED:
+                expected = f"at most {MAX_ROWS_EXPLAINED} rows in them to explain at once"
+                raise InvalidError("instances" if call.many else "body", expected, str(rows))
+            return [
+                prediction if isinstance(prediction, RequestError) else self.explain(item)
+                for item, prediction in zip(call.items, predictions, strict=True)
+            ]
         except RequestError as error:
             return error.bare()
         except Exception:
-            logger.exception("explaining failed; the request is answered as our fault")
+            self._complaints.log("explaining failed")
             return InternalError()
-        return {**answer, "explanations": explanations if call.many else explanations[0]}
 
 
-def top_labels(probabilities: NDArray[Any], labels: Sequence[str], top_k: Sequence[int]) -> list[list[dict[str, Any]]]:
-    """Return each row's most probable labels.
-
-    Parameters
-    ----------
-    probabilities : ndarray of float, shape (rows, classes)
-    labels : sequence of str, length classes
-    top_k : sequence of int, length rows
-        How many labels each row's caller asked for.
-
-    Returns
-    -------
-    list of list of dict
-        ``{"label", "probability"}``, most probable first; ties keep the order of the classes.
-    """
-    order = (-probabilities).argsort(axis=1, kind="stable")[:, : max(top_k)].tolist()  # (rows, most)
-    return [
-        [{"label": labels[k], "probability": row[k]} for k in best[:most]]
-        for best, row, most in zip(order, probabilities.tolist(), top_k, strict=True)
-    ]
+def _id(headers: dict[str, str], context: Any, index: int) -> str:
+    """Return a request's id: the gateway's, else TorchServe's."""
+    return headers.get("x-request-id", "")[:MAX_ID] or str(context.get_request_id(index))
 
 
-def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Return probabilities along the last axis, in double precision.
-
-    Parameters
-    ----------
-    logits : ndarray of float, shape (..., classes)
-    """
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=-1, keepdims=True)
-    return probabilities
+def _count_faults(result: dict[str, Any] | RequestError) -> dict[str, str]:
+    """Return what the gateway learns of a partial answer: how many instances were refused, and how many failed."""
+    if isinstance(result, RequestError) or "errors" not in result:
+        return {}
+    failed = sum(error["status"] >= 500 for error in result["errors"])
+    counts = {"X-Failed-Instances": failed, "X-Refused-Instances": len(result["errors"]) - failed}
+    return {name: str(count) for name, count in counts.items() if count}
 
 
 def _lower(headers: dict[str, Any]) -> dict[str, str]:
     """Return a request's headers under lower-case names; TorchServe keeps them as they were sent."""
     return {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
-
-
-def _poisons_cuda(error: Exception) -> bool:
-    """Tell an error that leaves the CUDA context unusable from one that merely ran out of memory."""
-    text = str(error).lower()
-    return ("cuda" in text or "cublas" in text or "cudnn" in text) and "out of memory" not in text
-
-
-def _exit(error: Exception) -> NoReturn:
-    """End the worker: after such an error every later request on it would fail too. TorchServe starts a fresh one."""
-    logger.critical("unrecoverable CUDA error, ending this worker: %s", error)
-    logging.shutdown()
-    os._exit(1)

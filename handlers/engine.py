@@ -1,8 +1,7 @@
-"""The engines that run a graph: ONNX Runtime first, a `torch.export` program where that cannot load.
+"""The engines that run a graph: ONNX Runtime, before it `handlers.bfloat16_engine` where certificate and machine allow.
 
-Before both comes `handlers.reduced`, where the certificate permits bfloat16 and the machine has it. All take and give
-named numpy arrays. Threads come from ``OMP_NUM_THREADS``, which the supervisor sets so that workers x threads never
-exceed the cores.
+Both take and give named numpy arrays. Threads come from ``OMP_NUM_THREADS``, which the supervisor sets so that workers
+x threads never exceed the cores.
 """
 
 import logging
@@ -11,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import yaml
 from numpy.typing import NDArray
 
 from archives.certificate import Arrays, check_replay, read_cases
 from archives.contract import ArchiveError, Contract, read_json
-from handlers.reduced import ReducedEngine
+from handlers.bfloat16_engine import ReducedEngine
 
 logger = logging.getLogger(__name__)
 
@@ -66,9 +64,9 @@ class OnnxEngine:
         self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         self._outputs = [output.name for output in self._session.get_outputs()]
         found = ([node.name for node in self._session.get_inputs()], self._outputs)
-        promised = ([one.name for one in contract.inputs], [one.name for one in contract.outputs])
-        if found != promised:
-            raise ArchiveError(f"{path.name}: inputs and outputs {found}, contract.json promises {promised}")
+        declared = ([one.name for one in contract.inputs], [one.name for one in contract.outputs])
+        if found != declared:
+            raise ArchiveError(f"{path.name}: inputs and outputs {found}, contract.json declares {declared}")
         self.name = f"onnxruntime {onnxruntime.__version__} {self._session.get_providers()[0]}"
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
@@ -76,42 +74,19 @@ class OnnxEngine:
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
 
 
-class TorchEngine:
-    """A `torch.export` program (`.pt2`); takes and gives what `OnnxEngine` does."""
-
-    def __init__(self, path: Path, contract: Contract, gpu: int | None) -> None:
-        import torch
-
-        torch.set_num_threads(threads())
-        self._torch = torch
-        self._device = torch.device("cpu" if gpu is None else f"cuda:{gpu}")
-        self._module = torch.export.load(path).module().to(self._device)
-        self._inputs = [one.name for one in contract.inputs]
-        self._outputs = [one.name for one in contract.outputs]
-        self.name = f"torch {torch.__version__} {self._device}"
-
-    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Compute every output for a batch of inputs."""
-        tensors = [self._torch.tensor(np.asarray(inputs[name]), device=self._device) for name in self._inputs]
-        with self._torch.inference_mode():
-            outputs = self._module(*tensors)
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        return {name: output.cpu().numpy() for name, output in zip(self._outputs, outputs, strict=True)}
-
-
 @dataclass(frozen=True)
-class Proven:
+class VerifiedEngine:
     """An engine that answered the golden inputs as certified, and how exactly it did."""
 
     engine: Engine
     proof: str
 
 
-def open_proven(folder: Path, contract: Contract, gpu: int | None) -> Proven:
+def open_verified(folder: Path, contract: Contract, gpu: int | None) -> VerifiedEngine:
     """Open the fastest engine that the certificate and this machine allow, and replay the golden inputs in it.
 
     They are replayed in float32 first, whatever serves: a graph that bfloat16 cannot tell from the certified one is
-    another graph all the same.
+    another graph anyway.
 
     Parameters
     ----------
@@ -124,7 +99,7 @@ def open_proven(folder: Path, contract: Contract, gpu: int | None) -> Proven:
     Raises
     ------
     ArchiveError
-        If no engine loads the graph, the one that does answers otherwise than certified, or the archive asks for a
+        If the engine does not load the graph, answers differently from its certificate, or the archive asks for a
         precision that is none of `PRECISIONS`.
     """
     settings = yaml.safe_load((folder / "model-config.yaml").read_text()).get("handler") or {}
@@ -134,46 +109,41 @@ def open_proven(folder: Path, contract: Contract, gpu: int | None) -> Proven:
     cases = read_cases(folder / "certificate.npz")
     certificate = read_json(folder / "certificate.json")
 
-    def proven(engine: Engine, tolerance: float) -> Proven:
+    def verify(engine: Engine, tolerance: float) -> VerifiedEngine:
         gap = check_replay(cases, engine.run, tolerance)
-        return Proven(
+        return VerifiedEngine(
             engine,
             f"{len(cases)} golden inputs replayed on {engine.name}, largest gap {gap.value:.2g} "
             f"(tolerance {tolerance:.2g}) in '{gap.case}'",
         )
 
-    usual = proven(open_engine(folder, contract, gpu), float(certificate["tolerance"]))
+    usual = verify(open_engine(folder, contract, gpu), float(certificate["tolerance"]))
     if not (permission := certificate.get("reduced")) or gpu is not None or precision == "float32":
         return usual
     try:
-        reduced = proven(ReducedEngine(folder / "model.onnx", contract, threads()), float(permission["tolerance"]))
+        reduced = verify(ReducedEngine(folder / "model.onnx", contract, threads()), float(permission["tolerance"]))
     except Exception as error:  # whatever it is, float32 is there
         logger.warning("%s %s serves in float32: %s", contract.model, contract.version, error)
         return usual
-    return Proven(reduced.engine, f"{usual.proof}; {reduced.proof}")
+    return VerifiedEngine(reduced.engine, f"{usual.proof}; {reduced.proof}")
 
 
 def open_engine(folder: Path, contract: Contract, gpu: int | None) -> Engine:
-    """Load an unpacked archive's graph in the first engine that takes it, and say so when it is not the first.
+    """Load an unpacked archive's graph in float32.
 
     Raises
     ------
     ArchiveError
-        If no engine loads it; the message quotes each engine's own reason.
+        If the engine does not load it; the message quotes the engine's own reason.
     """
-    refused = []
-    for kind, file in ((OnnxEngine, "model.onnx"), (TorchEngine, "model.pt2")):
-        if not (folder / file).exists():
-            refused.append(f"{file} is not in the archive")
-            continue
-        try:
-            return kind(folder / file, contract, gpu)
-        except ArchiveError:
-            raise
-        except Exception as error:  # each engine has exceptions of its own
-            refused.append(f"{file}: {type(error).__name__}: {error}")
-            logger.warning("%s does not load, trying the next engine: %s", file, error)
-    raise ArchiveError(f"no engine loads {contract.model} {contract.version}: " + "; ".join(refused))
+    try:
+        return OnnxEngine(folder / "model.onnx", contract, gpu)
+    except ArchiveError:
+        raise
+    except Exception as error:  # the engine has exceptions of its own
+        raise ArchiveError(
+            f"ONNX Runtime does not load {contract.model} {contract.version}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def threads() -> int:

@@ -7,6 +7,7 @@
 A bag is ragged, in compressed rows: ``offsets`` int64 [N + 1], and per distinct bucket of a row one entry of
 ``buckets`` int64 [nnz] (ascending within the row) and of a float32 [nnz] array of counts or weights.
 
+Before all else a text is made plain (`plain`): what cannot be seen is taken out, and equal letters are spelled alike.
 Folding is the one policy for case, accents and punctuation: letters and digits of every script are kept, in lower
 case and without accents (``É`` is ``e``), ``œ`` and ``æ`` stay letters of their own, a combining mark is dropped, and
 everything else (punctuation, emoji, control characters) separates words. No vocabulary is kept, so there is none to
@@ -16,6 +17,7 @@ Method: the hashing trick (Weinberger et al., 2009) with polynomial hashes of Un
 mixer of MurmurHash3 (Appleby, 2011).
 """
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +31,12 @@ Floats = NDArray[np.float32]
 
 MOST_BUCKETS = 1 << 24
 LONGEST_NGRAM = 8
+
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_FORMS = re.compile("[\u3000\ufb00-\ufb06\uff01-\uff9f\uffe0-\uffee\U0001d400-\U0001d7ff]+")
 
 _SPACE, _DROPPED = 32, 0
 _PLANE = 1 << 16  # letters beyond the basic plane (historic scripts, emoji) separate words
@@ -125,7 +133,7 @@ def ngrams(texts: Folded, how: Hashing) -> tuple[Integers, Integers, Floats]:
     """Do as `hashed` does, with texts that were folded before: several kinds of n-grams then cost one folding."""
     spaces = texts.codes == _SPACE
     keys = [*_words(texts, spaces, how), *_chars(texts, spaces, how)]
-    return _merged(np.concatenate([np.zeros(0, np.int64), *keys]), texts.count, how.buckets)
+    return _merge(np.concatenate([np.zeros(0, np.int64), *keys]), texts.count, how.buckets)
 
 
 def tfidf(offsets: Integers, buckets: Integers, counts: Floats, idf: Floats) -> Floats:
@@ -207,6 +215,28 @@ def padded(offsets: Integers, buckets: Integers, values: Floats) -> tuple[Intege
     return indices, weights
 
 
+def plain(text: str) -> str:
+    """Return a text as it would be typed: without what is not seen, accents composed, letters in their usual form.
+
+    Taken out are soft hyphens, joiners, spaces without width, marks of direction and variation selectors (the property
+    Default_Ignorable_Code_Point of Unicode, UAX #44), wherever they stand: they say how a word may be broken or drawn,
+    and not where it ends. Accents are composed (NFC, UAX #15); letters of full and half width, ligatures and letters
+    for formulas become those they stand for (NFKC).
+
+    Examples
+    --------
+    >>> plain("pis\u00adci\u200bne e\u0301te\u0301 \uff30\uff4f\uff4f\uff4c \ufb01ltre")
+    'piscine été Pool filtre'
+    """
+    if text.isascii():
+        return text
+    if _UNSEEN.search(text):
+        text = _UNSEEN.sub("", text)
+    if _FORMS.search(text):
+        text = _FORMS.sub(lambda form: unicodedata.normalize("NFKC", form[0]), text)
+    return unicodedata.normalize("NFC", text)
+
+
 def words_of(text: str) -> list[str]:
     """Return the folded words of one text, in order: what `hashed` sees of it.
 
@@ -235,6 +265,7 @@ def _folding() -> NDArray[np.uint32]:
 
 def folded(texts: Sequence[str]) -> Folded:
     """Fold a batch of texts."""
+    texts = [plain(text) for text in texts]
     lengths = np.fromiter(map(len, texts), np.int64, len(texts)) + 1
     whole = "".join(f" {text}" for text in texts) + " "
     raw = np.frombuffer(whole.encode("utf-32-le", "surrogatepass"), np.uint32)
@@ -258,7 +289,7 @@ def _words(texts: Folded, spaces: NDArray[np.bool_], how: Hashing) -> list[NDArr
     place = np.arange(len(texts.codes) - 1) - np.repeat(before, lengths)  # 0 is the space
     terms = texts.codes[:-1] * _powers(int(lengths.max()))[place]
     terms[before] = 0
-    word = _mixed(np.add.reduceat(terms, before, dtype=np.uint32))
+    word = _mix(np.add.reduceat(terms, before, dtype=np.uint32))
     row = texts.rows[before + 1]
     runs, rows, run = [], [], np.zeros_like(word)
     for count in range(1, min(how.word[1], len(word)) + 1):
@@ -295,7 +326,7 @@ def _powers(count: int) -> NDArray[np.uint32]:
     return np.multiply.accumulate(powers, dtype=np.uint32)
 
 
-def _mixed(values: NDArray[np.uint32]) -> NDArray[np.uint32]:
+def _mix(values: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """Spread every bit over the word: the finaliser of MurmurHash3."""
     values = values ^ (values >> np.uint32(16))
     values *= np.uint32(0x85EBCA6B)
@@ -308,11 +339,11 @@ def _mixed(values: NDArray[np.uint32]) -> NDArray[np.uint32]:
 def _keys(runs: Sequence[NDArray[np.uint32]], rows: Sequence[Integers], kind: int, how: Hashing) -> NDArray[np.int64]:
     """Return row and bucket of each n-gram in one number that sorts by both."""
     salt = (kind + how.salt) * 0x9E3779B1 & 0xFFFFFFFF
-    bucket = _mixed(np.concatenate(runs) + np.uint32(salt)) & np.uint32(how.buckets - 1)
+    bucket = _mix(np.concatenate(runs) + np.uint32(salt)) & np.uint32(how.buckets - 1)
     return np.concatenate(rows) * how.buckets + bucket
 
 
-def _merged(keys: NDArray[np.int64], count: int, buckets: int) -> tuple[Integers, Integers, Floats]:
+def _merge(keys: NDArray[np.int64], count: int, buckets: int) -> tuple[Integers, Integers, Floats]:
     keys.sort()
     new = np.ones(len(keys), np.bool_)
     new[1:] = keys[1:] != keys[:-1]

@@ -12,16 +12,15 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
-from archives.contract import ArchiveError
-from archives.registry import RegistryError
-from rollout import candidates
-from rollout.declaration import DeclarationError
-from rollout.rollouts import RolloutError
-from settings import Settings
-from training import signflow_queue
-from training.data import quality, signflow_labels
-from training.signflow_active import STRATEGIES
+from archives.errors import MarinaError
+from marina.processes.console import plain
+from marina.rollout import archive_lookup
+from marina.settings import read_settings
+from training.data import quality
+from training.signflow import annotation_queue, annotations
+from training.signflow.active_learning import STRATEGIES
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,30 +28,31 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", required=True, help="MODEL:VERSION, or an archive")
     parser.add_argument("--data", required=True, type=Path, metavar="PATH", help="an .npz file, or a folder of them")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the queue, .csv or .json")
-    parser.add_argument("--count", type=int, default=100, help="at most so many clips (default: %(default)s)")
-    parser.add_argument("--by", choices=STRATEGIES, default="margin", help="what to ask by (default: %(default)s)")
+    parser.add_argument("--count", type=int, default=100, help="at most this many clips (default: %(default)s)")
+    parser.add_argument("--by", choices=STRATEGIES, default="margin", help="selection strategy (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the random strategy (default: %(default)s)")
-    parser.add_argument("--labels", type=Path, nargs="+", default=[], help="queues that came back: not asked again")
-    parser.add_argument("--labelled", action="store_true", help="ask for clips that have a label too, to check it")
+    parser.add_argument("--labels", type=Path, nargs="+", default=[], help="annotated queues, whose clips are left out")
+    parser.add_argument("--labelled", action="store_true", help="also select clips that have a label, to check it")
     options = parser.parse_args(argv)
     console = Console(soft_wrap=True, highlight=False)
     if options.out.exists():
-        console.print(f"{options.out} is there already, perhaps with labels in it: name another file", style="red")
+        console.print(f"{options.out} exists already, perhaps with labels in it: name another file", style="red")
         return 1
     try:
-        archive = candidates.find(Settings(), *candidates.asked(options.model)).archive
-        answered = signflow_labels.read(options.labels)
-        clips, faults = signflow_queue.candidates(options.data, answered, labelled=options.labelled)
+        settings = read_settings()
+        archive = archive_lookup.find(settings, *archive_lookup.asked(settings, options.model)).archive
+        answered = annotations.read(options.labels)
+        clips, faults = annotation_queue.candidates(options.data, answered, labelled=options.labelled)
         if faults:
             console.print(quality.report(faults))
         if not clips:
-            console.print(f"no clip of {options.data} is left to label; --labelled asks for labelled ones too")
+            console.print(f"no clip of {options.data} is left to label; --labelled selects labelled ones too")
             return 1
-        rows = signflow_queue.queue(archive, clips, options.by, options.count, options.seed)
-    except (ArchiveError, DeclarationError, OSError, RegistryError, RolloutError, quality.BadDataError) as error:
-        console.print(str(error), style="red")
+        rows = annotation_queue.queue(archive, clips, options.by, options.count, options.seed)
+    except (MarinaError, OSError) as error:
+        console.print(Text(plain(str(error)), "red"))
         return 1
-    signflow_queue.write(rows, options.out)
+    annotation_queue.write(rows, options.out)
     console.print(f"{options.out}: {len(rows)} of {len(clips)} clips, by {options.by}; fill in the column label")
     return 0
 

@@ -1,4 +1,4 @@
-"""Check, measure, export or import the rules that categorise French bank labels.
+"""Check, measure or export the rules that categorise French bank labels; `--rules FILE` reads others.
 
     python scripts/budget_rules.py check                             # mistakes by line, shadows and conflicts
     python scripts/budget_rules.py check --rules mine.yaml
@@ -18,9 +18,13 @@ import pandas as pd
 
 from models.budget.labels import parsed
 from models.budget.rules import RuleSet
-from training.budget_rules import FILE, RulesError, read, to_json, to_yaml
-from training.budget_rules_report import measure, problems
-from training.data.budget_synthetic import CATEGORIES, Synthesis, generate
+from training.budget import user_tables
+from training.budget.categorizer.rules import FILE, RulesError, read, to_json, to_yaml
+from training.budget.categorizer.rules_report import measure, problems
+from training.budget.synthetic.accounts import CATEGORIES, Synthesis, generate
+from training.data import quality
+from training.data.reading.reader import TableReader
+from training.data.reading.style import Style, add_style
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,9 +32,10 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="check|report|export")
     rules = argparse.ArgumentParser(add_help=False)
     rules.add_argument("--rules", type=Path, default=FILE, help="a YAML or JSON file (default: the project's)")
-    commands.add_parser("check", parents=[rules], help="say what is wrong with the rules")
+    commands.add_parser("check", parents=[rules], help="report what is wrong with the rules")
     report = commands.add_parser("report", parents=[rules], help="measure coverage and precision, rule by rule")
-    report.add_argument("--data", type=Path, help="a .csv or .parquet of label, amount, date, category")
+    report.add_argument("--data", type=Path, help="a bank's export with a column of categories")
+    add_style(report)
     report.add_argument("--users", type=int, default=40, help="generated households (default: %(default)s)")
     report.add_argument("--seed", type=int, default=0, help="of the generated households (default: %(default)s)")
     export = commands.add_parser("export", parents=[rules], help="write the rules to another file")
@@ -77,10 +82,13 @@ def _transactions(arguments: argparse.Namespace) -> pd.DataFrame:
     if arguments.data is None:
         return generate(Synthesis(users=arguments.users, months=12, seed=arguments.seed))
     path: Path = arguments.data
-    frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    if missing := sorted({"label", "amount", "date", "category"} - set(frame.columns)):
-        raise KeyError(f"{path}: expected the columns label, amount, date, category; {', '.join(missing)} missing")
-    return frame.assign(date=pd.to_datetime(frame["date"]), label=frame["label"].astype(str))
+    frame, faults = user_tables.read(path, reader=TableReader(Style.of(arguments)))
+    known = frame[frame["category"] != ""].reset_index(drop=True)
+    if known.empty:
+        raise ValueError(f"{path}: expected rows with a category to compare the rules with, got none")
+    if faults:
+        print(quality.report(faults), file=sys.stderr)
+    return known
 
 
 def _export(rules: RuleSet, to: Path) -> int:

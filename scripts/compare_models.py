@@ -14,17 +14,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from archives.contract import ArchiveError
-from archives.registry import RegistryError
-from events.database import Database, DatabaseError
-from rollout import candidates
-from rollout.comparison import Comparison, Side, met, shadow_pairs, stated
-from rollout.comparison_report import report, text
-from rollout.declaration import DeclarationError
-from rollout.evidence import Pairs
-from rollout.rollouts import RolloutError
-from rollout.same_requests import DataError, ask_both, read_questions
-from settings import Settings
+from archives.errors import MarinaError
+from marina.database.connection import Database, NoDatabaseError, open_for_report
+from marina.processes.console import show
+from marina.processes.report_page import write
+from marina.rollout import archive_lookup
+from marina.rollout.judge.evidence import Pairs
+from marina.rollout.reports.comparison import Comparison, Side, count_observed, describe_archive, shadow_pairs
+from marina.rollout.reports.comparison_page import report, text
+from marina.rollout.reports.paired_evaluation import ask_both, read_questions
+from marina.rollout.rollouts import RolloutError
+from marina.settings import Settings, read_settings
 
 
 @dataclass(frozen=True)
@@ -36,40 +36,45 @@ class Named:
     archive: Path | None
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--baseline", required=True, metavar="A", help="MODEL:VERSION, or an archive")
     parser.add_argument("--candidate", required=True, metavar="B", help="MODEL:VERSION, or an archive")
-    parser.add_argument("--data", type=Path, metavar="FILE", help="labelled requests to ask both, .jsonl")
+    parser.add_argument("--data", type=Path, metavar="FILE", help="labelled requests to send to both, .jsonl")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write a page, .html")
-    options = parser.parse_args()
-    settings = Settings()
+    options = parser.parse_args(argv)
+    settings = read_settings()
     try:
         baseline, candidate = _named(settings, options.baseline), _named(settings, options.candidate)
         found = _compare(settings, baseline, candidate, options.data)
-    except (ArchiveError, DatabaseError, DataError, DeclarationError, RegistryError, RolloutError) as error:
-        print(error, file=sys.stderr)
+        show(text(found))
+        if options.out:
+            write(options.out, report(found))
+            show(f"\nwritten: {options.out}")
+    except MarinaError as error:
+        show(error, sys.stderr)
         return 1
-    print(text(found))
-    if options.out:
-        options.out.write_text(report(found))
-        print(f"\nwritten: {options.out}")
     return 0
 
 
 def _named(settings: Settings, name: str) -> Named:
     """Find out what is meant; a version without an archive can still be compared by its traffic."""
-    model, version, archive = candidates.asked(name)
+    model, version, archive = archive_lookup.asked(settings, name)
     try:
-        return Named(model, version, candidates.find(settings, model, version, archive).archive)
+        return Named(model, version, archive_lookup.find(settings, model, version, archive).archive)
     except RolloutError as error:
-        print(f"{error}\n", file=sys.stderr)
+        show(f"{error}\n", sys.stderr)
         return Named(model, version, None)
 
 
 def _compare(settings: Settings, baseline: Named, candidate: Named, data: Path | None) -> Comparison:
-    database = Database(settings.database)
-    database.upgrade()
+    try:
+        database = open_for_report(settings.database)
+    except NoDatabaseError:
+        if baseline.archive is None or candidate.archive is None:
+            raise
+        database = Database("sqlite://")  # archives are compared by what they state: no traffic yet
+        database.upgrade()
     with database.reading() as connection:
         pairs, origin = Pairs(), "shadow traffic"
         if baseline.model == candidate.model:
@@ -77,15 +82,15 @@ def _compare(settings: Settings, baseline: Named, candidate: Named, data: Path |
         before, after = (
             Side(
                 f"{one.model} {one.version}",
-                stated(one.archive) if one.archive else None,
-                met(connection, one.model, one.version),
+                describe_archive(one.archive) if one.archive else None,
+                count_observed(connection, one.model, one.version),
             )
             for one in (baseline, candidate)
         )
     database.close()
     if data is not None:
         if baseline.archive is None or candidate.archive is None:
-            raise RolloutError("--data asks both archives, and one is missing.")
+            raise RolloutError("--data sends requests to both archives, and one is missing.")
         pairs, origin = ask_both(baseline.archive, candidate.archive, read_questions(data)), str(data)
     return Comparison(before, after, pairs, origin)
 

@@ -3,9 +3,9 @@
     python scripts/pretrain.py --data recordings --apart-from recordings/common_signs.npz --out pretrained.safetensors
     python scripts/train.py signflow --data recordings/common_signs.npz --pretrained pretrained.safetensors
 
-Landmarks are hidden and the network says where they were (`training/signflow_pretrain.py`). The people whom a training
-with the same --seed is tested on are left out, in every file. The run is recorded in MLflow, and goes on where it was
-interrupted.
+Landmarks are hidden and the network says where they were (`training/signflow/pretraining.py`). The people whom a
+training with the same --seed is tested on are left out, in every file. The run is recorded in MLflow, and continues
+where it was interrupted.
 """
 
 import argparse
@@ -17,20 +17,21 @@ from pathlib import Path
 
 from rich.console import Console
 
+from archives.errors import MarinaError
+from marina.settings import read_settings
 from models.signflow.network import SIZES
-from settings import Settings
 from training import tracking
-from training.checkpoint import CheckpointError
-from training.data import manifest, signflow_unlabelled
-from training.data import signflow_recorded as recorded
-from training.data import signflow_synthetic as synthetic
-from training.data.quality import BadDataError
-from training.data.signflow_clips import Clips
-from training.data.signflow_unlabelled import Unlabelled
-from training.pictures import learning_curves
-from training.signflow import SYNTHETIC, set_aside
-from training.signflow_fit import Recipe
-from training.signflow_pretrain import PRETRAINING, Masking, pretrain, save
+from training.data import manifest
+from training.data.manifest import SYNTHETIC
+from training.evaluation.plots import learning_curves
+from training.signflow import recorded
+from training.signflow import unlabelled as signflow_unlabelled
+from training.signflow.clips import Clips
+from training.signflow.fit import Recipe
+from training.signflow.pretraining import PRETRAINING, Masking, pretrain, save
+from training.signflow.recipe import set_aside
+from training.signflow.synthetic import signing as synthetic
+from training.signflow.unlabelled import Unlabelled
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,14 +51,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="the training's: it chooses its test people (default: 0)")
     parser.add_argument("--signer", default="auto", metavar="FIELD", help="as for the training (default: auto)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
-    parser.add_argument("--fresh", action="store_true", help="do not go on with an interrupted run")
+    parser.add_argument("--fresh", action="store_true", help="do not continue an interrupted run")
     arguments = parser.parse_args(argv)
     console = Console(soft_wrap=True, highlight=False)
     schedule = replace(PRETRAINING.schedule, epochs=arguments.epochs, seed=arguments.seed)
     recipe = replace(PRETRAINING, size=arguments.size, schedule=schedule)
     try:
         run(arguments, recipe, console)
-    except (BadDataError, CheckpointError, FileNotFoundError) as error:
+    except (MarinaError, FileNotFoundError) as error:
         console.print(str(error), style="red")
         return 1
     return 0
@@ -68,20 +69,20 @@ def run(arguments: argparse.Namespace, recipe: Recipe, console: Console) -> None
     if arguments.apart_from:
         clips = labelled(arguments.apart_from, arguments.seed, arguments.signer)
         test = clips.select(set_aside(clips, arguments.seed)[1])
-        console.print(f"{len(set(test.signers.tolist()))} people of {arguments.apart_from} are left out")
+        console.print(f"{len(set(test.signers.tolist()))} signers of {arguments.apart_from} are left out")
         unlabelled = unlabelled.apart_from(test)
     if not unlabelled.sequences:
         raise FileNotFoundError(f"nothing to learn from in {arguments.data}: all of it is of people to be tested on")
     data = manifest.of_arrays(unlabelled.clips().arrays(), Path(arguments.data).name)
     masking = Masking()
-    told = {"data": data.sha256, **asdict(recipe), **asdict(masking)}
-    name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
-    checkpoint = Settings().state_dir / "checkpoints" / f"pretraining-{name}.safetensors"
+    identity = {"data": data.sha256, **asdict(recipe), **asdict(masking)}
+    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+    checkpoint = read_settings().state_dir / "checkpoints" / f"pretraining-{name}.safetensors"
     if arguments.fresh:
         checkpoint.unlink(missing_ok=True)
     params = {"data": data.name, "sequences": len(unlabelled.sequences), "size": recipe.size, **asdict(masking)}
     params |= {f"schedule.{name}": value for name, value in asdict(recipe.schedule).items()}
-    with tracking.run("signflow-pretraining", Settings().state_dir, params, data) as tracked:
+    with tracking.run("signflow-pretraining", read_settings().state_dir, params, data) as tracked:
         weights, fitted = pretrain(
             unlabelled, recipe, masking, console=console, device=arguments.device, checkpoint=checkpoint,
             on_epoch=tracked.epoch,

@@ -3,7 +3,7 @@
     python scripts/promote.py --model catalog --version 2.0
     python scripts/promote.py --model catalog --version 2.0 --metric accuracy --at-least 0.8
     python scripts/promote.py --model code_impact --version 2.0 --metric rmse --at-most 0.2
-    python scripts/promote.py --model catalog --version 2.0 --now     # all traffic at once, and watched all the same
+    python scripts/promote.py --model catalog --version 2.0 --now     # all traffic at once, and watched anyway
 
 A promoted version goes through a rollout: watch it with scripts/monitor_canary.py. Any other is archived: it stays in
 the registry. Decision and reason are printed, kept in the ledger, and noted on the version in MLflow. Exit status: 0
@@ -16,15 +16,13 @@ import sys
 import time
 from pathlib import Path
 
-from archives.contract import ArchiveError
-from archives.registry import RegistryError
-from events.database import Database, DatabaseError
-from rollout.declaration import DeclarationError
-from rollout.orders import at_once
-from rollout.policy import DEFAULT, PolicyError, read_policy
-from rollout.promotion import PromotionError, Rule, promote
-from rollout.rollouts import RolloutError
-from settings import Settings
+from archives.errors import MarinaError
+from marina.processes.console import show
+from marina.releases.heads import open_database
+from marina.rollout.operator_commands import at_once
+from marina.rollout.policy.schema import DEFAULT, read_policy
+from marina.rollout.promotion import Rule, promote
+from marina.settings import read_settings
 
 ARCHIVED = 3
 
@@ -36,37 +34,31 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", required=True)
     parser.add_argument("--version", required=True, help="a registered version, such as 2.0")
     parser.add_argument("--metric", default=Rule.metric, help="as training logs it (default: %(default)s)")
-    bound = parser.add_mutually_exclusive_group()
-    bound.add_argument("--at-least", type=float, help=f"the least it must be (default: {Rule.bound})")
-    bound.add_argument("--at-most", type=float, help="the most it may be, for metrics of which less is better")
+    limits = parser.add_mutually_exclusive_group()
+    limits.add_argument("--at-least", type=float, help=f"the least it must be (default: {Rule.bound})")
+    limits.add_argument("--at-most", type=float, help="the most it may be, for metrics of which less is better")
     parser.add_argument("--now", action="store_true", help="give it all traffic as soon as it is ready")
+    parser.add_argument("--allow-quick", action="store_true", help="even if it was trained with --quick")
     parser.add_argument("--policy", type=Path, default=DEFAULT, help="how it is rolled out (default: %(default)s)")
     parser.add_argument("--who", default=getpass.getuser(), help="who asks, for the ledger (default: %(default)s)")
     options = parser.parse_args(argv)
-    settings = Settings()
+    settings = read_settings()
     if options.at_most is not None:
-        rule = Rule(options.metric, options.at_most, less_is_better=True)
+        rule = Rule(options.metric, options.at_most, less_is_better=True, quick=options.allow_quick)
     else:
-        rule = Rule(options.metric, Rule.bound if options.at_least is None else options.at_least)
+        bound = Rule.bound if options.at_least is None else options.at_least
+        rule = Rule(options.metric, bound, quick=options.allow_quick)
     try:
         policy = read_policy(options.policy)
         if options.now:
             policy = at_once(policy)
-        database = Database(settings.database)
+        database = open_database(settings, first=True)
         database.upgrade()
         decision = promote(database, settings, options.model, options.version, rule, policy, options.who, time.time())
-    except (
-        ArchiveError,
-        DatabaseError,
-        DeclarationError,
-        PolicyError,
-        PromotionError,
-        RegistryError,
-        RolloutError,
-    ) as error:
-        print(error, file=sys.stderr)
+    except MarinaError as error:
+        show(error, sys.stderr)
         return 1
-    print(f"{options.model} {options.version} {'promoted' if decision.promoted else 'archived'}: {decision.reason}")
+    show(f"{options.model} {options.version} {'promoted' if decision.promoted else 'archived'}: {decision.reason}")
     return 0 if decision.promoted else ARCHIVED
 
 

@@ -10,9 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from archives.contract import ArchiveError
-from archives.registry import Registry, RegistryError
-from settings import Settings
+from archives.errors import MarinaError
+from archives.registry import Registry
+from marina.processes.console import show
+from marina.settings import read_settings
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,14 +21,14 @@ def main(argv: list[str] | None = None) -> int:
         prog="register_archive.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("archives", type=Path, nargs="+", metavar="FILE")
-    registry, failed = Registry(Settings().state_dir), 0
+    registry, failed = Registry(read_settings().state_dir), 0
     for archive in parser.parse_args(argv).archives:
         try:
             entered = registry.register(archive)
-            print(f"{archive}: version {entered.number} of {entered.model}")
-        except (ArchiveError, OSError, RegistryError) as error:
+            show(f"{archive}: version {entered.number} of {entered.model}")
+        except (MarinaError, OSError) as error:
             failed = 1
-            print(f"{archive}: {error}", file=sys.stderr)
+            show(f"{archive}: {error}", sys.stderr)
     return failed
 
 

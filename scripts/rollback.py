@@ -9,18 +9,18 @@ last rollout was rolled back, aborted or a rollback itself, the version has to b
 
 import argparse
 import getpass
+import os
 import sys
 import time
 from pathlib import Path
 
-from archives.contract import ArchiveError
-from archives.registry import RegistryError
-from events.database import Database, DatabaseError
-from rollout import candidates, orders
-from rollout.declaration import DeclarationError, Declared
-from rollout.policy import PolicyError, read_policy
-from rollout.rollouts import RolloutError
-from settings import Settings
+from archives.errors import MarinaError
+from marina.processes.console import show
+from marina.releases.declarations import Declared
+from marina.releases.heads import open_database
+from marina.rollout import archive_lookup, operator_commands
+from marina.rollout.policy.schema import read_policy
+from marina.settings import read_settings
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,24 +32,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--reason", default="", help="for the ledger")
     parser.add_argument("--who", default=getpass.getuser(), help="who asks, for the ledger (default: %(default)s)")
     options = parser.parse_args(argv)
-    settings = Settings()
+    settings = read_settings()
 
     def find(model: str, version: str, archive: Path, sha256: str) -> Declared:
-        return candidates.find(settings, model, version, archive if archive.is_file() else None, sha256)
+        return archive_lookup.find(settings, model, version, archive if os.path.isfile(archive) else None, sha256)
 
     try:
-        database = Database(settings.database)
+        database = open_database(settings, first=True)
         database.upgrade()
-        begun = orders.roll_back(
+        started = operator_commands.roll_back(
             database, options.model, options.who, options.reason, time.time(), find, read_policy(), options.to
         )
-    except (ArchiveError, DatabaseError, DeclarationError, PolicyError, RegistryError, RolloutError) as error:
-        print(error, file=sys.stderr)
+    except MarinaError as error:
+        show(error, sys.stderr)
         return 1
-    if begun.phase == "deploying":
-        print(f"{begun.model}: {begun.canary} takes over from {begun.stable} as soon as it is ready")
+    if started.phase == "deploying":
+        show(f"{started.model}: {started.canary} takes over from {started.stable} as soon as it is ready")
     else:
-        print(f"{begun.model}: all traffic returns to {begun.stable}; {begun.canary} is unloaded")
+        show(f"{started.model}: all traffic returns to {started.stable}; {started.canary} is unloaded")
     return 0
 
 

@@ -15,17 +15,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from archives.contract import ArchiveError
-from archives.store import newest
-from events.database import DatabaseError
-from rollout import sample, supervisor
-from rollout.declaration import DeclarationError, Declared, read_archive
-from rollout.gateway import GatewayError
-from rollout.premises import StartError
-from rollout.torchserve import MissingProgramError
-from settings import Settings
+from archives.errors import MarinaError
+from marina.processes.console import show
+from marina.releases.declarations import Declared, read_archive
+from marina.rollout import archive_lookup, server
+from marina.rollout.restore import offered
+from marina.serving import example_request, service_user
+from marina.serving.preflight import check_state_dir
+from marina.settings import read_settings
 
 
 def main() -> int:
@@ -33,25 +30,27 @@ def main() -> int:
     parser.add_argument(
         "--archive", type=Path, action="append", default=[], metavar="FILE", help="serve this archive (repeatable)"
     )
-    parser.add_argument("--newest", action="store_true", help="serve the newest versions in place of those declared")
+    parser.add_argument("--newest", action="store_true", help="serve the newest versions instead of the desired ones")
     parser.add_argument("--sample", action="store_true", help="when ready, send a request and show the answer")
     options = parser.parse_args()
     try:
-        settings = Settings()
+        settings = read_settings()
+        check_state_dir(settings)
+        service_user.step_down(settings)
 
         def when_ready(ready: Sequence[Declared]) -> None:
             if options.sample:
-                print(sample.ask(settings, ready), flush=True)
+                show(example_request.ask(settings, ready))
 
-        chosen = options.archive or ([one.path for one in newest(settings.archive_store)] if options.newest else [])
-        supervisor.serve(settings, [read_archive(path) for path in chosen], when_ready)
+        trust = archive_lookup.trust(settings)
+        chosen = [read_archive(path, trust=trust) for path in options.archive]
+        if options.newest and not chosen:
+            chosen = offered(settings.archive_store, trust)
+        server.serve(settings, chosen, when_ready)
     except KeyboardInterrupt:  # before there was anything to stop
         return 130
-    except ValidationError as error:
-        print(f"marina: a setting cannot be used (settings.example.env describes them all): {error}", file=sys.stderr)
-        return 1
-    except (ArchiveError, DatabaseError, DeclarationError, GatewayError, MissingProgramError, StartError) as error:
-        print(f"marina: {error}", file=sys.stderr)
+    except MarinaError as error:
+        show(f"marina: {error}", sys.stderr)
         return 1
     return 0
 

@@ -1,26 +1,36 @@
+from __future__ import annotations
+
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from events.database import Database
+from marina.database.connection import Database
 from tests import postgres
-from tests.families.signflow import made_up
-from training.archive import build
-from training.signflow import Trained
-from training.signflow_release import release
+
+if TYPE_CHECKING:  # torch and its like take eight seconds, which tests of other rooms need not wait for
+    from training.signflow.recipe import Trained
+
+os.environ.setdefault("MARINA_UNSIGNED", "allow")  # tests of signatures say otherwise
 
 
 @pytest.fixture(scope="session")
 def trained() -> Trained:
     """A small network with random weights."""
+    from tests.families.signflow import made_up
+
     return made_up()
 
 
 @pytest.fixture(scope="session")
 def signflow_archive(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A built archive, signflow 1.0."""
+    from training.packaging.archive import build
+    from training.signflow.release import release
+
     return build(release(trained, "1.0"), tmp_path_factory.mktemp("store")).path
 
 

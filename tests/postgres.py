@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psycopg
 
-from rollout.torchserve import end_with_parent
-from rollout.trial import free_ports
+from marina.processes.children import end_with_parent
+from marina.serving.temporary_server import free_ports
 
 PLACES = os.pathsep.join(
     [os.environ.get("PATH", ""), *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"))[::-1])]

@@ -1,13 +1,20 @@
 """The archive that server tests serve: it answers with what it saw, and misbehaves on demand."""
 
-from collections.abc import Mapping
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
-from rollout import trial
-from rollout.trial import EMPTY, Server, free_ports, running
-from settings import ROOT
+import httpx
 
-__all__ = ["EMPTY", "ROOT", "Server", "archive", "free_ports", "running"]
+from marina.serving import temporary_server
+from marina.serving.stub_archive import EMPTY, build_stub
+from marina.serving.temporary_server import Server, free_ports
+from marina.settings import ROOT
+
+__all__ = ["EMPTY", "ROOT", "Server", "archive", "free_ports", "manage", "running"]
 
 ECHO = '''
 import json
@@ -20,7 +27,7 @@ class Echo:
     """Answers with what it saw; a JSON body may ask it to misbehave."""
 
     def initialize(self, context):
-        self.config = context.model_yaml_config
+        self.config = context.model_yaml_config["handler"]
         if self.config.get("refuse"):
             raise ValueError(self.config["refuse"])
         time.sleep(self.config.get("load_s", 0))
@@ -35,7 +42,8 @@ class Echo:
                 raise ValueError(wish["raise"])
             if "hang" in wish and self._first(wish["hang"]):
                 time.sleep(3600)
-        time.sleep(max(wish.get("sleep_s", 0) for wish in wishes))
+        for _ in range(max(wish.get("naps", 1) for wish in wishes)):
+            time.sleep(max(wish.get("sleep_s", 0) for wish in wishes))
         answers = []
         for index, wish in enumerate(wishes):
             context.set_response_content_type(index, "application/json")
@@ -73,6 +81,24 @@ class Echo:
 '''
 
 
+def running(
+    archives: Sequence[Path], settings_overrides: Mapping[str, str | int | float] | None = None, **options: Any
+) -> AbstractContextManager[Server]:
+    """Run a server as `temporary_server.running` does; handlers may write where pytest puts its folders."""
+    places = json.dumps(sorted({str(path.resolve().parent.parent) for path in archives}))
+    return temporary_server.running(archives, {"worker_paths": places, **(settings_overrides or {})}, **options)
+
+
+def manage(server: Server, method: str, path: str) -> httpx.Response:
+    """Call a server's management API; for as long as that is starting, again."""
+    end = time.monotonic() + 60
+    while True:
+        answer = httpx.request(method, server.management_url + path, headers=server.authorization, timeout=120)
+        if answer.status_code != 503 or time.monotonic() > end:
+            return answer
+        time.sleep(0.2)
+
+
 def archive(
     folder: Path,
     model: str = "echo",
@@ -81,4 +107,4 @@ def archive(
     config: Mapping[str, object] | None = None,
 ) -> Path:
     """Build a tiny archive around a handler's source code."""
-    return trial.archive(folder, model, version, code, config)
+    return build_stub(folder, model, version, code, config)

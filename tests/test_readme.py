@@ -16,8 +16,8 @@ README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "archives" / "README.md"]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.S)
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,8 @@ def here(block: str, server: Server, archive: Path, folder: Path) -> str:
     replaced = {
         "/tmp/": f"{folder}/",
         "http://127.0.0.1:8080": server.url,
+        "http://localhost:8080": server.url,
+        "@sample_request.json": f"@{ROOT / 'sample_request.json'}",
         "archives/store/signflow-1.0.mar": str(archive),
         "python3 ": f"{sys.executable} ",
     }
@@ -56,11 +58,53 @@ def test_the_curl_commands_answer_as_printed(server: Server, signflow_archive: P
 
 
 def test_the_python_example_prints_three_predictions(server: Server, signflow_archive: Path, tmp_path: Path) -> None:
-    [block] = blocks("python")
+    [block] = blocks("python", (ROOT / "docs" / "families" / "signflow.md").read_text())
     code = here(block, server, signflow_archive, tmp_path)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("'label'") == 3
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= 130
+
+
+def test_every_command_block_runs_here_or_is_said_not_to() -> None:
+    for before, block in re.findall(r"([^\n]*)\n```(?:bash|python|console)\n(.*?)```", README, re.S):
+        assert ("curl" in block) is not before.startswith("<!-- not run by the tests: "), block
+
+
+def test_the_commands_that_are_not_run_exist_with_their_options() -> None:
+    commands = re.findall(r"^python (scripts/\S+|-m \S+(?: [a-z]\S*)?)(.*)$", "\n".join(blocks("bash")), re.M)
+    assert len(commands) == 4
+    for program, options in commands:
+        done = subprocess.run(
+            [sys.executable, *program.split(), "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        for option in re.findall(r"--[a-z-]+", options.split("#")[0]):
+            assert option in done.stdout, f"{program} has no {option}"
+
+
+def test_every_figure_names_its_command() -> None:
+    rows = README.split("## Numbers")[1].split("\n## ")[0].splitlines()
+    figures = [row for row in rows if row.startswith("|")][2:]
+    assert len(figures) == 8
+    for row in figures:
+        command = row.split("|")[3]
+        [module] = re.findall(r"python -m (benchmarks\.\w+)|pytest (tests/\S+\.py)", command)
+        path = module[1] or module[0].replace(".", "/") + ".py"
+        assert (ROOT / path).exists(), row
+        for file in re.findall(r"archives/store/(\w+)-1\.0\.mar", command):
+            assert file in row.split("|")[1], row
+        if module[0]:
+            done = subprocess.run(
+                [sys.executable, "-m", module[0], "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+            )
+            usage = done.stdout.split("options:")[0]
+            needed = re.sub(r"\[[^\]]*\]", "", usage.split("\n\n")[0])
+            assert all(option in command for option in re.findall(r"--[a-z-]+", needed)), row
+            assert all(option in done.stdout for option in re.findall(r"--[a-z-]+", command)), row
 
 
 def test_every_verb_it_names_exists() -> None:

@@ -1,49 +1,52 @@
-"""A progress display for long work: what was done, how fast, and how much time is left."""
+"""A progress display for long work: what was done, how fast, and how much time is left.
+
+A bar on a terminal; lines in a log.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Final, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from training.loop import Epoch
-
-
-class Display:
-    """The bar of one training run."""
-
-    def __init__(self, progress: Progress, epochs: int, steps_per_epoch: int) -> None:
-        self._progress = progress
-        self._epochs = epochs
-        self._steps_per_epoch = steps_per_epoch
-        self._task = progress.add_task("training", total=epochs * steps_per_epoch, last="")
-
-    def step(self) -> None:
-        """Count one step."""
-        self._progress.advance(self._task)
-
-    def epoch(self, epoch: Epoch) -> None:
-        """Show an epoch's numbers; also catches up after a resume."""
-        score = "" if epoch.score != epoch.score else f" · validation {epoch.score:.3f}"
-        last = f"epoch {epoch.number}/{self._epochs} · loss {epoch.loss:.3f}{score}"
-        self._progress.update(self._task, completed=epoch.number * self._steps_per_epoch, last=last)
-        if not self._progress.console.is_terminal:  # a log has no bar
-            self._progress.console.print(last)
+EVERY_S: Final = 10.0
+Piece = TypeVar("Piece")
 
 
-@contextmanager
-def display(console: Console, epochs: int, steps_per_epoch: int) -> Iterator[Display]:
-    """Show a training run's progress on a console."""
-    with _bar(console) as progress:
-        yield Display(progress, epochs, steps_per_epoch)
+def each(console: Console, what: str, pieces: Iterable[Piece], total: int) -> Iterator[Piece]:
+    """Yield pieces, and show how many have been yielded.
+
+    Parameters
+    ----------
+    console
+        Where it is shown.
+    what
+        Is being done with them.
+    pieces
+        Any number.
+    total
+        How many there will be.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        shown_at = time.monotonic()
+        for number, piece in enumerate(pieces):
+            yield piece
+            progress.advance(task)
+            if not console.is_terminal and time.monotonic() - shown_at > EVERY_S:
+                shown_at = time.monotonic()
+                console.print(f"{what}: {number + 1:,} of {total:,}", highlight=False)
 
 
 @contextmanager
 def counted(console: Console, what: str, total: int) -> Iterator[Callable[[str], None]]:
     """Show the progress of `total` pieces of work; what is yielded counts one, and says how it went."""
-    with _bar(console) as progress:
+    with bar(console) as progress:
         task = progress.add_task(what, total=total, last="")
 
         def one(last: str) -> None:
@@ -54,7 +57,8 @@ def counted(console: Console, what: str, total: int) -> Iterator[Callable[[str],
         yield one
 
 
-def _bar(console: Console) -> Progress:
+def bar(console: Console) -> Progress:
+    """Return the bar that all of them are shown by: what was done, how it went last, how long it will take."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archives.tracking_store import connect, quiet
+from archives.tracking_store import TrackingStoreError, connect, explained, quiet
 from training.data.manifest import Manifest
-from training.loop import Epoch
-from training.provenance import git_commit
+from training.neural.schedule import Epoch
+from training.packaging.provenance import git_commit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,11 +50,19 @@ class Run:
 
     def figure(self, figure: Figure, name: str) -> None:
         """Log a picture as a PNG."""
-        self.client.log_figure(self.id, figure, f"{name}.png")
+        with _kept():
+            self.client.log_figure(self.id, figure, f"{name}.png")
 
     def text(self, text: str, name: str) -> None:
         """Log a text file."""
-        self.client.log_text(self.id, text, name)
+        with _kept():
+            self.client.log_text(self.id, text, name)
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log what was only found out in the run, such as what a search chose."""
+        from mlflow.entities import Param
+
+        self.client.log_batch(self.id, params=[Param(key, str(value)) for key, value in values.items()])
 
     def child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Log a run below this one that is over already, such as a trial of a search."""
@@ -65,12 +73,6 @@ class Run:
         logged = [Param(key, str(value)) for key, value in params.items()]
         self.client.log_batch(started.run_id, metrics=_metrics(metrics, 0), params=logged)
         self.client.set_terminated(started.run_id)
-
-
-def prepare(home: Path) -> None:
-    """Make the local database, where there is none yet and no server is named."""
-    with quiet():
-        connect(home)
 
 
 @contextmanager
@@ -91,13 +93,17 @@ def run(
         What it is trained on: its hash becomes a tag, its manifest and ``.dvc`` file artifacts.
     model
         Which of the family's models, where it has several.
+
+    Raises
+    ------
+    archives.tracking_store.TrackingStoreError
+        If MLflow cannot be reached, or keeps nothing.
     """
-    with quiet():
+    with quiet(), explained():
         from mlflow.entities import Param
 
         client, artifacts = connect(home)
-        experiment = client.get_experiment_by_name(family)
-        identifier = experiment.experiment_id if experiment else client.create_experiment(family, artifacts)
+        identifier = _experiment(client, family, artifacts)
         tags = {"git_commit": git_commit()}
         tags |= {"data_manifest_sha256": data.sha256} if data else {}
         tags |= {"model": model} if model else {}
@@ -116,6 +122,34 @@ def run(
             raise
         finally:
             client.set_terminated(opened.id, status)
+
+
+def _experiment(client: Any, family: str, artifacts: str | None) -> str:
+    """Return the experiment of a name: made where there is none, restored where it was deleted."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(family)
+    if found is None:
+        try:
+            return str(client.create_experiment(family, artifacts))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        found = client.get_experiment_by_name(family)  # another process has made it meanwhile
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TrackingStoreError(
+            f"cannot write the run's artifacts: {error}. Make the folder that its experiment names in MLflow writable, "
+            "or make space there"
+        ) from error
 
 
 def _metrics(values: Mapping[str, float], step: int) -> list[Any]:

@@ -7,13 +7,15 @@ feature has a currency. 50 rows against 450 take 1.3 ms, one row against 500 tak
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.budget.anomaly_ledger import SAME, Bools, Compared, Ints, Ledger, compared, new_words
+from models.budget.anomaly_history import SAME, Bools, Compared, History, Ints, compared, new_words
 from models.budget.robust import Floats, median
 
 WINDOW_DAYS: Final = 10
@@ -21,6 +23,12 @@ WINDOW_DAYS: Final = 10
 
 NEAR: Final = 0.02
 """Relative difference from which two amounts are no longer taken for one."""
+
+LIKE: Final = 0.15
+"""Relative difference up to which an amount continues a habit: prices rise."""
+
+HABIT: Final = 0.2
+"""Share of earlier days from which paying the like again is a habit, and no duplicate of anything."""
 
 BURST_DAYS: Final = 2
 """Days, the transaction's own among them, over which a burst is counted."""
@@ -95,12 +103,12 @@ class Evidence:
     per_day: Floats
 
 
-def features(ledger: Ledger) -> tuple[NDArray[np.float32], Evidence]:
+def features(history: History) -> tuple[NDArray[np.float32], Evidence]:
     """Compare every judged row with what came before it.
 
     Parameters
     ----------
-    ledger : Ledger
+    history : History
         N rows, P of them judged; costs time and memory in P x N.
 
     Returns
@@ -109,43 +117,78 @@ def features(ledger: Ledger) -> tuple[NDArray[np.float32], Evidence]:
         Always finite.
     evidence : Evidence
     """
-    to = compared(ledger)
-    twin, twins = _twins(ledger, to)
-    usual, amounts = _amounts(ledger, to)
-    (burst, burst_merchant, per_day), bursts = _bursts(ledger, to)
-    columns = {**twins, **amounts, **_rhythm(ledger, to), **bursts, **_merchants(ledger, to)}
+    to = compared(history)
+    twin, twins = _twins(history, to)
+    usual, amounts = _amounts(history, to)
+    (burst, burst_merchant, per_day), bursts = _bursts(history, to)
+    columns = {**twins, **amounts, **_rhythm(history, to), **bursts, **_merchants(history, to)}
     rows = np.array([columns[name] for name in FEATURES]).T
     evidence = Evidence(twin, to.visits, usual, burst, burst_merchant, per_day)
     return np.maximum(np.minimum(rows, _FAR), -_FAR).astype(np.float32, order="C"), evidence
 
 
-def _twins(ledger: Ledger, to: Compared) -> tuple[Ints, Columns]:
+def _twins(history: History, to: Compared) -> tuple[Ints, Columns]:
     """Find each judged row's likeliest original: near in amount, in time, and in its key."""
-    amounts, own = ledger.amounts[None, :], ledger.amounts[ledger.judged, None]
+    amounts, own = history.amounts[None, :], history.amounts[history.judged, None]
     off = np.abs(own - amounts) / np.maximum(np.maximum(np.abs(own), np.abs(amounts)), 0.01)
     score = np.where(to.before & (to.gap <= WINDOW_DAYS) & (to.alike >= 0.6), np.maximum(0.0, 1 - off / NEAR), 0.0)
     score *= to.alike**2 * 0.9 ** np.minimum(np.abs(to.gap), WINDOW_DAYS)
     # among equals the latest row is the original that a bank's page would show beside it
     best = score.shape[1] - 1 - score[:, ::-1].argmax(axis=1)
     at = np.arange(len(best))
-    found = score[at, best] > 0
-    equal = to.known & (np.abs(ledger.amounts[to.columns] - own) < 0.005)
-    days = _days(ledger, to)
-    quick = days[:, 1:] - days[:, :-1] <= WINDOW_DAYS
-    habit = (quick & equal[:, 1:] & equal[:, :-1]).sum(axis=1)  # how often the like has happened here before
+    score = score[at, best]
+    habit = _habits(history, to, np.where(score > 0, best, -1))
+    found = (score > 0) & (habit < HABIT)
+    score = np.where(found, score, 0.0)
     return np.where(found, best, -1), {
-        "twin": score[at, best],
+        "twin": score,
         "twin_similarity": np.where(found, to.alike[at, best], 0.0),
         "twin_days": np.where(found, to.gap[at, best], WINDOW_DAYS + 1),
         "twin_difference": np.where(found, off[at, best], NEAR),
-        "repeat_habit": habit / (to.visits + 1.0),
+        "repeat_habit": habit,
     }
 
 
-def _amounts(ledger: Ledger, to: Compared) -> tuple[Floats, Columns]:
+def _habits(history: History, to: Compared, twin: Ints) -> Floats:
+    """Return how much of a habit it is to pay the like again so soon, 0 to 1, float64 [P].
+
+    Of the earlier days on which like amounts were paid to the merchant, counts those with as many equal ones as now,
+    where the row repeats one of its own day; or, where it repeats one of a day before, those on which an amount of the
+    last such day came again as soon. Two more days without are added, so that a repetition or two are no habit.
+
+    Parameters
+    ----------
+    history, to
+        P rows compared with all.
+    twin
+        int64 [P], which earlier row each may repeat; -1 for none.
+    """
+    habits = np.zeros(len(twin))
+    cents = np.round(history.amounts * 100).astype(np.int64)
+    for at in np.flatnonzero(twin >= 0).tolist():
+        row = history.judged[at]
+        known = to.columns[at, to.known[at]]
+        like = known[np.abs(cents[known] - cents[row]) <= LIKE * abs(cents[row])]
+        counts: dict[int, Counter[int]] = {}
+        for day, amount in zip(history.days[like].tolist(), cents[like].tolist(), strict=True):
+            counts.setdefault(day, Counter())[amount] += 1
+        today = int(history.days[row])
+        now = counts.pop(today, Counter())[int(cents[row])] + 1
+        gap = today - int(history.days[twin[at]])
+        if gap == 0:
+            times, chances = sum(max(one.values()) >= now for one in counts.values()), len(counts)
+        else:
+            pairs = list(itertools.pairwise(counts.items()))
+            times = sum(day - last <= gap and bool(one & other) for (last, other), (day, one) in pairs)
+            chances = len(pairs)
+        habits[at] = times / (chances + 2) if times > 1 else 0.0
+    return habits
+
+
+def _amounts(history: History, to: Compared) -> tuple[Floats, Columns]:
     """Hold the amount against the merchant's earlier ones and against the user's."""
-    sizes = np.log(np.maximum(np.abs(ledger.amounts), 0.01))
-    own, seen = sizes[ledger.judged], to.visits > 0
+    sizes = np.log(np.maximum(np.abs(history.amounts), 0.01))
+    own, seen = sizes[history.judged], to.visits > 0
     past = np.where(to.known, sizes[to.columns], np.nan)
     middle = median(past)
     spread = np.where(to.visits > 1, 1.4826 * median(np.abs(past - middle[:, None])), _PRIOR_SPREAD)
@@ -153,8 +196,8 @@ def _amounts(ledger: Ledger, to: Compared) -> tuple[Floats, Columns]:
     weight = to.visits / (to.visits + _PRIOR_ROWS)
     spread = np.sqrt(weight * np.maximum(spread, 0.02) ** 2 + (1 - weight) * _PRIOR_SPREAD**2)
     highest = np.where(to.known, past, -np.inf).max(axis=1)
-    towards = (ledger.amounts[ledger.judged] > 0).astype(np.int64)
-    user_middle, user_spread = _user(sizes, ledger.amounts > 0)
+    towards = (history.amounts[history.judged] > 0).astype(np.int64)
+    user_middle, user_spread = _user(sizes, history.amounts > 0)
     larger = to.before & (sizes[None, :] >= own[:, None])
     return np.exp(middle), {
         "amount_vs_merchant": np.where(seen, (own - middle) / spread, 0.0),
@@ -166,12 +209,12 @@ def _amounts(ledger: Ledger, to: Compared) -> tuple[Floats, Columns]:
     }
 
 
-def _rhythm(ledger: Ledger, to: Compared) -> Columns:
+def _rhythm(history: History, to: Compared) -> Columns:
     """Hold the day against the merchant's earlier ones: the gap against the usual gap, the day of the month too."""
-    past = _days(ledger, to)
+    past = _days(history, to)
     at = np.arange(len(past))
     last = np.where(to.visits > 0, past[at, np.maximum(to.visits - 1, 0)], np.nan)
-    today = ledger.days[ledger.judged]
+    today = history.days[history.judged]
     since = np.log1p(today - last)
     gaps = np.full(past.shape, np.nan)
     gaps[:, 1:] = past[:, 1:] - past[:, :-1]
@@ -188,35 +231,38 @@ def _rhythm(ledger: Ledger, to: Compared) -> Columns:
     }
 
 
-def _bursts(ledger: Ledger, to: Compared) -> tuple[tuple[Ints, Ints, Floats], Columns]:
+def _bursts(history: History, to: Compared) -> tuple[tuple[Ints, Ints, Floats], Columns]:
     """Count what happens within `BURST_DAYS`, and how unlikely so much is at the user's and the merchant's rates."""
-    span = np.maximum(ledger.days[ledger.judged] - ledger.days[0], 1)
+    span = np.maximum(history.days[history.judged] - history.days[0], 1)
     near: Bools = to.way & (to.gap >= 0) & (to.gap < BURST_DAYS)
     burst, at_merchant = near.sum(axis=1), (near & (to.alike >= SAME)).sum(axis=1)
     older = to.gap >= BURST_DAYS
     # one a day, and one merchant's in ten days, until the user is known
     per_day = ((to.before & older).sum(axis=1) + 3.0) / (span + 3.0)
-    merchant_per_day = ((to.merchant & older).sum(axis=1) + 0.3) / (span + 3.0)
+    # a merchant's rate is that since its first visit: a habit of ten days is one
+    first = history.days[to.columns[:, 0]]
+    since = np.where(to.visits > 0, history.days[history.judged] - first, span)
+    merchant_per_day = ((to.merchant & older).sum(axis=1) + 0.3) / (since + 3.0)
     return (burst, at_merchant, per_day), {
         "burst": _surprise(burst, per_day * BURST_DAYS),
         "burst_merchant": _surprise(at_merchant, merchant_per_day * BURST_DAYS),
-        "history_rows": np.log1p(ledger.judged),
+        "history_rows": np.log1p(history.judged),
         "history_days": np.log1p(span),
     }
 
 
-def _merchants(ledger: Ledger, to: Compared) -> Columns:
+def _merchants(history: History, to: Compared) -> Columns:
     return {
         "merchant_new": to.visits == 0,
         "merchant_count": np.log1p(to.visits),
         "merchant_similarity": np.where(to.before, to.alike, 0.0).max(axis=1),
-        "new_words": new_words(ledger.keys, ledger.judged),
+        "new_words": new_words(history.keys, history.judged),
     }
 
 
-def _days(ledger: Ledger, to: Compared) -> Floats:
+def _days(history: History, to: Compared) -> Floats:
     """Return the days of the merchant's earlier rows, float64 [P, K], NaN where there is none."""
-    return np.where(to.known, ledger.days[to.columns], np.nan)
+    return np.where(to.known, history.days[to.columns], np.nan)
 
 
 def _day_of_month(days: NDArray[Any]) -> NDArray[np.int64]:

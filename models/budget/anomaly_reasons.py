@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.budget.anomaly_features import BURST_DAYS, FEATURES, Evidence
-from models.budget.anomaly_ledger import Ledger
+from models.budget.anomaly_history import History
 
 Reason = dict[str, Any]
 
@@ -26,12 +26,12 @@ SURPRISE: Final = 3.0
 """Exponent of the probability of so many transactions, from which they are said to be a burst: about one in twenty."""
 
 
-def reasons(ledger: Ledger, rows: NDArray[np.float32], evidence: Evidence, at: int) -> list[Reason]:
+def reasons(history: History, rows: NDArray[np.float32], evidence: Evidence, at: int) -> list[Reason]:
     """Return what is out of the ordinary about one judged transaction.
 
     Parameters
     ----------
-    ledger, rows, evidence
+    history, rows, evidence
         What it was judged by: `models.budget.anomaly_features.features`.
     at
         Which of the judged ones, from 0.
@@ -41,7 +41,7 @@ def reasons(ledger: Ledger, rows: NDArray[np.float32], evidence: Evidence, at: i
     list of dict
         Each with its ``kind``, the ``part`` of the score it belongs to, and evidence:
 
-        - ``duplicate``: ``original`` (position in the ledger), ``days_apart``, ``similarity`` of who was paid;
+        - ``duplicate``: ``original`` (position in the history), ``days_apart``, ``similarity`` of who was paid;
         - ``amount``: ``usual_eur`` (median) over ``visits`` to the merchant, ``deviations``, ``times_usual``;
         - ``large``: ``share_at_least_as_large`` of the user's earlier transactions, ``deviations`` from their median;
         - ``new_merchant``: ``similarity`` to the most similar one known, ``history`` rows known;
@@ -50,7 +50,7 @@ def reasons(ledger: Ledger, rows: NDArray[np.float32], evidence: Evidence, at: i
         Empty where no single thing is: then it is the combination that is rare.
     """
     value = dict(zip(FEATURES, rows[at].tolist(), strict=True))
-    row = int(ledger.judged[at])
+    row = int(history.judged[at])
     found: list[Reason] = []
     if value["twin"] >= TWIN:
         twin = int(evidence.twin[at])
@@ -59,7 +59,7 @@ def reasons(ledger: Ledger, rows: NDArray[np.float32], evidence: Evidence, at: i
                 "kind": "duplicate",
                 "part": "repetition",
                 "original": twin,
-                "days_apart": int(ledger.days[row] - ledger.days[twin]),
+                "days_apart": int(history.days[row] - history.days[twin]),
                 "similarity": round(value["twin_similarity"], 2),
             }
         )
@@ -81,7 +81,7 @@ def reasons(ledger: Ledger, rows: NDArray[np.float32], evidence: Evidence, at: i
                 "kind": "amount",
                 "part": "profile",
                 "usual_eur": round(usual, 2),
-                "times_usual": round(abs(float(ledger.amounts[row])) / max(usual, 0.01), 2),
+                "times_usual": round(abs(float(history.amounts[row])) / max(usual, 0.01), 2),
                 "deviations": round(value["amount_vs_merchant"], 2),
                 "visits": int(evidence.visits[at]),
             }

@@ -35,7 +35,7 @@ PERSONAL: Final = 1 << 15
 CROSS_WEIGHT: Final = 0.4
 PERSONAL_WEIGHT: Final = 0.4
 FACT_WEIGHT: Final = 0.5
-"""What crosses, persons and facts weigh beside a text of length 1: a ridge penalty shrinks what weighs less more."""
+"""What crosses, people and facts weigh beside a text of length 1: a ridge penalty shrinks what weighs less more."""
 
 Owner = tuple[str, str]
 """Account and user."""
@@ -130,7 +130,7 @@ def bag(
     offsets, buckets, counts = hashed(parsed.texts, TEXT)
     text = padded(offsets, buckets, tfidf(offsets, buckets, counts, _ONES))
     words = [text.split() for text in parsed.texts]
-    crossed = _crossed(words, bins)
+    crossed = _cross(words, bins)
     parts = [text, crossed]
     if any(account or user for account, user in owners):
         parts.append(_personal(words, owners))
@@ -159,7 +159,7 @@ def _magnitude(amounts: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.log(np.abs(amounts) + 0.01)
 
 
-def _crossed(words: list[list[str]], bins: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _cross(words: list[list[str]], bins: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return a bucket per word and amount's bin: the same word of another price is another n-gram."""
     counts = np.array([len(row) for row in words], np.int64)
     # Words are few: a checksum in C is quicker than a second pass over the letters of the batch.

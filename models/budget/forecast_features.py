@@ -3,9 +3,9 @@
 A row is one series (a category of one household) at the end of one day of one month. What is still to come is first
 guessed in six ways: a whole month as the last twelve, three or one were, less what has been spent; or what came after
 this day in the last twelve, three or one. Rent makes the former good, groceries the latter, and what changes for good
-is best told by few months. Each guess weighs as it would have been right in the months before, and the best one's error
-is the series' noise. The model then says how far off the guess is, in units of that noise: one answer serves rent and
-holidays, euros and pounds.
+is best estimated from few months. Each guess weighs as it would have been right in the months before, and the best
+one's error is the series' noise. The model then says how far off the guess is, in units of that noise: one answer
+serves rent and holidays, euros and pounds.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Guess:
 Lot = TypeVar("Lot", Moment, Guess)
 
 
-def joined(lots: Sequence[Lot]) -> Lot:
+def concatenated(lots: Sequence[Lot]) -> Lot:
     """Return several lots of series, or of guesses, as one."""
     if len(lots) == 1:
         return lots[0]
@@ -174,6 +174,61 @@ def scales(moment: Moment) -> Floats:
     return scale
 
 
+@dataclass(frozen=True)
+class _Series:
+    """N series in units of each one's usual month.
+
+    Attributes
+    ----------
+    past, year
+        float64 [N, 24] and [N, 12], the months before, oldest first.
+    spent
+        float64 [N], this month so far.
+    by_day
+        float64 [N, 12], up to the same day in each month of the year before; NaN if not known.
+    progress
+        float64 [N], the share of the month's days that are over.
+    observed_rest
+        float64 [N, 12], what came after that day in each month of the year before; NaN if not known.
+    rest
+        float64 [N, 12], the same, and the share of its days where it is not known.
+    """
+
+    past: Floats
+    year: Floats
+    spent: Floats
+    by_day: Floats
+    progress: Floats
+    observed_rest: Floats
+    rest: Floats
+
+
+@dataclass(frozen=True)
+class _LevelGuesses:
+    """Six guesses of what is still to come, by whole months and by rests of months, each by the three lookbacks.
+
+    Attributes
+    ----------
+    months
+        float64 [N, 3], the mean month of each lookback.
+    guesses
+        float64 [N, 6], first those by whole months.
+    variances
+        float64 [N, 6], the squares that each is usually off by.
+    noises, noise
+        float64 [N, 2] and [N], what the best guess of each kind, and the best of all, is usually off by.
+    first
+        float64 [N], their weighted mean: the first guess of what is still to come.
+    """
+
+    months: Floats
+    guesses: Floats
+    variances: Floats
+    noises: Floats
+    noise: Floats
+    first: Floats
+
+
 def guess(moment: Moment) -> Guess:
     """Guess each series' month and describe it; about 0.1 ms, and 3 µs a series.
 
@@ -182,72 +237,109 @@ def guess(moment: Moment) -> Guess:
     moment : Moment
     """
     scale = scales(moment)
+    series = _scale(moment, scale)
+    levels = _level_guesses(series)
+    median_month, median_rest = median(np.concatenate([series.year, series.observed_rest])).reshape(2, -1)
+    columns = {
+        **_past_columns(moment, series, levels, median_month),
+        **_progress_columns(moment, series, levels),
+        **_still_to_come_columns(moment, series, levels, median_month, median_rest),
+    }
+    rows = np.array([columns[name] for name in FEATURES]).T
+    return Guess(
+        rows=np.maximum(np.minimum(rows, _FAR), -_FAR).astype(np.float32, order="C"),
+        base=(series.spent + levels.first) * scale,
+        noise=levels.noise * scale,
+        spent=moment.spent,
+    )
+
+
+def _scale(moment: Moment, scale: Floats) -> _Series:
+    """Return the series in units of their usual months, with what came after this day in the months before."""
     past = moment.history / scale[:, None]
-    year, spent = past[:, -YEAR:], moment.spent / scale
+    year, by_day = past[:, -YEAR:], moment.by_day / scale[:, None]
     progress = moment.day / moment.days
-    by_day = moment.by_day / scale[:, None]
     # on a month's last day nothing more can come, however long the months before were
-    told = (year - by_day) * (moment.day < moment.days)[:, None]
+    observed_rest = (year - by_day) * (moment.day < moment.days)[:, None]
     # where it is not known how far a month had come, it takes its share of days
-    rest = np.where(np.isnan(told), year * (1 - progress)[:, None], told)
-    levels, variances = _levels(year, rest)
-    average, lately = levels[0, :, 0], levels[0, :, 1]
+    rest = np.where(np.isnan(observed_rest), year * (1 - progress)[:, None], observed_rest)
+    return _Series(past, year, moment.spent / scale, by_day, progress, observed_rest, rest)
+
+
+def _level_guesses(series: _Series) -> _LevelGuesses:
+    """Guess what is still to come in six ways, and weigh each as it would have been right in the months before."""
+    (months, rests), variances = _levels(series.year, series.rest)
     # a month that is over its usual total already does not take anything back
-    left = levels[0] - spent[:, None]
-    guesses = np.concatenate([np.where((left > 0) == (levels[0] >= 0), left, 0.0), levels[1]], axis=1)
-    noises = np.sqrt(variances.reshape(len(moment), 2, -1).min(axis=2))  # of the best of each kind
+    left = months - series.spent[:, None]
+    guesses = np.concatenate([np.where((left > 0) == (months >= 0), left, 0.0), rests], axis=1)
+    noises = np.sqrt(variances.reshape(len(months), 2, -1).min(axis=2))  # of the best of each kind
     noise = noises.min(axis=1)
     weights = (noise[:, None] ** 2 / variances) ** 2
     first = (weights * guesses).sum(axis=1) / weights.sum(axis=1)
-    middle, told_middle = median(np.concatenate([year, told])).reshape(2, -1)
-    empty, by_then = year == 0, mean(by_day)
+    return _LevelGuesses(months, guesses, variances, noises, noise, first)
+
+
+def _past_columns(moment: Moment, series: _Series, levels: _LevelGuesses, median_month: Floats) -> dict[str, Any]:
+    """Return the features of the months before, and of the month of the year."""
+    year, empty = series.year, series.year == 0
+    average, recent = levels.months[:, 0], levels.months[:, 1]
     sine, cosine = _CIRCLE[:, moment.month - 1]
-    columns = {
+    return {
         "last_month": year[:, -1],
-        "mean_3": lately,
-        "median_12": middle,
+        "mean_3": recent,
+        "median_12": median_month,
         "low_12": year.min(axis=1),
         "high_12": year.max(axis=1),
         "trend_12": _times(year - average[:, None], _SLOPE)[:, 0],
         "empty_months_12": empty.sum(axis=1) / YEAR,
         "months_since_spending": np.where(empty.all(axis=1), YEAR, empty[:, ::-1].argmin(axis=1)),
         "same_month_last_year": year[:, 0],
-        "same_month_two_years_ago": past[:, 0],
+        "same_month_two_years_ago": series.past[:, 0],
         "same_month_of_others": moment.season,
         "month_sine": sine,
         "month_cosine": cosine,
         "month_days": moment.days,
-        "progress": progress,
-        "days_left": moment.days - moment.day,
-        "spent": spent,
-        "noise": noise,
-        "noise_of_total": noises[:, 0],
-        "noise_of_rest": noises[:, 1],
-        "total_or_rest": (guesses[:, 0] - guesses[:, len(LOOKBACKS)]) / noise,
-        "spent_vs_usual": (spent - by_then) / np.sqrt(variance(by_day, by_then) + LEAST_NOISE**2),
-        "lately_or_always": np.log(variances[:, 1] / variances[:, 0]),
-        "spent_over_highest": spent - np.fmax.reduce(by_day, axis=1),
     }
-    to_come = {
+
+
+def _progress_columns(moment: Moment, series: _Series, levels: _LevelGuesses) -> dict[str, Any]:
+    """Return the features of the month so far, and of how well it can be guessed."""
+    usual_by_day = mean(series.by_day)
+    spread_by_day = np.sqrt(variance(series.by_day, usual_by_day) + LEAST_NOISE**2)
+    guesses, variances = levels.guesses, levels.variances
+    return {
+        "progress": series.progress,
+        "days_left": moment.days - moment.day,
+        "spent": series.spent,
+        "noise": levels.noise,
+        "noise_of_total": levels.noises[:, 0],
+        "noise_of_rest": levels.noises[:, 1],
+        "total_or_rest": (guesses[:, 0] - guesses[:, len(LOOKBACKS)]) / levels.noise,
+        "spent_vs_usual": (series.spent - usual_by_day) / spread_by_day,
+        "lately_or_always": np.log(variances[:, 1] / variances[:, 0]),
+        "spent_over_highest": series.spent - np.fmax.reduce(series.by_day, axis=1),
+    }
+
+
+def _still_to_come_columns(
+    moment: Moment, series: _Series, levels: _LevelGuesses, median_month: Floats, median_rest: Floats
+) -> dict[str, Any]:
+    """Return what other guesses say is still to come, in noises from the first guess."""
+    year, spent, observed_rest = series.year, series.spent, series.observed_rest
+    still_to_come = {
         "nothing_more": np.zeros(len(moment)),
         "total_last_month": year[:, -1] - spent,
-        "total_last_3": lately - spent,
-        "total_median": middle - spent,
+        "total_last_3": levels.months[:, 1] - spent,
+        "total_median": median_month - spent,
         "total_last_year": year[:, 0] - spent,
         "total_of_others": moment.season - spent,
-        "rest_last_month": told[:, -1],
-        "rest_last_3": mean(told[:, -3:]),
-        "rest_median": told_middle,
-        "rest_last_year": told[:, 0],
+        "rest_last_month": observed_rest[:, -1],
+        "rest_last_3": mean(observed_rest[:, -3:]),
+        "rest_median": median_rest,
+        "rest_last_year": observed_rest[:, 0],
     }
-    columns |= zip(to_come, (np.array([*to_come.values()]) - first) / noise, strict=True)
-    rows = np.array([columns[name] for name in FEATURES]).T
-    return Guess(
-        rows=np.maximum(np.minimum(rows, _FAR), -_FAR).astype(np.float32, order="C"),
-        base=(spent + first) * scale,
-        noise=noise * scale,
-        spent=moment.spent,
-    )
+    distances = (np.array([*still_to_come.values()]) - levels.first) / levels.noise
+    return dict(zip(still_to_come, distances, strict=True))
 
 
 def _levels(year: Floats, rest: Floats) -> tuple[Floats, Floats]:
@@ -266,7 +358,7 @@ def _levels(year: Floats, rest: Floats) -> tuple[Floats, Floats]:
 
 
 def _times(rows: Floats, matrix: Floats) -> Floats:
-    """Return a product; each row, in C order, is the same to the last bit in any company, which BLAS's is not."""
+    """Return a product; each row, in C order, is the same to the last bit whatever the others are: BLAS's is not."""
     product: Floats = np.einsum("ij,jk->ik", rows, matrix)
     return product
 

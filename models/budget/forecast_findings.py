@@ -1,13 +1,14 @@
 """What a forecast means for a household, as facts with their evidence: overspending, trends, dearer subscriptions.
 
-No prose: each finding is a mapping with its ``kind``, the ``category``, and the numbers that it rests on. Whoever shows
-it writes the sentence.
+No prose: each finding is a mapping with its ``kind``, the ``category``, and the numbers that it rests on. A client that
+shows it writes the sentence.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
@@ -106,7 +107,7 @@ def trends(names: Sequence[str], months: Floats) -> list[tuple[int, Finding]]:
     """
     begun = (~np.isnan(months[:, YEAR - 1 :: YEAR])).any(axis=0)  # from a year's last month on nothing is missing
     months = months[:, YEAR * int(begun.argmax()) :]
-    years = months.reshape(len(months), -1, YEAR)  # (N, Y, 12): like months stand below each other
+    years = months.reshape(len(months), -1, YEAR)  # (N, Y, 12): like months are in one column
     pairs = list(itertools.combinations(range(years.shape[1]), 2))
     if not pairs:
         return []
@@ -151,7 +152,7 @@ def subscriptions(
     Parameters
     ----------
     categories, keys, labels
-        Of each transaction, length N; keys by `models.budget.anomaly_ledger.merchant_keys`.
+        Of each transaction, length N; keys by `models.budget.anomaly_history.merchant_keys`.
     days
         int64 [N], since 1970-01-01.
     amounts
@@ -169,7 +170,7 @@ def subscriptions(
         price, when = [paid[at] for at in rows], [day[at] for at in rows]
         if not _monthly(when, price):
             continue
-        before, now = _middle(price[: max(1, len(price) // 3)]), price[-1]
+        before, now = statistics.median(price[: max(1, len(price) // 3)]), price[-1]
         same = {"category": category, "label": labels[rows[-1]], "charges": len(rows)}
         if now - before > max(0.5, 0.03 * before):
             dearer = next(at for at, one in enumerate(price) if one > before + 0.5 * (now - before))
@@ -187,13 +188,7 @@ def _monthly(when: Sequence[int], price: Sequence[float]) -> bool:
     if len([gap for gap in gaps if 24 <= gap <= 38]) < 0.75 * len(gaps):
         return False
     sizes = [math.log(max(one, 0.01)) for one in price]
-    return _middle([abs(later - earlier) for earlier, later in itertools.pairwise(sizes)]) < 0.1
-
-
-def _middle(numbers: Sequence[float]) -> float:
-    """Return the median; `statistics.median` takes twice as long for a few."""
-    ordered, half = sorted(numbers), len(numbers) // 2
-    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+    return statistics.median([abs(later - earlier) for earlier, later in itertools.pairwise(sizes)]) < 0.1
 
 
 def _date(day: int) -> str:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 SOURCES: Final = ("rule", "model", "fallback")
 RULE, MODEL, FALLBACK = range(len(SOURCES))
 
+NEVER_SURE: Final = 2.0
+"""Above any probability: the threshold of a model that is never sure."""
+
 
 @dataclass(frozen=True)
 class Decisions:
@@ -32,6 +35,7 @@ def decide(
     said: NDArray[np.int64],
     confidence: NDArray[np.float64],
     probabilities: NDArray[Any],
+    nameless: NDArray[np.bool_],
     sure_rule: float,
     sure_model: float,
 ) -> Decisions:
@@ -45,6 +49,8 @@ def decide(
         That rule's; not read where none fired.
     probabilities : ndarray of float, shape (N, C)
         The model's.
+    nameless : ndarray of bool, shape (N,)
+        Where a label names no one (`models.budget.labels.find_nameless`): there the model is never sure.
     sure_rule, sure_model
         From where on a rule's confidence, and the model's highest probability, are enough.
     """
@@ -52,33 +58,10 @@ def decide(
     highest = np.take_along_axis(probabilities, likeliest[:, None], axis=1)[:, 0].astype(np.float64)
     trusted = np.where(said >= 0, confidence, -1.0)
     by_rule = trusted >= sure_rule
-    by_model = ~by_rule & (highest >= sure_model)
+    by_model = ~by_rule & ~nameless & (highest >= sure_model)
     rule_answers = by_rule | (~by_model & (trusted > highest))
     return Decisions(
         labels=np.where(rule_answers, said, likeliest),
         probabilities=np.where(rule_answers, trusted, highest),
         sources=np.where(by_rule, RULE, np.where(by_model, MODEL, FALLBACK)).astype(np.int64),
     )
-
-
-def threshold_for(
-    coverage: float, trusted: NDArray[np.float64], highest: NDArray[np.float64], sure_rule: float
-) -> float:
-    """Return the highest `sure_model` with which a share of the transactions is answered for sure.
-
-    Parameters
-    ----------
-    coverage
-        The wanted share, from 0 to 1.
-    trusted
-        Confidence of the best rule, -1 where none fired, [N].
-    highest
-        The model's highest probability, [N].
-    sure_rule
-        As in `decide`.
-    """
-    left = np.sort(highest[trusted < sure_rule])
-    wanted = int(np.ceil(coverage * len(highest))) - (len(highest) - len(left))
-    if wanted <= 0:
-        return 1.0
-    return float(left[max(0, len(left) - wanted)])

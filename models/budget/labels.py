@@ -7,7 +7,7 @@
     CARTE 11/03/24 SUMUP *DURAND 69LYON CB*1234           ──>   card, SUMUP DURAND
 
 Written from how a dozen banks' statements look; a form that is not known loses less than it should, and never
-fails. One pass over a label's words: about 4 µs; a label that was met lately is looked up.
+fails. One pass over a label's words: about 4 µs; a label that was encountered recently is looked up.
 """
 
 import functools
@@ -26,6 +26,12 @@ OPERATIONS: Final = ("other", "card", "debit", "transfer", "cash", "cheque", "fe
 """Kinds of booking: card payment, direct debit, transfer either way, withdrawal, cheque, bank fee, card refund."""
 
 OTHER, CARD, DEBIT, TRANSFER, CASH, CHEQUE, FEE, REFUND = range(len(OPERATIONS))
+
+LONGEST_LABEL: Final = 4096
+"""Characters of a label that are read; SEPA's remittance text and what banks put around it are a few hundred."""
+
+LONGEST_TEXT: Final = 200
+"""Characters of a cleaned text that are kept, in whole words: who was paid stands before that."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,13 @@ _FIELDS: Final = frozenset(
         *("REFERENCE", "REFERENCE:", "ID", "ID:", "EMETTEUR", "EMETTEUR/", "FACT", "NUMERO", "NUM", "MANDAT"),
     ]
 )
+# What else people pay contributions and costs for: no bank's fee.
+_NO_FEE: Final = (
+    *("SYNDIC", "CLUB", "ASSO", "ASSURANCE", "MUTUELLE", "SPORT", "URSSAF", "RETRAITE", "ORDRE", "LICENCE", "LIGUE"),
+    *("SCOL", "CANTINE", "ECOLE", "UNIV", "INSCRIPTION", "NOTAIRE", "AVOCAT", "HUISSIER", "MEDIC", "DENT", "HOSPI"),
+    *("VETO", "PORT\\b", "LIVRAISON", "DEPLACEMENT", "OBSEQUES", "CRECHE", "GARDE D.?ENF", "AGENCE", "MAIF", "MACIF"),
+    *("MGEN", "MMA\\b", "LIVRET", "EPARGNE", "MOBILE", "INTERNET", "TELEPH", "VIAGER", "COPRO", "NOTE DE"),
+)
 # How a label begins, by kind of booking; the first that fits decides.
 _HEADS: Final = {
     "refund": r"(?:REMBOURST|REMBT|REMB|AVOIR|ANNUL|ANNULATION|CREDIT)\.?"
@@ -85,15 +98,27 @@ _HEADS: Final = {
     "card": r"(?:(?:FACTURE|PAIEMENT|PAIEMT|PAIE|PMT|ACHAT|ACH|OPERATION|TRANSACTION)\b ?(?:PAR |EN )?)?"
     r"(?:CARTE|CB|PSC|SANS CONTACT|E-?COMMERCE|INTERNET)\b\.?"
     r"(?: (?:DU|SANS CONTACT|BANCAIRE|VISA|MASTERCARD|NO)\b)*",
-    "debit": r"(?:PRLV|PRLVT|PRELEVEMENT|PRELEVT|PREL)\b\.?(?: (?:SEPA|EUROPEEN|RECURRENT|CORE|B2B|DE)\b)*:?",
+    "debit": r"(?:PRLV|PRLVT|PRELEVEMENT|PRELEVT|PREL|TIP)\b\.?(?: (?:SEPA|EUROPEEN|RECURRENT|CORE|B2B|DE)\b)*:?",
     "transfer": r"(?:VIREMENT|VIRT|VIR)\b\.?(?: (?:SEPA|INST|INSTANTANE|EUROPEEN|RECU|EMIS|PERMANENT|PERM|"
     r"EN VOTRE FAVEUR|EN FAVEUR DE|POUR|DE|A|WEB|DU|VERS)\b)*:?",
     "cheque": r"(?:CHEQUE|CHQ)\b\.?(?: (?:EMIS|N)\b)*",
     # Here the words that tell the kind are all there is, and stay.
-    "fee": r"\*? ?(?=COTIS|FRAIS|COM(?:M|MISSION)?\b|INTERETS?|AGIOS|ABON OPTION|FORFAIT CONV|TENUE DE C)",
+    "fee": r"\*? ?(?=(?:F (?=COTIS|FRAIS|COM|TENUE|ABON|RELEVE|VIR|CARTE)|CION |COTIS"
+    r"|FRAIS|COM(?:M|MISSIONS?|MS)?\b|INTERETS?\b|AGIOS|TENUE DE C|ARRETE (?:DE|DU) C"
+    r"|ARRETE (?:TRIM|MENS|ANN)|ABON(?:NEMENT|NT|N)? (?:OPTION|SMS|ALERTE|SERVICES? (?:DE )?BANQUE|BANQUE|E-?RELEVE)"
+    r"|FORFAIT (?:DE )?(?:CONV|COMPTE|C/C|BANC)|CONVENTION (?:DE )?(?:SERVICE|COMPTE)|(?:OFFRE|PACK(?:AGE)?|FORMULE)"
+    r" (?:DE )?(?:COMPTE|SERVICES? BANC)|DROITS? DE GARDE|LOC(?:ATION)? (?:DE )?COFFRE|LETTRE (?:D.)?INFO|MAJORATION"
+    r" DECOUVERT|PENALITES? DECOUVERT|DECOUVERT\b)(?!.*\b(?:" + "|".join(_NO_FEE) + r")))",
 }
 _HEAD: Final = re.compile(" *(?:" + "|".join(f"(?P<{name}>{head})" for name, head in _HEADS.items()) + ")")
 _KINDS: Final = {name: position for position, name in enumerate(OPERATIONS)}
+# Words that any payment has, letters that stand for a masked number, or a single letter.
+_NAMELESS: Final = re.compile(
+    r"(?:(?:PAIEMENTS?|PAIEMT|PAYMENT|ACHATS?|FACTURES?|OPERATIONS?|TRANSACTIONS?|MOUVEMENTS?|CARTES?|BANCAIRES?|CARD|CB"
+    r"|VISA|MASTERCARD|MAESTRO|SANS CONTACT|CONTACT|INTERNET|EN LIGNE|VIREMENTS?|VIR|PRELEVEMENTS?|PRLV|SEPA|RECU|EMIS"
+    r"|CHEQUES?|CHQ|DEBIT|CREDIT|REMISE|VERSEMENT|DIVERS|AUTRES?|INCONNUE?|UNKNOWN|NULL|NONE|NAN|NA|TEST|EUR|EUROS?|DATE"
+    r"|NUMERO|REFERENCE|REF|PAR|DU|DE|LE|LA|AU|POUR|([A-Z])\1{2,}|\d+)(?: |$))*+|[A-Z0-9]"
+)
 _SEPARATORS: Final = re.compile(r"[^A-Z0-9 ]+")
 _SHOPPED: Final = frozenset({CARD, REFUND, CASH})
 _TAIL: Final = frozenset({"CARTE", "CART", "CAR", "CB", "DU", "LE", "FR", "FRA", "FRANCE", "CEDEX", "A"})
@@ -115,14 +140,16 @@ def parsed(labels: Sequence[str]) -> Parsed:
     Returns
     -------
     Parsed
-        A text is empty where a label names nobody, as a cheque's.
+        A text is empty where a label names no one, as a cheque's.
     """
-    found = [_parsed(label) for label in labels]
+    # What is long is rare, and not worth remembering.
+    found = [_parse(label) if len(label) <= LONGEST_TEXT else _parse.__wrapped__(label) for label in labels]
     return Parsed(np.array([operation for operation, _ in found], np.int64), [text for _, text in found])
 
 
 @functools.lru_cache(maxsize=1 << 14)  # a user's history comes with every request
-def _parsed(label: str) -> tuple[int, str]:
+def _parse(label: str) -> tuple[int, str]:
+    label = label[:LONGEST_LABEL]
     bare = label.upper() if label.isascii() else label.upper().translate(_BARE)
     number = _NUMBER.fullmatch
     line = " ".join([word for word in bare.split() if word not in _FIELDS and (word.isalpha() or number(word) is None)])
@@ -132,6 +159,22 @@ def _parsed(label: str) -> tuple[int, str]:
     operation = _KINDS[head.lastgroup]
     rest = _SEPARATORS.sub(" ", line[head.end() :])
     return operation, _without_place(rest.split(), operation in _SHOPPED)
+
+
+def find_nameless(texts: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which cleaned texts name no one: without a letter, or of words that only say that, or where, was paid.
+
+    Parameters
+    ----------
+    texts : sequence of str, length N
+        Of `parsed`.
+
+    Examples
+    --------
+    >>> find_nameless(["", "PAIEMENT CARTE", "XXXX", "H M", "CARTE D OR"]).tolist()
+    [True, True, True, False, False]
+    """
+    return np.array([text in CITIES or _NAMELESS.fullmatch(text) is not None for text in texts], np.bool_)
 
 
 def plain(text: str) -> str:
@@ -147,11 +190,12 @@ def plain(text: str) -> str:
 
 def _without_place(words: list[str], shopped: bool) -> str:
     """Drop the words that say where, and what is left of a card's number, at both ends."""
-    while words and words[-1] in _TAIL:
+    while words and words[-1] in _TAIL and words != ["C", "A"]:
         words.pop()
     if shopped and len(words) > 1:
         words = _without_city(words)
-    return " ".join(words)
+    text = " ".join(words)
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT + 1].rpartition(" ")[0] or text[:LONGEST_TEXT]
 
 
 def _without_city(words: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from rapidfuzz import fuzz, process
 
 MOST_REMEMBERED: Final = 16_384
-"""Texts whose merchant is kept; when so many are known, all are forgotten."""
+"""Texts whose merchant is kept; when that many are known, all are forgotten."""
 
 EDGE: Final = 3
 """Letters of a word's beginning or end that a text and a way of writing must share to be compared."""
@@ -23,7 +23,7 @@ SHORTEST_CUT: Final = 6
 
 BEGINNING: Final = 95.0
 CUT_OFF: Final = 90.0
-"""Similarity of a text that goes on after a name, and of one that a bank cut off within it."""
+"""Similarity of a text that continues after a name, and of one that a bank cut off within it."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Merchants:
     profiles : iterable of Profile
         Where two are written alike, the first is found.
     least : float
-        Similarity, from 0 to 100, below which nobody is found.
+        Similarity, from 0 to 100, below which no one is found.
     """
 
     def __init__(self, profiles: Iterable[Profile], least: float = 88.0) -> None:

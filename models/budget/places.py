@@ -1,4 +1,4 @@
-"""Names of French towns as bank labels write them, to be told from the merchant beside them."""
+"""Names of French towns as bank labels write them, to be distinguished from the merchant beside them."""
 
 from typing import Final
 

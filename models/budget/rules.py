@@ -1,14 +1,15 @@
 """Rules that say a transaction's category: words of the label, kind of booking, amount, sign, day.
 
 A rule fires when every condition it states holds. Of several that fire, the one of highest priority answers, then the
-most confident, then the first by name. All keywords and patterns of all rules are looked up in one pass over a label's
-words; what a text matches is remembered, so a label seen before costs one look-up. The other conditions are checked
-for the whole batch at once. About 2 µs a transaction in a batch.
+most confident, then the first by name. A word after an article (``BRASSERIE DU THEATRE``) says where or whose, not
+what: beside another rule's words, its rule does not fire. All keywords and patterns of all rules are looked up in one
+pass over a label's words; what a text matches is remembered, so a label seen before costs one look-up. The other
+conditions are checked for the whole batch at once. About 2 µs a transaction in a batch.
 """
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import chain
 from typing import Any, Final, Literal
@@ -21,7 +22,7 @@ from models.budget.labels import OPERATIONS, Parsed
 Sign = Literal["", "spent", "received"]
 
 MOST_REMEMBERED: Final = 16_384
-"""Texts whose matches are kept; when so many are known, all are forgotten."""
+"""Texts whose matches are kept; when that many are known, all are forgotten."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Rule:
     priority
         Higher ones answer first.
     keywords
-        Phrases of whole words, one of which the text must have; a last word that ends in ``*`` may go on. Words are of
-        A to Z and 0 to 9, as `models.budget.labels` writes them.
+        Phrases of whole words, one of which the text must have; a last word that ends in ``*`` may continue. Words are
+        of A to Z and 0 to 9, as `models.budget.labels` writes them.
     regex
         A regular expression to be found in the text; where there are keywords too, one of both is enough.
     operations
@@ -165,40 +166,63 @@ class RuleSet:
         if (known := self._known.get(key)) is not None:
             return known
         words = text.split()
-        found = set(self._silent[operation])
+        placed = _after_articles(words)
+        named: set[int] = set()  # ranks of rules whose words say what something is
+        found: set[int] = set()
         for at, word in enumerate(words):
-            for before, rank in self._phrases.get(word, ()):
-                if tuple(words[max(0, at - len(before)) : at]) == before:
-                    found.add(rank)
-            for length in self._stem_lengths:
-                if length > len(word):
-                    break
-                for before, rank in self._stems.get(word[:length], ()):
-                    if tuple(words[max(0, at - len(before)) : at]) == before:
-                        found.add(rank)
+            spelled = [
+                (at - len(before), rank)
+                for before, rank in self._ending_in(word)
+                if tuple(words[max(0, at - len(before)) : at]) == before
+            ]
+            found.update(rank for _, rank in spelled)
+            named.update(rank for first, rank in spelled if not placed[first])
         if self._guard.search(text):
-            found.update(rank for pattern, rank in self._patterns if pattern.search(text))
+            for pattern, rank in self._patterns:
+                if (match := pattern.search(text)) is not None:
+                    found.add(rank)
+                    if not placed[min(text.count(" ", 0, match.start()), len(placed) - 1)]:
+                        named.add(rank)
+        found = (named or found) | set(self._silent[operation])
         if len(self._known) >= MOST_REMEMBERED:
             self._known.clear()
         ranks = self._known[key] = sorted(found)
         return ranks
+
+    def _ending_in(self, word: str) -> Iterator[tuple[tuple[str, ...], int]]:
+        """Return the words before and the rank of every keyword that ends in a word."""
+        yield from self._phrases.get(word, ())
+        for length in self._stem_lengths:
+            if length > len(word):
+                break
+            yield from self._stems.get(word[:length], ())
+
+
+def _after_articles(words: Sequence[str]) -> list[bool]:
+    """Return which words follow a definite article that itself follows a word: in CAFE DE LA GARE the last."""
+    placed = [False] * max(1, len(words))
+    for at in range(2, len(words)):
+        before = words[at - 1]
+        placed[at] = before in _ARTICLES or (before in ("LA", "L") and at > 2 and words[at - 2] in ("DE", "A"))
+    return placed
 
 
 def _as_pattern(keyword: str) -> str:
     return rf"(?<![A-Z0-9]){re.escape(keyword.rstrip('*'))}" + ("" if keyword.endswith("*") else r"(?![A-Z0-9])")
 
 
+_ARTICLES: Final = frozenset({"DU", "DES", "AU", "AUX"})
 _NAMES: Final = tuple(field.name for field in fields(Rule))
 _DEFAULTS: Final = {field.name: field.default for field in fields(Rule)}
 
 
 def as_mapping(rule: Rule) -> dict[str, Any]:
     """Return a rule as JSON and YAML hold it: only what it states; an open upper amount is null."""
-    stated = {name: value for name, value in asdict(rule).items() if value != _DEFAULTS[name]}
-    if "amount" in stated:
+    given = {name: value for name, value in asdict(rule).items() if value != _DEFAULTS[name]}
+    if "amount" in given:
         low, high = rule.amount
-        stated["amount"] = [low, None if math.isinf(high) else high]
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in stated.items()}
+        given["amount"] = [low, None if math.isinf(high) else high]
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
 
 def from_mapping(mapping: Mapping[str, Any]) -> Rule:

@@ -10,13 +10,16 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from models.text import plain
+
 MOST_READ: Final = 2000
-"""Characters of a product's text that are read: what it is stands at the beginning, and reading on changes nothing."""
+"""Characters of a product's text that are read: what it is comes at the beginning, and reading on changes nothing."""
 
 _MARKUP: Final = 4
-"""A text may be so many times longer before its markup is taken out."""
+"""A text may be this many times longer before its markup is taken out."""
 
 _TAG: Final = re.compile(r"<[a-zA-Z/!?][^<>]*(?:>|$)")
+_BREAK: Final = re.compile(r"</?wbr\s*/?>", re.IGNORECASE)
 _ENTITY: Final = re.compile(r"&(?:[a-zA-Z][a-zA-Z0-9]{1,31}|#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6});")
 _LIGATURES: Final = {"œ": "oe", "Œ": "OE", "æ": "ae", "Æ": "AE"}
 
@@ -33,7 +36,8 @@ def cleaned(text: str) -> str:
     """Return a text without markup, in one line.
 
     Tags become spaces (sellers write lists and paragraphs without any), entities the characters they stand for, also
-    where they were escaped twice; white space is single. A ``<`` that begins no tag stays.
+    where they were escaped twice; white space is single. A ``<`` that begins no tag stays. What is not seen is
+    taken out (`models.text.plain`), and so is ``<wbr>``, which says where a word may be broken.
 
     Examples
     --------
@@ -42,10 +46,11 @@ def cleaned(text: str) -> str:
     """
     if "&" in text:
         # Twice: shops escape what was escaped already. Only whole entities, so "R&D" and "A&lt" stay.
-        text = _ENTITY.sub(_decoded, _ENTITY.sub(_decoded, text))
+        text = _ENTITY.sub(_decode, _ENTITY.sub(_decode, text))
     if "<" in text:
-        text = _TAG.sub(" ", text)
+        text = _TAG.sub(" ", _BREAK.sub("", text))
     if not text.isascii():
+        text = plain(text)
         for ligature, letters in _LIGATURES.items():
             text = text.replace(ligature, letters)
     return " ".join(text.split())
@@ -59,5 +64,5 @@ def whole(product: Product) -> str:
     return text[:MOST_READ].strip()
 
 
-def _decoded(entity: re.Match[str]) -> str:
+def _decode(entity: re.Match[str]) -> str:
     return html.unescape(entity[0])

@@ -46,7 +46,7 @@ HEAD_SALT: Final = 0x5A5A5
 """Sends the words of the head to other buckets than the same words of the text."""
 
 SHARES: Final[Mapping[str, float]] = {"words": 0.36, "head": 0.10, "characters": 0.36, "shape": 0.18}
-"""Which share of a product's squared length each view has, set by hand in early trials; no search has covered them."""
+"""Which share of a product's squared length each view has, set manually in early trials; no search has covered them."""
 
 
 @dataclass(frozen=True)
@@ -148,14 +148,6 @@ class Vocabulary:
         """Return what the graph takes: ``indices`` int64 [N, K] and ``weights`` float32 [N, K]."""
         indices, weights = padded(*self.bag(texts))
         return {"indices": indices, "weights": weights}
-
-    def known(self, texts: Sequence[str]) -> Floats:
-        """Return the share of each text's words, single and in pairs, that are known, float32 [N]; 1 of no words."""
-        offsets, buckets, _ = looked_at(texts)[0]
-        rows = np.repeat(np.arange(len(texts)), np.diff(offsets))
-        known = np.bincount(rows, weights=self.levels[buckets] > 0, minlength=len(texts))
-        lengths = np.diff(offsets)
-        return np.where(lengths > 0, known / np.maximum(lengths, 1), 1.0).astype(np.float32)
 
 
 def looked_at(texts: Sequence[str]) -> list[Bag]:

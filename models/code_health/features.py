@@ -20,6 +20,8 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from models.ranges import MISSING_SHARE, Range
+
 Group = Literal["git", "code", "temporal"]
 Scope = Literal["file", "project"]
 
@@ -149,13 +151,13 @@ FEATURES: Final = (
     ),
     Feature(
         "duplication", "code", "share", "file",
-        "share of the subject's code lines (with a letter or digit, no comment) in a run of six that stands again "
+        "share of the subject's code lines (with a letter or digit, no comment) in a run of six that occurs again "
         "somewhere in the project",
         "Johnson, CASCON 1993",
     ),
     Feature(
         "test_coverage", "code", "share", "file",
-        "share of the lines of the subject's files, tests apart, that stand in a file which a test file imports or is "
+        "share of the lines of the subject's files, tests apart, that are in a file which a test file imports or is "
         "named after (a stand-in: nothing is run)",
     ),
     Feature(
@@ -243,8 +245,28 @@ READS: Final[dict[str, tuple[str, ...]]] = {
 """The features each served model reads, in column order: 28, 15, 22, 31 and all 35."""
 
 
+SIGNED: Final = frozenset({"acceleration", "growth"})
+"""The features that may be negative; growth is a share that may also exceed 1."""
+
+MOST_MISSING: Final = 0.5
+"""Share of a model's features that a row may lack: an answer to less is what is usual, and says nothing of the row."""
+
+
+def _possible(feature: Feature) -> Range:
+    if feature.name in SIGNED:
+        return None, None
+    return 0.0, 1.0 if feature.unit in ("share", "resultant length") else None
+
+
+POSSIBLE: Final[dict[str, Range]] = {
+    MISSING_SHARE: (0.0, MOST_MISSING),
+    **{feature.name: _possible(feature) for feature in FEATURES},
+}
+"""What each feature can be by its definition: counts are not negative, shares are from 0 to 1."""
+
+
 def columns(names: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Where features stand in a row.
+    """Where features are in a row.
 
     Parameters
     ----------

@@ -98,12 +98,12 @@ def _of_code(subjects: Subjects, code: Code) -> dict[str, Floats]:
 
 
 def duplicated(blocks: list[npt.NDArray[np.uint64]], run: int) -> Floats:
-    """Count the lines of each file that stand in a run of lines found more than once.
+    """Count the lines of each file that are in a run of lines found more than once.
 
     Parameters
     ----------
     blocks
-        Per file uint64 [lines - run + 1], a hash of each run of so many lines; empty for a shorter file.
+        Per file uint64 [lines - run + 1], a hash of each run of that many lines; empty for a shorter file.
     run
         Lines in a run.
 

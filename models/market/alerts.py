@@ -16,6 +16,14 @@ QUESTIONS: Final = tuple((alert, horizon) for alert in ALERTS for horizon in HOR
 LABELS: Final = tuple(f"{alert}@{horizon}h" for alert, horizon in QUESTIONS)
 """Names of the questions, in the order of every axis of 16."""
 
+NESTED: Final = tuple(
+    tuple(k for k, (mine, _) in enumerate(QUESTIONS) if mine == alert)
+    for alert in ALERTS
+    if alert != "REGIME_CHANGE_PENDING"
+)
+"""Positions of the questions whose events are nested: what happens within 4 h happens within 12. A regime may change
+and change back, so that of regimes a longer horizon may be less probable."""
+
 SEVERITIES: Final = (None, "S2", "S3")
 SEVERE: Final = {
     "SPIKE_LIKELY": (0.70, 0.85),

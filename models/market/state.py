@@ -76,7 +76,7 @@ class State:
 
 
 def state_of(returns: Returns) -> State:
-    """Return where the market stands at the end of each window; arrays are [windows]."""
+    """Return the state of the market at the end of each window; arrays are [windows]."""
     tied, volatility = returns.spans
     return State(volatility[:, DAY], tied[:, DAY], tied[:, WEEK])
 

@@ -44,7 +44,7 @@ class Outcomes:
     already
         bool [N, 16]: whether the state the alert is about held at the hour itself; never for regime changes.
     persisted
-        bool [N, 16]: what somebody would say who expects tomorrow to be as today: that the state holds already; of
+        bool [N, 16]: what the forecast "tomorrow as today" answers: that the state holds already; of
         regime changes, that the regime has changed over the last hours, as many as the horizon has.
     reading, peak
         float64 [N, 16]: the alert's reading at the hour, and the largest that followed within the horizon (for regime

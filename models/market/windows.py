@@ -30,7 +30,7 @@ HALF_DAY, DAY, WEEK, DAYS, QUARTER_DAYS = 0, 1, 2, slice(3, 9), slice(9, 36)
 """Spans of a window's hours, by position: the last 12, the last 24, all; each of the last 6 days; each of the last 27
 times 6 hours."""
 
-_SPANS = [(12, 12), (24, 24), (LOOKBACK_H - 1, LOOKBACK_H - 1)]  # begins so many hours before the end, is so long
+_SPANS = [(12, 12), (24, 24), (LOOKBACK_H - 1, LOOKBACK_H - 1)]  # hours before the end at the beginning, and length
 _SPANS += [(24 * k, 24) for k in range(6, 0, -1)] + [(6 * k, 6) for k in range(27, 0, -1)]
 _BEGINS, _LENGTHS = np.array(_SPANS).T
 _HOURS_BEFORE = np.arange(LOOKBACK_H - 1, 0, -1)[:, None]
@@ -64,19 +64,6 @@ class Returns:
         hourly = np.stack([self.scaled.sum(axis=2) ** 2, (self.scaled**2).sum(axis=2)])
         together, alone = (hourly[:, :, None, :] @ _OF_SPANS)[:, :, 0]  # a product a window: each rounds as if alone
         return ratio(together - alone, (assets - 1) * alone), np.sqrt(alone / (_LENGTHS * assets))
-
-
-def usable(windows: Windows) -> npt.NDArray[np.bool_]:
-    """Return which windows have their last closes and lack at most `MOST_MISSING` of any asset's others.
-
-    Parameters
-    ----------
-    windows
-        float [windows, 168, assets]; NaN is a missing close.
-    """
-    missing = np.isnan(windows)
-    enough: npt.NDArray[np.bool_] = ~missing[:, -1].any(axis=1) & (missing.sum(axis=1) <= MOST_MISSING).all(axis=1)
-    return enough
 
 
 def returns_of(windows: Windows) -> Returns:

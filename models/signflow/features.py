@@ -1,6 +1,6 @@
 """What SignFlow sees of a landmark: ten numbers, from raw coordinates, inside the graph that serves.
 
-Missing landmarks are told apart from seen ones, places are centred and scaled, hands seen again from their wrists.
+Missing landmarks are distinguished from seen ones, places are centred and scaled, hands seen again from their wrists.
 """
 
 from __future__ import annotations
@@ -50,16 +50,24 @@ class LandmarkFeatures(nn.Module):
     hands are seen a second time relative to their wrist and scaled by their own size, the pose relative to the nose.
     A signer whose left hand is seen more often than the right is mirrored, so that the dominant hand is the right one.
 
+    MediaPipe measures the depth of the pose from the hips and that of a hand from its own wrist, so neither can be
+    compared with the other. The depth of the pose is left out; that of a hand counts from its wrist.
+
     Frames stand last throughout: whatever is done with a landmark or an axis is then done with long rows of numbers.
     """
 
     mirror: Tensor
     flip: Tensor
+    depth_origins: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mirror", torch.from_numpy(MIRROR.copy()), persistent=False)
         self.register_buffer("flip", torch.tensor([-1.0, 1.0, 1.0])[:, None, None, None], persistent=False)
+        origins = torch.arange(LANDMARKS)  # a landmark of the pose from itself: zero
+        for part in _HANDS:
+            origins[part] = part.start
+        self.register_buffer("depth_origins", origins, persistent=False)
 
     def forward(self, landmarks: Tensor, mask: Tensor) -> Tensor:
         """Compute the features.
@@ -89,13 +97,15 @@ class LandmarkFeatures(nn.Module):
         somewhere = torch.cat([largest[POSE], *hands]) > 0
         # numbers, because ONNX reduces no booleans
         present = usable.to(points.dtype).amin(0) * somewhere.to(points.dtype) * mask
+        depth = points[2] - points[2].index_select(0, self.depth_origins)
+        points = torch.cat([points[:2], depth.unsqueeze(0)])
 
         left, right = points[:, LEFT_SHOULDER], points[:, RIGHT_SHOULDER]  # (3, B, T)
         shoulders = present[LEFT_SHOULDER] * present[RIGHT_SHOULDER]  # (B, T)
         centre = mean_over_frames((left + right) / 2, shoulders)  # (3, B, 1)
         width = mean_over_frames((left - right).square().sum(0).sqrt(), shoulders)  # (B, 1)
         width = torch.where(shoulders.sum(1, keepdim=True) > 0, width, 1.0).clamp(min=_SMALLEST)
-        body = self._bounded((points - centre.unsqueeze(1)) / width) * present
+        body = self._bound((points - centre.unsqueeze(1)) / width) * present
 
         # counts of frames are whole numbers: the comparison cannot tip by rounding
         left_frames, right_frames = (present[part.start].sum(1, keepdim=True) for part in _HANDS)
@@ -112,11 +122,11 @@ class LandmarkFeatures(nn.Module):
         return torch.cat([body, torch.cat(local, 1) * present, velocity, present.unsqueeze(0)])
 
     @staticmethod
-    def _bounded(points: Tensor) -> Tensor:
+    def _bound(points: Tensor) -> Tensor:
         return points.clamp(-_FARTHEST, _FARTHEST)
 
     def _hand(self, body: Tensor, present: Tensor, part: slice) -> Tensor:
         hand = body[:, part] - body[:, part.start : part.start + 1]  # (3, 21, B, T)
         reach = hand.square().sum(0).mean(0).sqrt()  # (B, T)
         size = mean_over_frames(reach, present[part.start]).clamp(min=_SMALLEST)  # (B, 1)
-        return self._bounded(hand / size)
+        return self._bound(hand / size)

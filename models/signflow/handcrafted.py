@@ -1,9 +1,11 @@
-"""The 469 hand-crafted features of a frame: what a person would measure to tell signs apart.
+"""The 469 hand-crafted features of a frame: what a person would measure to distinguish signs.
 
-Sizes `small` and `baseline` see nothing else. All are made of what `LandmarkFeatures` gives: places
-centred between the shoulders and in shoulder widths, hands from their wrists and in sizes of the hand. So none depends
-on where in the picture the signer stands or how large, and "right" is the dominant hand. Those of `TURN_FREE` do not
-depend on how the camera is turned either. What is missing is measured as zero.
+Size `features` sees nothing else; the others add a graph network to them. All are made of what `LandmarkFeatures`
+gives: places centred between the shoulders and in shoulder widths, hands from their wrists and in sizes of the hand. So
+none depends on where in the picture the signer stands or how large, and "right" is the dominant hand. Those of
+`TURN_FREE` do not depend on how the camera is turned either, those of `ROLL_FREE` not on how it is turned about its own
+axis. Depths are those of each hand, from its wrist; the body has none, so whatever is measured between the body and a
+hand, or between the hands, is measured in the picture. What is missing is measured as zero.
 """
 
 from __future__ import annotations
@@ -51,12 +53,16 @@ HANDCRAFTED: Final = sum(GROUPS.values())
 
 TURN_FREE: Final = frozenset(
     {
-        *("hand_speeds", "joint_angles", "finger_curls", "finger_spreads", "tip_distances", "tip_reaches"),
-        *("thumb_to_knuckles", "hand_sizes", "arm_angles", "hands_to_body", "hands_distances", "hands_closing"),
+        *("joint_angles", "finger_curls", "finger_spreads", "tip_distances", "tip_reaches", "thumb_to_knuckles"),
         "presence",
     }
 )
-"""Groups made of lengths and angles only."""
+"""Groups made of lengths and angles within one hand, in its own size: the same however the camera is turned."""
+
+ROLL_FREE: Final = TURN_FREE | {
+    *("hand_speeds", "hand_sizes", "arm_angles", "hands_to_body", "hands_distances", "hands_closing"),
+}
+"""Groups made of lengths and angles only: the same however the picture is turned."""
 
 _SMALLEST = 1e-3  # shoulder widths, or sizes of a hand; keeps a collapsed bone from dividing by zero
 _ANCHORS = slice(0, 11)  # of UPPER: all but the wrists
@@ -76,9 +82,11 @@ class HandcraftedFeatures(nn.Module):
     """
 
     upper: Tensor
+    picture: Tensor
 
     def __init__(self) -> None:
         super().__init__()
+        self.register_buffer("picture", torch.tensor([1.0, 1.0, 0.0])[:, None, None, None, None], persistent=False)
         self.register_buffer("upper", torch.tensor([POSE_NAMES.index(name) for name in UPPER]), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -96,7 +104,7 @@ class HandcraftedFeatures(nn.Module):
         """
         upper, hands = features.index_select(1, self.upper), features[:, _HANDS].reshape(10, 2, 21, *features.shape[2:])
         vectors = {**self._fingers(hands), **self._arms(upper), **self._between(upper, hands)}
-        parts = self._measured({name: one.flatten(1, -3) for name, one in vectors.items()})
+        parts = self._measure({name: one.flatten(1, -3) for name, one in vectors.items()})
         parts |= {
             "body_places": upper[0:3],
             "body_velocities": upper[6:9],
@@ -109,7 +117,7 @@ class HandcraftedFeatures(nn.Module):
         return torch.cat([parts[name].flatten(0, -3) for name in GROUPS]).permute(1, 2, 0)
 
     @staticmethod
-    def _measured(vectors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _measure(vectors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the groups made of lengths and directions of vectors (3, n, B, T)."""
         counts, joined = [one.shape[1] for one in vectors.values()], torch.cat([*vectors.values()], 1)
         lengths = joined.square().sum(0).sqrt()
@@ -174,10 +182,12 @@ class HandcraftedFeatures(nn.Module):
         bones = (stops[0:3] - starts[0:3]) * (stops[9] * starts[9])
         return dict(zip(("upper_arms", "trunks", "forearms", "shoulders"), torch.split(bones, 2, 1), strict=True))
 
-    @staticmethod
-    def _between(upper: Tensor, hands: Tensor) -> dict[str, Tensor]:
-        """Return the vectors from the body to the hands, (3, 2, 2, 11, B, T), and from the left hand to the right."""
-        body, seen = hands[0:3], hands[9, :, 0]  # (3, 2, 21, B, T), (2, B, T)
+    def _between(self, upper: Tensor, hands: Tensor) -> dict[str, Tensor]:
+        """Return the vectors from the body to the hands, (3, 2, 2, 11, B, T), and from the left hand to the right.
+
+        They lie in the picture: each hand's depth counts from its own wrist, and the body has none.
+        """
+        body, seen = hands[0:3] * self.picture, hands[9, :, 0]  # (3, 2, 21, B, T), (2, B, T)
         centres, both = _palms(body), seen[0] * seen[1]
         measured = torch.stack([centres, body[:, :, 8]], 2).unsqueeze(3)  # palm and tip of the index finger
         to_body = measured - upper[0:3, None, None, _ANCHORS]

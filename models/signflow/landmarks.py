@@ -69,10 +69,10 @@ EDGES: Final = (
 """Undirected edges (a, b) of the anatomical graph: pose skeleton, finger bones, each pose wrist with its hand."""
 
 
-def _mirrored(name: str) -> str:
+def _mirror(name: str) -> str:
     swapped = {"left": "right", "right": "left"}
     return "_".join(swapped.get(word, word) for word in name.split("_"))
 
 
-MIRROR: Final[npt.NDArray[np.int64]] = np.array([NAMES.index(_mirrored(name)) for name in NAMES], dtype=np.int64)
+MIRROR: Final[npt.NDArray[np.int64]] = np.array([NAMES.index(_mirror(name)) for name in NAMES], dtype=np.int64)
 """``frame[MIRROR]`` swaps left and right; together with ``x -> -x`` it is the signer seen in a mirror."""

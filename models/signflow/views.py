@@ -49,7 +49,7 @@ def views(frames: Frames) -> tuple[Frames, ...]:
     x, y = there[:, 0], there[:, 1]
     turned = (
         points,
-        _mirrored(points, seen, x.mean()),
+        _mirror(points, seen, x.mean()),
         _at_speed(points, seen, 1 - SPEED),
         _at_speed(points, seen, 1 + SPEED),
         _noisy(points, seen, NOISE * max(x.max() - x.min(), y.max() - y.min())),
@@ -67,7 +67,7 @@ def _seen(points: Points) -> Seen:
     return seen
 
 
-def _mirrored(points: Points, seen: Seen, middle: np.float32) -> Points:
+def _mirror(points: Points, seen: Seen, middle: np.float32) -> Points:
     """Swap left and right, and turn x about the middle of what is seen, whatever its unit and origin."""
     swapped, there = points[:, MIRROR], seen[:, MIRROR, 0]
     swapped[..., 0] = np.where(there, 2 * middle - swapped[..., 0], swapped[..., 0])

@@ -36,3 +36,12 @@ def recertified(source: Path, path: Path, changes: Mapping[str, bytes]) -> Path:
         certificate["sha256"][name] = hashlib.sha256(members[name]).hexdigest()
     members["certificate.json"] = json.dumps(certificate).encode()
     return write(members, path)
+
+
+def renamed(source: Path, model: str, version: str) -> dict[str, bytes]:
+    """Return the members of an archive that say who it is, saying something else."""
+    members = members_of(source)
+    manifest, contract = (json.loads(members[name]) for name in ("MAR-INF/MANIFEST.json", "contract.json"))
+    manifest["model"] |= {"modelName": model, "modelVersion": version}
+    contract |= {"model": model, "version": version}
+    return {"MAR-INF/MANIFEST.json": json.dumps(manifest).encode(), "contract.json": json.dumps(contract).encode()}

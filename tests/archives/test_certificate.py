@@ -23,7 +23,7 @@ def with_moved_weight(path: Path, by: float) -> bytes:
     array = onnx.numpy_helper.to_array(weight).copy()
     array[0] += by
     weight.CopyFrom(onnx.numpy_helper.from_array(array, weight.name))
-    return graph.SerializeToString()
+    return bytes(graph.SerializeToString())
 
 
 def test_a_worker_loads_what_was_certified(signflow_archive: Path, tmp_path: Path) -> None:
@@ -58,11 +58,10 @@ def test_a_worker_refuses_added_and_missing_files(signflow_archive: Path, tmp_pa
         check_hashes(folder)
 
 
-def test_the_fallback_engine_serves_when_onnx_runtime_cannot_load(signflow_archive: Path, tmp_path: Path) -> None:
+def test_a_graph_that_does_not_load_is_refused_with_the_engines_words(signflow_archive: Path, tmp_path: Path) -> None:
     broken = recertified(signflow_archive, tmp_path / "b.mar", {"model.onnx": b"not a graph"})
-    handler = SignFlowHandler()
-    handler.initialize(Context(unpacked(broken, tmp_path / "broken")))
-    assert handler.engine.name.startswith("torch ")
+    with pytest.raises(ArchiveError, match=r"ONNX Runtime does not load signflow 1\.0: "):
+        SignFlowHandler().initialize(Context(unpacked(broken, tmp_path / "broken")))
 
 
 def test_a_graph_with_other_inputs_than_promised_is_refused(signflow_archive: Path, tmp_path: Path) -> None:
@@ -70,7 +69,7 @@ def test_a_graph_with_other_inputs_than_promised_is_refused(signflow_archive: Pa
     contract = members_of(signflow_archive)["contract.json"].replace(b'"name": "lengths"', b'"name": "durations"')
     changes = {"model.onnx": graph.SerializeToString(), "contract.json": contract}
     other = recertified(signflow_archive, tmp_path / "o.mar", changes)
-    with pytest.raises(ArchiveError, match=r"contract\.json promises"):
+    with pytest.raises(ArchiveError, match=r"contract\.json declares"):
         SignFlowHandler().initialize(Context(unpacked(other, tmp_path / "other")))
 
 
@@ -98,7 +97,7 @@ def test_the_linter_keeps_an_altered_archive_from_being_unpacked(signflow_archiv
 def test_packing_something_unclean_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="missing"):
         pack({"model.onnx": b""}, tmp_path / "store" / "signflow-1.0.mar")
-    assert list((tmp_path / "store").iterdir()) == []
+    assert not (tmp_path / "store").exists()
 
 
 def test_the_newest_version_is_the_highest_number_not_the_last_word(tmp_path: Path) -> None:

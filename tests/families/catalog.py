@@ -5,11 +5,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.requests import Bad, sent
-from training.archive import Release
-from training.catalog import MODELS, Trained, TrainOptions, train
-from training.catalog_release import release
-from training.data.catalog_synthetic import Synthesis
+from tests.bad_requests import Bad, sent
+from training.catalog.recipe import MODELS, Trained, TrainOptions, train
+from training.catalog.release import release
+from training.catalog.synthetic.listings import Synthesis
+from training.packaging.archive import Release
 
 __all__ = ["MODELS", "bad", "good", "releases", "tiny"]
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from handlers.wire import NPY
-from models.code_health.features import READS
-from tests.requests import Bad, npy, sent
-from training.archive import Release
-from training.code_health import Options, Trained, train
-from training.code_health_fit import MODELS
-from training.code_health_release import release
-from training.data.code_health_synthetic import Synthesis
+from handlers.decoding import NPY
+from models.code_health.features import POSSIBLE, READS
+from tests.bad_requests import Bad, npy, sent
+from training.code_health.fit import MODELS
+from training.code_health.recipe import Options, Trained, train
+from training.code_health.release import release
+from training.code_health.synthetic.rows import Synthesis
+from training.packaging.archive import Release
 
 __all__ = ["MODELS", "bad", "good", "releases"]
 
@@ -39,8 +39,8 @@ def good(model: str) -> list[dict[str, Any]]:
     return [
         {"features": dict(zip(names, values[0].tolist(), strict=True))},
         {"features": values[1].tolist()},
-        {"features": {name: None if place % 3 else float(values[2, place]) for place, name in enumerate(names)}},
-        {"features": {names[0]: 3}},
+        {"features": {name: float(values[2, place]) if place % 3 else None for place, name in enumerate(names)}},
+        {"features": {name: 0.5 for name in names[::2]}},
     ]
 
 
@@ -48,6 +48,7 @@ def bad(model: str) -> dict[str, Bad]:
     """Return every kind of bad request that is particular to rows of features, by name."""
     first = READS[model][0]
     row = rows(model, 1)[0].tolist()
+    whole = dict(zip(READS[model], row, strict=True))
     return {
         "features null": sent({"features": None}, field="features"),
         "features a number": sent({"features": 1.5}, field="features"),
@@ -57,6 +58,19 @@ def bad(model: str) -> dict[str, Bad]:
         "a feature as a string": sent({"features": {first: "3"}}, field=f"features.{first}"),
         "a feature as a truth": sent({"features": {first: True}}, field=f"features.{first}"),
         "a feature beyond belief": sent({"features": {first: 1e31}}, field=f"features.{first}"),
+        "no feature": sent({"features": {}}, field="features"),
+        "all features null": sent({"features": dict.fromkeys(READS[model])}, field="features"),
+        "more than half of the features missing": sent({"features": {first: 3.0}}, field="features"),
+        "a count below zero": sent({"features": {**whole, first: -1}}, field=f"features.{first}"),
+        **{
+            f"{name} in percent": sent({"features": {**whole, name: 37}}, field=f"features.{name}")
+            for name in READS[model]
+            if POSSIBLE[name] == (0.0, 1.0)
+        },
+        "an empty row among others": sent(
+            {"instances": [{"features": row}, {"features": {}}]}, field="instances[1].features"
+        ),
+        "an array of nothing": Bad(npy(np.full((2, len(row)), np.nan, np.float32)), 422, "rows[0].features", NPY),
         "an array of another width": Bad(npy(np.zeros((2, len(row) + 1), np.float32)), 422, "features", NPY),
         "an infinite number in an array": Bad(npy(np.full(len(row), np.inf, np.float32)), 422, "features", NPY),
     }
@@ -65,4 +79,6 @@ def bad(model: str) -> dict[str, Bad]:
 def rows(model: str, count: int, seed: int = 0) -> np.ndarray:
     """Return plausible rows, float32 [count, features]."""
     generator = np.random.default_rng(seed)
-    return generator.exponential(3.0, (count, len(READS[model]))).round(3).astype(np.float32)
+    drawn = generator.exponential(3.0, (count, len(READS[model]))).round(3).astype(np.float32)
+    most = np.array([np.inf if POSSIBLE[name][1] is None else POSSIBLE[name][1] for name in READS[model]], np.float32)
+    return np.minimum(drawn, most)

@@ -15,6 +15,7 @@ class Context:
         self.headers = headers or []
         self.statuses = [200] * len(self.headers)
         self.content_types = [""] * len(self.headers)
+        self.response_headers: list[dict[str, str]] = [{} for _ in self.headers]
 
     def get_all_request_header(self, index: int) -> dict[str, Any]:
         return self.headers[index]
@@ -24,6 +25,9 @@ class Context:
 
     def set_response_content_type(self, index: int, value: str) -> None:
         self.content_types[index] = value
+
+    def set_response_header(self, index: int, key: str, value: str) -> None:
+        self.response_headers[index][key] = value
 
     def set_response_status(self, code: int, phrase: str, idx: int) -> None:
         self.statuses[idx] = code

@@ -1,99 +1,36 @@
 """What holds for every model of every family; a family that tests/families does not know fails here."""
 
-import functools
 import gc
-import importlib
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
-from archives.store import unpack
-from handlers.base import Handler
 from handlers.errors import RequestError
-from handlers.wire import JSON
-from tests.handlers.context import Context
-from tests.requests import Bad, bad_anywhere
+from tests.bad_requests import Bad
+from tests.handlers import error_texts
+from tests.handlers.every import FAMILIES, MODELS, as_json, ask, bad_of, close, family, loaded
 from tests.serving import ROOT, Server, running
-from training.archive import TABULAR_TOLERANCE, TOLERANCE, build
-
-FAMILIES = sorted(path.stem for path in (ROOT / "tests" / "families").glob("[a-z]*.py"))
-MODELS = {model: family for family in FAMILIES for model in importlib.import_module(f"tests.families.{family}").MODELS}
-
-Answer = tuple[int, dict[str, Any]]
-
-
-def family(model: str) -> Any:
-    return importlib.import_module(f"tests.families.{MODELS[model]}")
-
-
-@functools.cache
-def loaded(model: str) -> tuple[Handler[Any], Path]:
-    """Build a model's archive, unpack it, and load its handler from this tree."""
-    release = family(model).releases()[model]
-    store = Path(tempfile.mkdtemp(prefix="marina-family-"))
-    unpack(build(release, store).path, store / "unpacked")
-    module, _, name = release.handler.partition(":")
-    handler: Handler[Any] = getattr(importlib.import_module(module), name)()
-    handler.initialize(Context(store / "unpacked"))
-    return handler, store
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _swept() -> Any:
-    yield
-    for model in MODELS:
-        shutil.rmtree(loaded(model)[1], ignore_errors=True)
-    loaded.cache_clear()
-
-
-def ask(model: str, *requests: tuple[bytes, dict[str, str]]) -> list[Answer]:
-    handler, store = loaded(model)
-    context = Context(store / "unpacked", [headers for _, headers in requests])
-    bodies = handler.handle([{"body": bytearray(body)} for body, _ in requests], context)
-    return [(status, json.loads(body)) for status, body in zip(context.statuses, bodies, strict=True)]
-
-
-def as_json(value: Any, **headers: str) -> tuple[bytes, dict[str, str]]:
-    return json.dumps(value).encode(), {"Content-Type": JSON, **headers}
-
-
-def close(one: Any, other: Any) -> bool:
-    """Tell whether two answers are the same up to 1e-5 in their numbers."""
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(close(one[key], other[key]) for key in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(close, one, other))
-    if isinstance(one, float):
-        return one == pytest.approx(other, rel=1e-5, abs=1e-5)
-    return bool(one == other)
-
-
-def bad_of(model: str) -> dict[str, Bad]:
-    mine = family(model).bad(model)
-    return bad_anywhere(family(model).good(model)[0]) | mine
-
+from training.family import families, recipe
+from training.packaging.archive import TABULAR_TOLERANCE, TOLERANCE
 
 BAD = [(model, name) for model in MODELS for name in bad_of(model)]
 
 
 def test_no_family_is_left_out() -> None:
-    released = {path.name.removesuffix("_release.py") for path in ROOT.glob("training/*_release.py")}
+    released = set(families())
     assert released == set(FAMILIES)
     for name in FAMILIES:  # what scripts/train.py looks for in a store
-        assert set(importlib.import_module(f"training.{name}").MODELS) == {m for m in MODELS if MODELS[m] == name}
+        assert set(recipe(name).MODELS) == {m for m in MODELS if MODELS[m] == name}
     answers = re.compile(r"class \w+\((Tabular)?Handler\b")
-    handling = {path.stem for path in ROOT.glob("handlers/*.py") if answers.search(path.read_text())}
-    used = {family(model).releases()[model].handler.partition(":")[0].removeprefix("handlers.") for model in MODELS}
-    assert handling - {"base", "tabular"} <= used
+    sources = [path for path in ROOT.glob("handlers/**/*.py") if answers.search(path.read_text())]
+    handling = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sources}
+    used = {family(model).releases()[model].handler.partition(":")[0] for model in MODELS}
+    assert used <= handling <= used | {"handlers.base", "handlers.tabular"}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -206,3 +143,8 @@ def test_served_each_bad_request_gets_its_own_answer_beside_good_ones_that_get_t
         elif status == 422:
             assert answer.json()["error"]["field"].startswith(field)
     assert set(workers) <= set(server.worker_pids(model))  # nobody died; a second one may just have come
+
+
+@pytest.mark.parametrize("model", json.loads(error_texts.TEXTS.read_text()))
+def test_a_refusal_says_what_it_said(model: str) -> None:
+    assert error_texts.texts(model) == json.loads(error_texts.TEXTS.read_text())[model]

@@ -15,11 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handlers.wire import JSON, NPY
-from rollout.load import drive
-from tests.archives.rewrite import members_of, rewritten
+from benchmarks.load_generator import drive
+from handlers.decoding import JSON, NPY
+from tests.archives.rewrite import members_of, recertified, renamed
+from tests.archives.test_certificate import with_moved_weight
+from tests.bad_requests import npy
 from tests.families.signflow import bad_requests, frames_of
-from tests.requests import npy
 from tests.serving import Server, running
 
 BAD = bad_requests()
@@ -74,6 +75,16 @@ def test_the_archives_own_example_is_answered(client: httpx.Client, signflow_arc
     assert client.post("/predictions/signflow", content=body, headers={"Content-Type": JSON}).status_code == 200
 
 
+@pytest.mark.parametrize("called", ["", "application/x-www-form-urlencoded"])
+def test_json_under_no_name_or_a_forms_is_answered(client: httpx.Client, called: str) -> None:
+    body = json.dumps({"frames": frames_of(9).tolist()}).encode()
+    headers = {"Content-Type": called} if called else {}
+    assert client.post("/predictions/signflow", content=body, headers=headers).status_code == 200
+    refused = client.post("/predictions/signflow", content=npy(frames_of(9)), headers=headers)
+    assert refused.status_code == 415
+    assert "send Content-Type: application/json or application/x-npy" in refused.json()["error"]["message"]
+
+
 def test_every_kind_of_bad_input_has_its_status_and_kills_nobody(server: Server, client: httpx.Client) -> None:
     while len(workers := server.worker_pids("signflow")) < 2:  # ready is one; the other may still be loading
         time.sleep(0.2)
@@ -117,22 +128,17 @@ def test_good_requests_answer_as_alone_whatever_flies_beside_them(client: httpx.
             assert mine["probability"] == pytest.approx(single["probability"], abs=1e-6)
 
 
-def test_an_altered_archive_refuses_says_why_and_others_keep_serving(signflow_archive: Path, tmp_path: Path) -> None:
-    graph = bytearray(members_of(signflow_archive)["model.onnx"])
-    graph[len(graph) // 2] ^= 1  # in the middle of a weight
-    manifest = members_of(signflow_archive)["MAR-INF/MANIFEST.json"]
-    changes = {
-        "model.onnx": bytes(graph),
-        "MAR-INF/MANIFEST.json": manifest.replace(b'"modelVersion": "1.0"', b'"modelVersion": "2.0"'),
-    }
-    altered = rewritten(signflow_archive, tmp_path / "signflow-2.0.mar", changes)
+def test_a_forged_archive_refuses_says_why_and_others_keep_serving(signflow_archive: Path, tmp_path: Path) -> None:
+    changes = renamed(signflow_archive, "signflow", "2.0")
+    changes["model.onnx"] = with_moved_weight(signflow_archive, 0.01)
+    altered = recertified(signflow_archive, tmp_path / "signflow-2.0.mar", changes)
     with running([signflow_archive, altered], wait=False) as server:
         deadline = time.monotonic() + 180
         while "refuses to serve" not in server.output.read_text() and time.monotonic() < deadline:
             time.sleep(0.2)
         said = server.output.read_text()
         assert "signflow 2.0 refuses to serve" in said, said
-        assert "was altered after certification" in said, said
+        assert "does not answer as certified" in said, said
         with httpx.Client(base_url=server.url, timeout=60) as client:
             while client.post("/predictions/signflow/1.0", json={}).status_code == 503 and time.monotonic() < deadline:
                 time.sleep(0.2)
@@ -177,6 +183,6 @@ def test_memory_does_not_grow_with_requests(server: Server, record_property: Any
 
 def request(server: Server, body: bytes, headers: dict[str, str]) -> bytes:
     """Return a prediction request as it goes over the wire."""
-    lines = ["POST /predictions/signflow HTTP/1.1", "Host: marina", f"Content-Length: {len(body)}"]
+    lines = ["POST /predictions/signflow HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body

@@ -1,5 +1,7 @@
 import io
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +12,35 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archives.store import unpack
+from handlers.decoding import JSON, NPY
 from handlers.signflow import SignFlowHandler
-from handlers.wire import JSON, NPY
-from models.signflow.landmarks import LANDMARKS, WIDTH
+from models.probabilities import softmax
+from models.signflow.excerpt import excerpt
+from models.signflow.landmarks import AXES, LANDMARKS, LEFT_HAND, WIDTH
+from models.signflow.sequences import MAX_FRAMES, pad
 from models.signflow.views import views
-from tests.families.signflow import bad_requests, frames_of
+from tests.bad_requests import npy
+from tests.families.signflow import bad_requests, frames_of, implausible, sound, unusual
 from tests.handlers.context import Context
-from tests.requests import npy
 
 Answer = tuple[int, dict[str, Any]]
 
 
+class Loaded(SignFlowHandler):
+    folder: Path
+
+
 @pytest.fixture(scope="module")
-def handler(signflow_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> SignFlowHandler:
+def handler(signflow_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     folder = tmp_path_factory.mktemp("unpacked")
     unpack(signflow_archive, folder)
-    loaded = SignFlowHandler()
+    loaded = Loaded()
     loaded.initialize(Context(folder))
     loaded.folder = folder
     return loaded
 
 
-def ask(handler: SignFlowHandler, *requests: tuple[bytes, dict[str, str]]) -> list[Answer]:
+def ask(handler: Loaded, *requests: tuple[bytes, dict[str, str]]) -> list[Answer]:
     context = Context(handler.folder, [headers for _, headers in requests])
     bodies = handler.handle([{"body": bytearray(body)} for body, _ in requests], context)
     assert context.content_types == [JSON] * len(requests)
@@ -46,7 +55,7 @@ def as_npy(array: np.ndarray, **headers: str) -> tuple[bytes, dict[str, str]]:
     return npy(array), {"Content-Type": NPY, **headers}
 
 
-def test_an_answer_names_model_version_request_and_sorted_labels(handler: SignFlowHandler) -> None:
+def test_an_answer_names_model_version_request_and_sorted_labels(handler: Loaded) -> None:
     [(status, answer)] = ask(
         handler, as_json({"frames": frames_of(20), "top_k": 3, "session": "s-1"}, **{"X-Request-Id": "r-1"})
     )
@@ -63,7 +72,7 @@ def test_an_answer_names_model_version_request_and_sorted_labels(handler: SignFl
     assert answer["serving_ms"] > 0
 
 
-def test_all_ways_to_send_a_sequence_give_the_same_answer(handler: SignFlowHandler) -> None:
+def test_all_ways_to_send_a_sequence_give_the_same_answer(handler: Loaded) -> None:
     frames = frames_of(30)
     cube = frames.reshape(-1, LANDMARKS, 3)
     answers = ask(
@@ -84,7 +93,7 @@ def test_all_ways_to_send_a_sequence_give_the_same_answer(handler: SignFlowHandl
         )
 
 
-def test_instances_are_answered_in_order(handler: SignFlowHandler) -> None:
+def test_instances_are_answered_in_order(handler: Loaded) -> None:
     sequences = [frames_of(length, seed=length) for length in (5, 60, 1, 33)]
     [(_, many)] = ask(handler, as_json({"instances": [{"frames": one} for one in sequences], "top_k": 1}))
     alone = [ask(handler, as_json({"frames": one, "top_k": 1}))[0][1]["predictions"] for one in sequences]
@@ -93,7 +102,7 @@ def test_instances_are_answered_in_order(handler: SignFlowHandler) -> None:
         assert together[0]["probability"] == pytest.approx(single[0]["probability"], abs=1e-6)
 
 
-def test_null_is_a_missing_landmark(handler: SignFlowHandler) -> None:
+def test_null_is_a_missing_landmark(handler: Loaded) -> None:
     frames = frames_of(10)
     frames[3, 100] = np.nan
     listed: list[list[float | None]] = frames.tolist()
@@ -102,7 +111,7 @@ def test_null_is_a_missing_landmark(handler: SignFlowHandler) -> None:
     assert probabilities_of(sent_null) == pytest.approx(probabilities_of(sent_nan), abs=1e-6)
 
 
-def test_top_k_travels_in_a_header_with_arrays(handler: SignFlowHandler) -> None:
+def test_top_k_travels_in_a_header_with_arrays(handler: Loaded) -> None:
     [(status, answer)] = ask(handler, as_npy(frames_of(5), **{"x-top-k": "7"}))
     assert status == 200 and len(answer["predictions"]) == 7
 
@@ -111,17 +120,18 @@ def probabilities_of(answer: dict[str, Any]) -> dict[str, float]:
     return {one["label"]: one["probability"] for one in answer["predictions"]}
 
 
-def test_test_time_augmentation_is_the_mean_of_five_views(handler: SignFlowHandler) -> None:
+def test_test_time_augmentation_is_the_mean_of_five_views(handler: Loaded) -> None:
     frames = frames_of(41)
     [(status, answer)] = ask(handler, as_json({"frames": frames, "tta": True, "top_k": 32}))
     assert status == 200
-    alone = [ask(handler, as_npy(view, **{"x-top-k": "32"}))[0][1] for view in views(frames)]
-    mean = {label: np.mean([probabilities_of(one)[label] for one in alone]) for label in handler.contract.labels}
+    landmarks, lengths = pad(views(excerpt(frames)))
+    alone = softmax(handler.engine.run({"landmarks": landmarks, "lengths": lengths})["logits"])
+    mean, itself = (dict(zip(handler.contract.labels, row.tolist(), strict=True)) for row in (alone.mean(0), alone[0]))
     assert probabilities_of(answer) == pytest.approx(mean, abs=1e-6)
-    assert probabilities_of(answer) != pytest.approx(probabilities_of(alone[0]), abs=1e-4)
+    assert probabilities_of(answer) != pytest.approx(itself, abs=1e-4)
 
 
-def test_augmentation_is_switched_by_a_header_too_and_off_by_default(handler: SignFlowHandler) -> None:
+def test_augmentation_is_switched_by_a_header_too_and_off_by_default(handler: Loaded) -> None:
     frames = frames_of(30)
     on, header, off, plain = ask(
         handler,
@@ -130,18 +140,14 @@ def test_augmentation_is_switched_by_a_header_too_and_off_by_default(handler: Si
         as_json({"frames": frames, "tta": False}, **{"X-TTA": "true"}),
         as_npy(frames, **{"X-TTA": "False"}),
     )
-    assert on[1]["predictions"][0] == header[1]["predictions"]
-    assert off[1]["predictions"] == plain[1]["predictions"] != header[1]["predictions"]
-
-
-def test_what_is_too_long_for_five_views_is_refused(handler: SignFlowHandler) -> None:
-    long, longest = ask(handler, *(as_npy(frames_of(count), **{"X-TTA": "true"}) for count in (410, 409)))
-    assert (long[0], longest[0]) == (422, 200)
-    assert long[1]["error"]["expected"].startswith("at most 409 frames with tta")
+    averaged, alone = probabilities_of(header[1]), probabilities_of(plain[1])
+    assert {one["label"]: one["probability"] for one in on[1]["predictions"][0]} == pytest.approx(averaged, abs=1e-6)
+    assert probabilities_of(off[1]) == pytest.approx(alone, abs=1e-6)
+    assert alone != pytest.approx(averaged, abs=1e-4)
 
 
 @pytest.fixture
-def shapes(handler: SignFlowHandler, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+def shapes(handler: Loaded, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Shapes of the landmarks of every pass of the test, in order."""
     shapes: list[tuple[int, ...]] = []
     run = handler.engine.run
@@ -154,14 +160,21 @@ def shapes(handler: SignFlowHandler, monkeypatch: pytest.MonkeyPatch) -> list[tu
     return shapes
 
 
-def test_views_fill_a_pass_no_further_than_its_limit(handler: SignFlowHandler, shapes: list[tuple[int, ...]]) -> None:
-    # 5 x 21 frames alone, and 5 x 100 beside the long one
+def test_five_views_of_the_longest_sequence_cost_as_much_as_of_a_short_one(
+    handler: Loaded, shapes: list[tuple[int, ...]]
+) -> None:
+    answers = ask(handler, *(as_npy(frames_of(count), **{"X-TTA": "true"}) for count in (MAX_FRAMES, 30)))
+    assert [status for status, _ in answers] == [200, 200]
+    assert {frames for _, frames, _ in shapes} == {51}
+
+
+def test_views_fill_a_pass_no_further_than_its_limit(handler: Loaded, shapes: list[tuple[int, ...]]) -> None:
     ask(handler, as_npy(frames_of(100)), *(as_npy(frames_of(20), **{"X-TTA": "true"}) for _ in range(4)))
     assert sum(rows for rows, _, _ in shapes) == 21
     assert all(rows * frames <= handler.pass_limit for rows, frames, _ in shapes)
 
 
-def test_an_explanation_names_parts_and_quarters(handler: SignFlowHandler) -> None:
+def test_an_explanation_names_parts_and_quarters(handler: Loaded) -> None:
     [(status, answer)] = ask(handler, as_npy(frames_of(40), explain="True"))
     assert status == 200
     assert set(answer["explanations"]["attributions"]) >= {"pose", "left_hand", "right_hand", "time_quarter_4"}
@@ -177,7 +190,7 @@ def test_there_are_at_least_forty_kinds_of_bad_input() -> None:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(st.integers(-90, 90), st.sampled_from(sorted(BAD))), min_size=1, max_size=12))
-def test_bad_requests_never_change_a_neighbours_answer(handler: SignFlowHandler, mix: list[int | str]) -> None:
+def test_bad_requests_never_change_a_neighbours_answer(handler: Loaded, mix: list[int | str]) -> None:
     requests = [  # a negative length is answered from five views
         as_npy(frames_of(abs(one) + 1, seed=abs(one)), **({"X-TTA": "true"} if one < 0 else {}))
         if isinstance(one, int)
@@ -195,35 +208,44 @@ def test_bad_requests_never_change_a_neighbours_answer(handler: SignFlowHandler,
             assert mine["probability"] == pytest.approx(single["probability"], abs=1e-6)
 
 
-def test_a_failing_forward_pass_hurts_only_its_cause(handler: SignFlowHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+def handless() -> np.ndarray:
+    frames = frames_of(13)
+    frames[:, LEFT_HAND.start * AXES :] = 0
+    return frames
+
+
+def find_handless(inputs: dict[str, np.ndarray]) -> np.ndarray:
+    return np.asarray((inputs["landmarks"][:, :, LEFT_HAND.start * AXES :] == 0).all((1, 2)))
+
+
+def test_a_failing_forward_pass_hurts_only_its_cause(handler: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     run = handler.engine.run
 
     def fragile(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if 13 in inputs["lengths"]:
+        if find_handless(inputs).any():
             raise RuntimeError("kernel failed")
         return run(inputs)
 
     monkeypatch.setattr(handler.engine, "run", fragile)
-    lengths = [10, 11, 12, 13, 14, 15, 16]
-    answers = ask(handler, *(as_npy(frames_of(length)) for length in lengths))
-    assert [status for status, _ in answers] == [590 if length == 13 else 200 for length in lengths]
+    answers = ask(handler, *(as_npy(handless() if index == 3 else frames_of(12, seed=index)) for index in range(7)))
+    assert [status for status, _ in answers] == [590 if index == 3 else 200 for index in range(7)]
     assert "kernel" not in json.dumps(answers[3][1])
 
 
-def test_an_answer_that_is_not_a_number_is_our_fault(handler: SignFlowHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_is_not_a_number_is_our_fault(handler: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     run = handler.engine.run
 
     def poisoned(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         outputs = {name: array.copy() for name, array in run(inputs).items()}
-        outputs["logits"][inputs["lengths"] == 13] = np.nan
+        outputs["logits"][find_handless(inputs)] = np.nan
         return outputs
 
     monkeypatch.setattr(handler.engine, "run", poisoned)
-    answers = ask(handler, as_npy(frames_of(12)), as_npy(frames_of(13)), as_npy(frames_of(14)))
+    answers = ask(handler, as_npy(frames_of(12)), as_npy(handless()), as_npy(frames_of(14)))
     assert [status for status, _ in answers] == [200, 590, 200]
 
 
-def test_a_cuda_error_ends_the_worker(handler: SignFlowHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cuda_error_ends_the_worker(handler: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     def dead(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         raise RuntimeError("CUDA failure 700: an illegal memory access was encountered")
 
@@ -233,24 +255,83 @@ def test_a_cuda_error_ends_the_worker(handler: SignFlowHandler, monkeypatch: pyt
         ended.append(code)
         raise SystemExit(code)
 
-    monkeypatch.setattr(handler, "_gpu", 0)
+    monkeypatch.setattr(handler._batch, "_on_gpu", True)
     monkeypatch.setattr(handler.engine, "run", dead)
-    monkeypatch.setattr("handlers.base.os._exit", exit_)
+    monkeypatch.setattr("handlers.batch.os._exit", exit_)
     with pytest.raises(SystemExit):
         ask(handler, as_npy(frames_of(3)))
     assert ended == [1]
 
 
-def test_long_sequences_do_not_share_a_pass_beyond_the_limit(
-    handler: SignFlowHandler, shapes: list[tuple[int, ...]]
-) -> None:
+def test_long_sequences_do_not_share_a_pass_beyond_the_limit(handler: Loaded, shapes: list[tuple[int, ...]]) -> None:
     ask(handler, *(as_npy(frames_of(length)) for length in (400, 30, 600, 30, 200, 30)))
     assert all(rows * frames <= handler.pass_limit or rows == 1 for rows, frames, _ in shapes)
     assert sum(rows for rows, _, _ in shapes) == 6 and len(shapes) < 6
 
 
-def test_frames_are_read_off_a_numpy_saved_file(handler: SignFlowHandler) -> None:
+def test_frames_are_read_off_a_numpy_saved_file(handler: Loaded) -> None:
     stream = io.BytesIO()
     np.save(stream, np.zeros((4, WIDTH), np.float32) + 0.5)
     [(status, _)] = ask(handler, (stream.getvalue(), {"content-type": NPY}))
     assert status == 200
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+@pytest.mark.parametrize("kind", ["after", "before", "both"])
+def test_frames_with_nothing_seen_do_not_change_the_answer(handler: Loaded, value: float, kind: str) -> None:
+    frames = frames_of(37)
+    empty = np.full((80, WIDTH), value, np.float32)
+    padded = {"after": [frames, empty], "before": [empty, frames], "both": [empty, frames, empty]}[kind]
+    (_, alone), (status, answer) = ask(handler, as_npy(frames), as_npy(np.concatenate(padded)))
+    assert status == 200
+    assert probabilities_of(answer) == pytest.approx(probabilities_of(alone), abs=1e-6)
+
+
+def test_a_held_first_or_last_frame_does_not_change_the_answer(handler: Loaded) -> None:
+    frames = frames_of(37)
+    held = [
+        np.concatenate([np.repeat(frames[:1], 90, 0), frames]),
+        np.concatenate([frames, np.repeat(frames[-1:], 30, 0)]),
+    ]
+    (_, alone), *answers = ask(handler, as_npy(frames), *map(as_npy, held))
+    for _, answer in answers:
+        assert probabilities_of(answer) == pytest.approx(probabilities_of(alone), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(implausible()))
+@pytest.mark.parametrize("send", [as_npy, lambda frames: as_json({"instances": [{"frames": frames}]})])
+def test_what_cannot_be_right_is_refused_with_the_likely_mistake(
+    handler: Loaded, name: str, send: Callable[[np.ndarray], tuple[bytes, dict[str, str]]]
+) -> None:
+    frames, hint = implausible()[name]
+    [(status, answer)] = ask(handler, send(frames))
+    assert status == 422
+    assert answer["error"]["field"] in ("frames", "instances[0].frames")
+    assert hint in answer["error"]["message"]
+
+
+@pytest.mark.parametrize("name", sorted(unusual()))
+def test_what_is_possible_and_unusual_is_answered_with_a_warning(handler: Loaded, name: str) -> None:
+    frames, hint = unusual()[name]
+    (status, alone), (_, many) = ask(handler, as_npy(frames), as_json({"instances": [{"frames": frames}]}))
+    assert status == 200
+    [warning] = [one for one in alone["warnings"] if hint in one["message"]]
+    assert warning["field"] == "frames"
+    assert "instances[0].frames" in {one["field"] for one in many["warnings"]}
+
+
+@pytest.mark.parametrize("name", sorted(sound()))
+def test_what_is_sound_is_answered(handler: Loaded, name: str) -> None:
+    [(status, _)] = ask(handler, as_npy(sound()[name]))
+    assert status == 200
+
+
+def test_an_archive_without_ranges_and_samples_is_asked_all_that_was_sent(
+    handler: Loaded, shapes: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = replace(handler.contract, possible={}, usual={}, limits={"frames": MAX_FRAMES})
+    monkeypatch.setattr(handler, "contract", old)
+    world, _ = implausible()["world landmarks"]
+    [(status, answer)] = ask(handler, as_npy(world))
+    assert (status, "warnings" in answer) == (200, False)
+    assert shapes == [(1, len(world), WIDTH)]

@@ -1,30 +1,37 @@
 import base64
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
 from archives.store import unpack
 from handlers import spool as spool_module
+from handlers.decoding import JSON, NPY
 from handlers.signflow import SignFlowHandler
 from handlers.spool import Answered, Sampling, Spool
-from handlers.wire import JSON, NPY
+from tests.bad_requests import npy
 from tests.families.signflow import frames_of
 from tests.handlers.context import Context
-from tests.requests import npy
 from tests.serving import ROOT
 
 ANSWER = (
     b'{"model":"m","version":"1","request_id":"%b","predictions":[{"label":"yes","probability":0.9}],"serving_ms":1.5}'
 )
 BODY = b'{"text": "hello",\r\n  "iban": "DE00", "instances": [{"iban": 1, "amount": 2}]}'
+
+
+PICKED: dict[str, Any] = {"x-picked": "1"}
+SHADOW: dict[str, Any] = {"x-shadow": "1"}
 
 
 def answered(request_id: str = "r-1", body: bytes = BODY, content_type: str = JSON, **headers: str) -> Answered:
@@ -41,13 +48,27 @@ def made(folder: Path, sampling: Sampling = Sampling(), limit_bytes: int = 1 << 
     return Spool(folder, "m", "1", sampling, limit_bytes)
 
 
+def settled(spool: Spool) -> None:
+    """Wait until the next file is there."""
+    if spool._making is not None:
+        spool._making.join()
+
+
 def test_a_line_holds_the_answer_as_it_was_sent(tmp_path: Path) -> None:
-    made(tmp_path).keep([answered(**{"x-picked": "1"}), answered("r-2")])
+    made(tmp_path).keep([answered(**PICKED), answered("r-2")])
     first, second = lines(tmp_path)
     assert first["answer"] == json.loads(ANSWER % b"r-1")
     assert (first["picked"], first["many"], second["picked"]) == (True, False, False)
     assert abs(first["time"] - os.stat(next(tmp_path.glob("*.jsonl"))).st_mtime) < 60
     assert "input" not in first
+
+
+def test_a_line_has_the_summary_of_each_instance_and_null_for_what_one_does_not_have(tmp_path: Path) -> None:
+    rows = np.array([[1, 0.1], [np.nan, -np.inf]], np.float32)
+    made(tmp_path).keep([answered()._replace(summary=rows), answered("r-2")])
+    first, second = lines(tmp_path)
+    assert first["summary"] == [[1.0, 0.1], [None, None]]
+    assert "summary" not in second
 
 
 def test_an_input_is_kept_as_it_came_and_on_one_line(tmp_path: Path) -> None:
@@ -103,7 +124,7 @@ def test_of_a_declared_share_no_more_is_kept_than_can_be_replayed(
     monkeypatch.setattr(spool_module, "SHADOW_PER_S", 50.0)
     monkeypatch.setattr(spool_module, "SHADOW_AT_ONCE", 20.0)
     now = 1000.0
-    monkeypatch.setattr(spool_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr("handlers.spool.time.monotonic", lambda: now)
     tmp_path.joinpath("input_share.json").write_text('{"m": 1.0}')
     spool = made(tmp_path, Sampling(input_share=0.25))
     for seconds in (0.0, 0.1, 60.0):
@@ -118,17 +139,49 @@ def test_of_a_declared_share_no_more_is_kept_than_can_be_replayed(
 
 
 def test_shadow_requests_leave_nothing(tmp_path: Path) -> None:
-    made(tmp_path).keep([answered(**{"x-shadow": "1"})])
+    made(tmp_path).keep([answered(**SHADOW)])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_has_grown_is_left_and_another_begun(tmp_path: Path) -> None:
     spool = made(tmp_path, limit_bytes=40_000)  # files of 10,000 bytes
-    for number in range(100):
+    for number in range(80):
         spool.keep([answered(f"{number:03d}")])
-    assert [line["answer"]["request_id"] for line in lines(tmp_path)] == [f"{number:03d}" for number in range(100)]
+        settled(spool)
+    assert [line["answer"]["request_id"] for line in lines(tmp_path)] == [f"{number:03d}" for number in range(80)]
     sizes = [path.stat().st_size for path in tmp_path.glob("*.jsonl")]
     assert len(sizes) == 2 and max(sizes) < 10_300
+
+
+def test_while_the_next_file_is_being_made_answers_go_to_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, go_on = made(tmp_path, limit_bytes=40_000), threading.Event()
+    spool.keep([answered("first")])
+    flock = fcntl.flock
+    monkeypatch.setattr("handlers.spool.fcntl.flock", lambda file, how: go_on.wait(30) and flock(file, how))
+    for number in range(99):
+        spool.keep([answered(f"{number:03d}")])
+    assert max(path.stat().st_size for path in tmp_path.glob("*.jsonl")) > 17_000
+    go_on.set()
+    settled(spool)
+    for _ in range(2):
+        spool.keep([answered("last")])
+    assert len(list(tmp_path.glob("*.jsonl"))) == 2 and len(lines(tmp_path)) == 102
+
+
+def test_where_no_thread_can_be_made_answers_are_kept_and_files_turned_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    spool = made(tmp_path, limit_bytes=40_000)
+    monkeypatch.setattr("threading.Thread.start", none_left)
+    for number in range(200):
+        spool.keep([answered(f"r-{number}")])
+    assert [line["answer"]["request_id"] for line in lines(tmp_path)] == [f"r-{number}" for number in range(200)]
+    assert len(list(tmp_path.glob("*.jsonl"))) > 2
 
 
 def test_a_full_folder_drops_and_counts_until_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +189,7 @@ def test_a_full_folder_drops_and_counts_until_there_is_room(tmp_path: Path, monk
     spool = made(tmp_path, limit_bytes=20_000)
     for number in range(200):
         spool.keep([answered(f"{number:03d}")])
+        settled(spool)
     kept = len(lines(tmp_path))
     assert 20_000 <= sum(path.stat().st_size for path in tmp_path.iterdir()) < 26_000
     for path in tmp_path.glob("*.jsonl"):
@@ -223,7 +277,12 @@ def test_only_answers_are_logged_in_one_write(
 ) -> None:
     writes: list[int] = []
     write = os.write
-    monkeypatch.setattr(spool_module.os, "write", lambda fd, data: writes.append(fd) or write(fd, data))
+
+    def noted(fd: int, data: bytes) -> int:
+        writes.append(fd)
+        return write(fd, data)
+
+    monkeypatch.setattr("handlers.spool.os.write", noted)
     one = orjson.dumps({"frames": frames_of(4).tolist(), "session": "s"})
     many = orjson.dumps({"instances": [{"frames": frames_of(4).tolist()}] * 3})
     bodies = [one, b"{}", many]

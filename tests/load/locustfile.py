@@ -6,7 +6,7 @@ Example
     make load         # in another: 16 users for 30 s, then load-report.html
 
 Prints requests per second, p50, p95, p99 and errors, and at the end the in-process limit: the same graph, called in
-a loop on the same cores by scripts/benchmark_throughput.py.
+a loop on the same cores by benchmarks/throughput.py.
 """
 
 import subprocess
@@ -15,14 +15,14 @@ import sys
 from locust import FastHttpUser, constant, events, task
 from locust.env import Environment
 
-from handlers.wire import JSON, NPY
-from scripts.benchmark_throughput import body_of, sequence
-from settings import Settings
+from benchmarks.throughput import body_of, sequence
+from handlers.decoding import JSON, NPY
+from marina.settings import read_settings
 
 FRAMES = 64
 
 
-class SignUser(FastHttpUser):
+class SignUser(FastHttpUser):  # type: ignore[misc]  # locust is read without its types
     """Sends one sequence after the other over one connection."""
 
     abstract = True
@@ -34,10 +34,10 @@ class SignUser(FastHttpUser):
         kind = "npy" if self.content_type == NPY else "json"
         self.bodies = [body_of(kind, sequence(FRAMES, seed)) for seed in range(8)]
         self.sent = 0
-        tokens = Settings().inference_tokens
+        tokens = read_settings().inference_tokens
         self.authorization = {"Authorization": f"Bearer {tokens[0].get_secret_value()}"} if tokens else {}
 
-    @task
+    @task  # type: ignore[untyped-decorator]  # locust is read without its types
     def predict(self) -> None:
         """Ask for one prediction, and check that it is one."""
         self.sent += 1
@@ -66,7 +66,7 @@ class JsonUser(SignUser):
     weight = 1
 
 
-@events.quitting.add_listener
+@events.quitting.add_listener  # type: ignore[untyped-decorator]  # locust is read without its types
 def compare(environment: Environment, **_: object) -> None:
     """Say how much of the in-process limit was served."""
     total = environment.stats.total
@@ -79,6 +79,6 @@ def compare(environment: Environment, **_: object) -> None:
         f"{total.num_failures} errors; against the in-process limit:",
         flush=True,
     )
-    command = [sys.executable, "-m", "scripts.benchmark_throughput", "--mode", "limit", "--seconds", "4"]
+    command = [sys.executable, "-m", "benchmarks.throughput", "--mode", "limit", "--seconds", "4"]
     # A process of its own: gevent has patched this one.
     subprocess.run([*command, "--served", f"{rate:.1f}"], check=True)

@@ -1,22 +1,25 @@
 import re
 import time
+from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
 
-from events import latencies
-from events.database import Database
-from events.tables import DECLARATIONS, EVIDENCE, REPLICAS, ROLLOUTS
-from rollout import verdicts
-from rollout.evidence import Arm, Evidence
-from rollout.judge import decide
-from rollout.policy import read_policy
-from rollout.rollouts import rollout_of
+from marina.database.connection import Database
+from marina.database.tables import DECLARATIONS, EVIDENCE, REPLICAS, ROLLOUTS
+from marina.events import latency_histogram
+from marina.rollout import verdicts
+from marina.rollout.judge.decision import decide
+from marina.rollout.judge.evidence import Arm, Evidence
+from marina.rollout.policy.schema import read_policy
+from marina.rollout.rollouts import rollout_of
 from scripts.monitor_canary import main
 
 
 @pytest.fixture
-def shown(database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def shown(
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
     monkeypatch.setenv("MARINA_DATABASE_URL", database_url)
     monkeypatch.setenv("COLUMNS", "140")
 
@@ -37,7 +40,7 @@ def serve(database: Database, **weights: float) -> None:
             connection.execute(sa.insert(DECLARATIONS), both | declared)
             report = {"replica": "here", "state": "ready", "reason": "", "weight": weight, "seen_at": now}
             connection.execute(sa.insert(REPLICAS), both | report)
-            counts = latencies.to_json({latencies.bucket(20.0): 120})
+            counts = latency_histogram.to_json({latency_histogram.bucket(20.0): 120})
             window = {"model": "m", "version": version, "replica": "here", "start": int(now - 10)}
             connection.execute(sa.insert(EVIDENCE), window | {"requests": 120, "errors": place, "latencies": counts})
 
@@ -55,19 +58,19 @@ def roll_out(database: Database, evidence: Evidence | None, ended_at: float | No
             verdicts.keep(connection, rollout, evidence, decide(evidence, rollout.policy), now - 7)
 
 
-def test_a_model_that_is_not_served_is_named(shown) -> None:
+def test_a_model_that_is_not_served_is_named(shown: Callable[..., str]) -> None:
     assert "m is not served here" in shown("--once")
 
 
-def test_when_nothing_rolls_out_it_says_so_and_shows_the_traffic(database: Database, shown) -> None:
+def test_when_nothing_rolls_out_it_says_so_and_shows_the_traffic(database: Database, shown: Callable[..., str]) -> None:
     serve(database, v1=1.0)
     text = shown("--once")
-    assert "m: nothing is rolling out" in text and "1.0 100 % 2.0 0 " in text and "here ready" in text
+    assert "m: no rollout yet" in text and "1.0 100 % 2.0 0 " in text and "here ready" in text
     roll_out(database, None, ended_at=time.time())
     assert "The last was rollout 1: m 1.0 -> 2.0, done" in shown("--once")
 
 
-def test_a_rollout_is_shown_with_its_evidence_and_what_it_needs(database: Database, shown) -> None:
+def test_a_rollout_is_shown_with_its_evidence_and_what_it_needs(database: Database, shown: Callable[..., str]) -> None:
     serve(database, v1=95.0, v2=5.0)
     roll_out(database, None)
     assert "No verdict yet" in shown("--once")
@@ -81,7 +84,7 @@ def test_a_rollout_is_shown_with_its_evidence_and_what_it_needs(database: Databa
     assert re.search(r"\d s ago: keep watching", text) and "█" in text and "Last: ready on here" in text
 
 
-def test_it_ends_when_its_time_is_over(database: Database, shown) -> None:
+def test_it_ends_when_its_time_is_over(database: Database, shown: Callable[..., str]) -> None:
     serve(database, v1=95.0, v2=5.0)
     roll_out(database, Evidence(Arm(1_900, 8, 1_900, 90), Arm(1_000, 80, 1_000, 30)))
     begin = time.monotonic()

@@ -3,9 +3,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from events.database import Database
-from settings import ROOT
-from tests.rollout.paired import MODEL, drawn
+from marina.database.connection import Database
+from marina.settings import ROOT
+from tests.marina.rollout.paired import MODEL, drawn
 
 
 def ran(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,8 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from mlflow import MlflowClient
 from sklearn.linear_model import LogisticRegression
@@ -22,8 +24,8 @@ TREE = Candidate(
 LINE = Candidate("line", lambda trial: LogisticRegression(C=trial.suggest_float("c", 1e-3, 10, log=True)))
 
 
-def accuracy(fitted, rows, target) -> float:
-    return fitted.score(rows, target)
+def accuracy(fitted: Any, rows: npt.NDArray[np.float64], target: npt.NDArray[Any]) -> float:
+    return float(fitted.score(rows, target))
 
 
 def test_the_better_candidate_wins_and_its_search_helps() -> None:

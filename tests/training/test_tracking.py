@@ -1,26 +1,56 @@
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
 import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from archives.tracking_store import quiet
+from archives import tracking_store
+from archives.errors import MarinaError
+from archives.registry import Registry
+from archives.tracking_store import TrackingStoreError, quiet
 from training import tracking
 from training.data import manifest
-from training.loop import Epoch
+from training.neural.schedule import Epoch
 
 
-def runs(home):
+def runs(home: Path) -> tuple[Any, Any]:
     with quiet():
         client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
         return client, client.search_runs([client.get_experiment_by_name("family").experiment_id])
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path / "state"
 
 
-def test_a_run_keeps_params_metrics_per_epoch_texts_and_tags(home, capfd):
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A database without runs; making one takes a second."""
+    with pytest.MonkeyPatch.context() as patch, quiet():
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        made = tmp_path_factory.mktemp("empty")
+        tracking_store.connect(made)
+        yield made / "mlflow.db"
+
+
+@pytest.fixture
+def made(home: Path, empty: Path) -> Path:
+    """A state folder with a database."""
+    home.mkdir()
+    shutil.copy(empty, home / "mlflow.db")
+    return home
+
+
+def test_a_run_keeps_params_metrics_per_epoch_texts_and_tags(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data = manifest.of_arrays({"rows": np.zeros(3)}, "rows")
     with tracking.run("family", home, {"size": "small"}, data, "its_model") as run:
         for number in (1, 2):
@@ -38,16 +68,119 @@ def test_a_run_keeps_params_metrics_per_epoch_texts_and_tags(home, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_run_that_breaks_is_marked_as_failed(home):
-    with pytest.raises(RuntimeError), tracking.run("family", home, {}):
+def test_a_run_that_breaks_is_marked_as_failed(made: Path) -> None:
+    with pytest.raises(RuntimeError), tracking.run("family", made, {}):
         raise RuntimeError
-    assert [one.info.status for one in runs(home)[1]] == ["FAILED"]
+    assert [one.info.status for one in runs(made)[1]] == ["FAILED"]
 
 
-def test_the_environment_names_another_server(home, tmp_path, monkeypatch):
+def test_the_environment_names_another_server(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'elsewhere.db'}")
     monkeypatch.chdir(tmp_path)
     with tracking.run("family", home, {}):
         pass
     assert (tmp_path / "elsewhere.db").exists()
+    assert not home.exists()
+
+
+def test_an_experiment_that_was_deleted_is_restored(made: Path) -> None:
+    for _ in range(2):
+        with tracking.run("family", made, {}):
+            pass
+        client, found = runs(made)
+        client.delete_experiment(found[0].info.experiment_id)
+    with tracking.run("family", made, {}):
+        pass
+    client = runs(made)[0]
+    assert client.get_experiment_by_name("family").lifecycle_stage == "active"
+
+
+def test_an_experiment_that_another_process_makes_meanwhile_is_used(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tracking.run("family", made, {}):
+        pass
+    whole, asked = MlflowClient.get_experiment_by_name, []
+
+    def late(client: MlflowClient, name: str) -> Any:
+        asked.append(name)
+        return whole(client, name) if len(asked) > 1 else None
+
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", late)
+    with tracking.run("family", made, {}):
+        pass
+    assert len(asked) == 2
+
+
+def test_a_run_that_was_deleted_while_it_goes_on_is_explained(made: Path) -> None:
+    with (
+        pytest.raises(TrackingStoreError, match=r"was deleted in MLflow: restore it there \(`mlflow runs restore"),
+        tracking.run("family", made, {}) as run,
+    ):
+        run.client.delete_run(run.id)
+        run.metrics({"loss": 1.0})
+
+
+def test_artifacts_that_cannot_be_written_are_explained(made: Path) -> None:
+    (made / "mlflow").write_text("in the way")
+    with (
+        pytest.raises(TrackingStoreError, match="cannot write the run's artifacts"),
+        tracking.run("family", made, {}) as run,
+    ):
+        run.text("words", "words.txt")
+
+
+class _Server(BaseHTTPRequestHandler):
+    status = 503
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def ailing() -> Iterator[int]:
+    """A server that answers 503."""
+    with HTTPServer(("127.0.0.1", 0), _Server) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("http://127.0.0.1:1", "nothing answers there"),
+        ("http://ada:secret@127.0.0.1:1/path", "nothing answers there"),
+        ("http://127.0.0.1:{silent}", "nothing answers there"),
+        ("http://127.0.0.1:{ailing}", "it answers 503"),
+        ("http://no.such.host.invalid:5000", "nothing answers there"),
+        ("http://", "that is no address"),
+        ("ftp://127.0.0.1/x", "failed: "),
+        ("postgresql://ada:secret@127.0.0.1:1/runs", "nothing answers there"),
+        ("mysql+pymysql://ada:secret@no.such.host.invalid/runs", "nothing answers there"),
+    ],
+)
+def test_a_server_that_is_away_is_explained_in_bounded_time(
+    home: Path, monkeypatch: pytest.MonkeyPatch, silent: int, ailing: int, uri: str, said: str
+) -> None:
+    monkeypatch.setattr(tracking_store, "ANSWERS_S", (1.0, 1.0))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(silent=silent, ailing=ailing))
+    started = time.monotonic()
+    for ask in (lambda: tracking.run("family", home, {}).__enter__(), lambda: Registry(home).find("signflow", "1.0")):
+        with pytest.raises(MarinaError, match=said) as told:
+            ask()
+        assert "MLFLOW_TRACKING_URI" in str(told.value) and "secret" not in str(told.value)
+        assert "\n" not in str(told.value)
+    assert time.monotonic() - started < 30
     assert not home.exists()

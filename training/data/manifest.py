@@ -19,6 +19,9 @@ import numpy.typing as npt
 
 _BLOCK = 1 << 20
 
+SYNTHETIC = "synthetic"
+"""In place of a path: data that a family generates."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -53,7 +56,7 @@ class Manifest:
 
         A single file is addressed by its MD5, a folder by the MD5 of its listing, as DVC 3 does.
         """
-        if len(self.entries) == 1:
+        if [entry.path for entry in self.entries] == [self.name]:
             digest, files = self.entries[0].md5, ""
         else:
             listing = json.dumps([{"md5": entry.md5, "relpath": entry.path} for entry in self.entries])
@@ -95,10 +98,10 @@ def of_arrays(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> Manifest:
     TypeError
         If an array holds Python objects: their bytes are addresses.
     """
-    return Manifest(name, (_entry(name, _described(arrays)),))
+    return Manifest(name, (_entry(name, _describe(arrays)),))
 
 
-def _described(arrays: Mapping[str, npt.NDArray[Any]]) -> Iterator[bytes]:
+def _describe(arrays: Mapping[str, npt.NDArray[Any]]) -> Iterator[bytes]:
     for name in sorted(arrays):
         array = arrays[name]
         if array.dtype.hasobject:

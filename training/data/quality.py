@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from archives.errors import MarinaError
+
 OnBad = Literal["skip", "refuse"]
 
 _NEVER_MORE_THAN = 20  # faults printed one by one
@@ -39,12 +41,14 @@ class Fault:
         return f"{place}: {self.kind}: {self.detail}"
 
 
-class BadDataError(ValueError):
+class BadDataError(MarinaError, ValueError):
     """Recorded data has faults and the caller asked to refuse it."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
-        super().__init__(f"{report(faults)}\nmend the data, or pass --on-bad skip to train on the rest")
+        is_partial = any(fault.index is not None for fault in faults)
+        advice = "correct the data" + (", or pass --on-bad skip to train on the rest" if is_partial else "")
+        super().__init__(f"{report(faults)}\n{advice}")
 
 
 def report(faults: Sequence[Fault]) -> str:

@@ -21,7 +21,7 @@ def folds(groups: Names, count: int, seed: int = 0) -> list[tuple[Indices, Indic
     Parameters
     ----------
     groups
-        str [N]: signer, user, project or whatever must not stand on both sides.
+        str [N]: signer, user, project or whatever must not be on both sides.
     count
         Number of folds; at most one per group.
     seed
@@ -57,7 +57,7 @@ def holdout(groups: Names, share: float, seed: int = 0) -> tuple[Indices, Indice
     Parameters
     ----------
     groups
-        str [N]: signer, user, project or whatever must not stand on both sides.
+        str [N]: signer, user, project or whatever must not be on both sides.
     share
         Wanted share of the rows set aside, between 0 and 1; at least one group goes to each side.
     seed

@@ -1,11 +1,13 @@
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.budget.categories import BUCKETS, GROUP_COLUMNS, Scaling, bag
-from models.budget.hybrid import FALLBACK, MODEL, RULE, decide, threshold_for
+from models.budget.categories import BUCKETS, GROUP_COLUMNS, Owner, Scaling, bag
+from models.budget.hybrid import FALLBACK, MODEL, RULE, decide
 from models.budget.labels import parsed
 
 LABELS = ["CB CARREFOUR CITY 12/03", "VIR SEPA M DUPONT JEAN LOYER", "CHEQUE 1234567", "", "PRLV EDF"]
@@ -18,10 +20,16 @@ def dense(indices: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return rows
 
 
-def bags(labels: list[str], amounts=-12.5, day: int = 19_800, owners=(), hidden=None) -> np.ndarray:
+def bags(
+    labels: list[str],
+    amounts: float = -12.5,
+    day: int = 19_800,
+    owners: Sequence[Owner] = (),
+    hidden: dict[str, npt.NDArray[np.bool_]] | None = None,
+) -> np.ndarray:
     count = len(labels)
-    amounts = np.broadcast_to(np.asarray(amounts, np.float64), count)
-    return dense(*bag(parsed(labels), amounts, np.full(count, day), Scaling(), owners, hidden))
+    every = np.broadcast_to(np.asarray(amounts, np.float64), count)
+    return dense(*bag(parsed(labels), every, np.full(count, day), Scaling(), owners, hidden))
 
 
 @given(st.lists(st.sampled_from(LABELS), min_size=1, max_size=6), st.floats(-1e9, 1e9), st.integers(-25_000, 80_000))
@@ -69,23 +77,14 @@ def test_a_sure_rule_goes_before_a_sure_model_and_either_before_none() -> None:
     said = np.array([0, 0, 0, -1, -1])
     confidence = np.array([0.95, 0.6, 0.6, -1, -1])
     probabilities = np.array([[0.1, 0.9], [0.1, 0.9], [0.55, 0.45], [0.2, 0.8], [0.6, 0.4]])
-    decided = decide(said, confidence, probabilities, 0.9, 0.7)
+    decided = decide(said, confidence, probabilities, np.zeros(5, np.bool_), 0.9, 0.7)
     assert decided.sources.tolist() == [RULE, MODEL, FALLBACK, MODEL, FALLBACK]
     assert decided.labels.tolist() == [0, 1, 0, 1, 0]
     assert decided.probabilities.tolist() == [0.95, 0.9, 0.6, 0.8, 0.6]
 
 
-@given(st.lists(st.tuples(st.booleans(), st.floats(0.05, 1)), min_size=1, max_size=50), st.floats(0, 1))
-@settings(max_examples=100, deadline=None)
-def test_the_threshold_gives_the_coverage_and_no_higher_one_does(
-    rows: list[tuple[bool, float]], coverage: float
-) -> None:
-    trusted = np.array([0.95 if fired else -1.0 for fired, _ in rows])
-    highest = np.array([value for _, value in rows])
-    sure = threshold_for(coverage, trusted, highest, 0.9)
-
-    def covered(threshold: float) -> float:
-        return float(((trusted >= 0.9) | (highest >= threshold)).mean())
-
-    assert covered(sure) >= coverage - 1e-9
-    assert sure >= 1 or covered(np.nextafter(sure, 2)) < max(coverage, covered(sure))
+def test_of_a_label_that_names_no_one_only_a_rule_is_sure() -> None:
+    said, confidence = np.array([0, 0, -1]), np.array([0.95, 0.6, -1.0])
+    probabilities = np.array([[0.01, 0.99]] * 3)
+    decided = decide(said, confidence, probabilities, np.ones(3, np.bool_), 0.9, 0.7)
+    assert decided.sources.tolist() == [RULE, FALLBACK, FALLBACK] and decided.labels.tolist() == [0, 1, 1]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.budget.forecast_features import FEATURES, MONTHS, Moment, guess, joined, scales
+from models.budget.forecast_features import FEATURES, MONTHS, Moment, concatenated, guess, scales
 
 RENT, GROCERIES = np.full(MONTHS, 800.0), 300 + 60 * np.sin(np.arange(MONTHS) * 2.4)
 
@@ -114,7 +114,7 @@ def test_rows_do_not_depend_on_their_neighbours() -> None:
     chance = np.random.default_rng(0)
     rows = [moment(), moment(RENT, 800.0, 3), moment(np.zeros(24), 0.0), moment(by_day=np.full(12, np.nan))]
     rows += [moment(chance.gamma(1, 100, MONTHS).round(2), day=int(day)) for day in chance.integers(0, 31, 60)]
-    together = joined(rows)
+    together = concatenated(rows)
     for at, one in enumerate(rows):
         assert np.array_equal(guess(together).rows[at], guess(one).rows[0], equal_nan=True)
         few = guess(together.select(slice(max(0, at - 4), at + 1)))  # to the last bit, whatever the number of rows

@@ -1,8 +1,10 @@
+from datetime import date
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.budget.labels import OPERATIONS, parsed, plain
+from models.budget.labels import LONGEST_LABEL, LONGEST_TEXT, OPERATIONS, find_nameless, parsed, plain
 
 SHAPES = [
     # label, kind, text
@@ -73,7 +75,7 @@ def test_any_text_is_parsed_to_plain_words(label: str) -> None:
 
 @given(st.dates(), st.integers(10**4, 10**8))
 @settings(max_examples=50, deadline=None)
-def test_dates_and_references_do_not_matter(day, reference: int) -> None:
+def test_dates_and_references_do_not_matter(day: date, reference: int) -> None:
     texts = {
         parsed([label]).texts[0]
         for form in ("%d/%m", "%d/%m/%y", "%d%m%y", "%d.%m.%Y")
@@ -83,3 +85,52 @@ def test_dates_and_references_do_not_matter(day, reference: int) -> None:
         )
     }
     assert texts == {"LA TABLE DE LOLA"}
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["-", "123456", "12/03/2026", "4974XXXXXXXX1234", "CB", "PAIEMENT", "...", "CB 12/03", "PAIEMENT PAR CARTE X1234",
+     "XXXX", "", "   ", "VIREMENT SEPA", "PRLV SEPA 12345678", "CB LYON 12/03", "N/A", "日本", "Transaction", "\t\n"],
+)  # fmt: skip
+def test_a_label_may_name_no_one(label: str) -> None:
+    assert find_nameless(parsed([label]).texts).all()
+
+
+@pytest.mark.parametrize(
+    "label", ["CB H&M", "C&A", "CARTE D OR GLACES", "VIR M PAUL", "CB 3 SUISSES", "PAIEMENT LIDL", "BP"]
+)
+def test_short_names_are_names(label: str) -> None:
+    assert not find_nameless(parsed([label]).texts).any()
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["FORFAIT COMPTE", "FORFAIT DE COMPTE", "ARRETE DE COMPTE AU 31/03/26", "AGIOS DU 01/01", "COTISATION CARTE VISA",
+     "COMMISSION D'INTERVENTION", "*FRAIS TENUE DE COMPTE", "F COTIS EUROCOMPTE", "INTERETS DEBITEURS",
+     "DROITS DE GARDE"],
+)  # fmt: skip
+def test_short_words_of_a_bank_are_its_fees(label: str) -> None:
+    assert OPERATIONS[parsed([label]).operations[0]] == "fee"
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["FRAIS DE NOTAIRE", "COTISATION CLUB TENNIS", "FRAIS DE SCOLARITE", "COTISATION MUTUELLE",
+     "COMPTOIR DES COTONNIERS",
+     "PRLV SEPA FRAIS CANTINE", "FORFAIT MOBILE", "COMMERCE DU COIN",
+     "FRAIS D HOSPITALISATION", "ARRETE TON CHAR"],
+)  # fmt: skip
+def test_contributions_and_costs_of_others_are_no_fees(label: str) -> None:
+    assert OPERATIONS[parsed([label]).operations[0]] != "fee"
+
+
+def test_what_follows_a_long_text_says_nothing_new() -> None:
+    sepa = (
+        "PRLV SEPA EDF CLIENTS PARTICULIERS ECH/150326 ID EMETTEUR/FR12ZZZ123456 MDT/MA1234 REF/33375 LIB/"
+        + "FACTURE " * 20
+    )
+    assert len(sepa) > 244 and parsed([sepa]).texts[0].startswith("EDF CLIENTS PARTICULIERS")
+    for label in ("CB " + "MOT " * 1000, "A" * LONGEST_LABEL, "VIR " + "LOYER " * 600):
+        text = parsed([label]).texts[0]
+        assert 0 < len(text) <= LONGEST_TEXT and text == text.strip()
+    assert parsed(["CB PAUL " + "MOT " * 60]).texts == parsed(["CB PAUL " + "MOT " * 900]).texts

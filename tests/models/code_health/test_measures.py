@@ -1,7 +1,9 @@
 """The features from arrays, against the same written as plainly as can be."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ FILES = 5
 
 
 @st.composite
-def histories(draw):
+def histories(draw: st.DrawFn) -> History:
     count = draw(st.integers(1, 25))
     hours = draw(st.lists(st.integers(0, 24 * 200), min_size=count, max_size=count).map(sorted))
     touched = [draw(st.lists(st.integers(0, FILES - 1), max_size=FILES, unique=True)) for _ in range(count)]
@@ -43,7 +45,7 @@ def histories(draw):
     )
 
 
-def subjects_of(history):
+def subjects_of(history: History) -> Subjects:
     """Every file and the project at the end, and every commit as it arrives."""
     end, after = len(history.time_s), int(history.time_s[-1]) + 5 * DAY_S
     own = np.unique(history.commit)
@@ -64,15 +66,15 @@ def subjects_of(history):
     )
 
 
-def code_of(count, seed=0):
+def code_of(count: int, seed: int = 0) -> Code:
     chance = np.random.default_rng(seed)
-    told = {one.name: chance.integers(1, 40, count).astype(np.float64) for one in fields(Code)}
+    told: dict[str, Any] = {one.name: chance.integers(1, 40, count).astype(np.float64) for one in fields(Code)}
     told["tested"] = chance.integers(0, 2, count).astype(np.float64)
     told["directory"] = chance.integers(0, 3, count)
     return Code(**told)
 
 
-def plainly(history, subjects, code, place):
+def plainly(history: History, subjects: Subjects, code: Code, place: int) -> dict[str, float] | None:
     """Describe one subject by loops over commits."""
     pairs = np.flatnonzero(subjects.subject == place)
     files, lines = subjects.file[pairs].tolist(), code.lines[pairs]
@@ -133,7 +135,7 @@ def plainly(history, subjects, code, place):
     }
 
 
-def experience(history, commit):
+def experience(history: History, commit: int) -> tuple[int, int, float]:
     author = history.author[commit]
     its = [
         (int(c), int(f), int(area))
@@ -145,15 +147,15 @@ def experience(history, commit):
     return len(its), len({(f, area) for _, f, area in its if area in areas}), sum(1 / (1 + days) for days in ago)
 
 
-def entropy(history, commit):
+def entropy(history: History, commit: int) -> float:
     churn = (history.added + history.deleted)[history.commit == commit]
     shares = churn[churn > 0] / max(churn.sum(), 1)
-    return -(shares * np.log2(shares)).sum()
+    return -float((shares * np.log2(shares)).sum())
 
 
 @settings(max_examples=60, deadline=None)
 @given(histories())
-def test_rows_say_what_loops_over_the_commits_say(history):
+def test_rows_say_what_loops_over_the_commits_say(history: History) -> None:
     subjects = subjects_of(history)
     code = code_of(len(subjects.subject))
     table = rows(history, subjects, code)
@@ -168,7 +170,7 @@ def test_rows_say_what_loops_over_the_commits_say(history):
 
 @settings(max_examples=30, deadline=None)
 @given(histories(), st.integers(1, 30))
-def test_rows_do_not_depend_on_the_piece_they_are_computed_in(history, most):
+def test_rows_do_not_depend_on_the_piece_they_are_computed_in(history: History, most: int) -> None:
     subjects = subjects_of(history)
     code = code_of(len(subjects.subject))
     whole = rows(history, subjects, code)
@@ -179,7 +181,7 @@ def test_rows_do_not_depend_on_the_piece_they_are_computed_in(history, most):
 
 @settings(max_examples=30, deadline=None)
 @given(histories(), st.integers(0, 24))
-def test_nothing_after_a_row_s_commits_is_read(history, cut):
+def test_nothing_after_a_row_s_commits_is_read(history: History, cut: int) -> None:
     """The rows of commits are the same whether or not the history goes on after them."""
     cut = min(cut, len(history.time_s) - 1) + 1
     kept = history.commit < cut
@@ -193,8 +195,8 @@ def test_nothing_after_a_row_s_commits_is_read(history, cut):
     np.testing.assert_array_equal(rows(shorter, subjects, code), rows(history, subjects, code))
 
 
-def test_seasonality_is_one_for_a_fixed_hour_and_near_zero_for_any(monkeypatch):
-    def told(hours):
+def test_seasonality_is_one_for_a_fixed_hour_and_near_zero_for_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(hours: Iterable[int]) -> float:
         time_s = np.sort(np.array(hours, dtype=np.int64) * 3600)
         count = len(time_s)
         zero, no = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_)
@@ -208,10 +210,10 @@ def test_seasonality_is_one_for_a_fixed_hour_and_near_zero_for_any(monkeypatch):
     assert math.isnan(told([1, 2, 3, 4]))
 
 
-def test_a_file_that_is_gone_and_one_without_functions_leave_no_trace_in_the_means():
+def test_a_file_that_is_gone_and_one_without_functions_leave_no_trace_in_the_means() -> None:
     count = 3
     code = code_of(count)
-    told = {one.name: getattr(code, one.name).copy() for one in fields(Code)}
+    told: dict[str, Any] = {one.name: getattr(code, one.name).copy() for one in fields(Code)}
     for name, values in told.items():
         if name != "directory":
             values[2] = np.nan
@@ -227,7 +229,7 @@ def test_a_file_that_is_gone_and_one_without_functions_leave_no_trace_in_the_mea
     assert math.isnan(row["changes"])
 
 
-def test_no_subjects_give_no_rows():
+def test_no_subjects_give_no_rows() -> None:
     zero = np.zeros(0, dtype=np.int64)
     no = np.zeros(0, dtype=np.bool_)
     history = History(zero, zero, no, no, no, zero, zero, zero, zero, zero, zero)
@@ -235,7 +237,7 @@ def test_no_subjects_give_no_rows():
 
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=12), max_size=4))
-def test_duplicated_lines_are_those_of_runs_found_twice(texts):
+def test_duplicated_lines_are_those_of_runs_found_twice(texts: list[list[int]]) -> None:
     run = 3
     blocks = [[tuple(text[i : i + run]) for i in range(len(text) - run + 1)] for text in texts]
     every = [block for some in blocks for block in some]

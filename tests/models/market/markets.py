@@ -8,7 +8,8 @@ def walk(hours: int = 400, assets: int = 5, seed: int = 0, common: float = 0.7) 
     chance = np.random.default_rng(seed)
     shared = np.sqrt(common) * chance.normal(0, 0.01, (hours, 1))
     own = np.sqrt(1 - common) * chance.normal(0, 0.01, (hours, assets))
-    return 100 * np.exp(np.cumsum(shared + own, axis=0))
+    walked: np.ndarray = 100 * np.exp(np.cumsum(shared + own, axis=0))
+    return walked
 
 
 def with_gaps(prices: np.ndarray, share: float = 0.02, seed: int = 0) -> np.ndarray:

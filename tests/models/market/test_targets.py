@@ -4,14 +4,14 @@ import pytest
 from models.market.alerts import HORIZONS_H, LABELS, QUESTIONS, bounds_of, severities
 from models.market.state import REGIMES, state_of
 from models.market.targets import outcomes
-from models.market.windows import LOOKBACK_H, returns_of
+from models.market.windows import LOOKBACK_H, Floats, returns_of
 from tests.models.market.markets import walk, with_gaps
 
 AT = np.arange(167, 700, 7)
 
 
 @pytest.fixture(scope="module")
-def prices():
+def prices() -> Floats:
     chance = np.random.default_rng(3)
     common = np.where(np.arange(800) // 50 % 2, 0.9, 0.3)[:, None]
     wild = np.where(np.arange(800) // 90 % 2, 0.02, 0.007)[:, None]
@@ -55,15 +55,15 @@ def plainly(prices: np.ndarray, at: int) -> tuple[list[bool], list[bool]]:
     return happened, [held[alert][0] if alert in held else False for alert, _ in QUESTIONS]
 
 
-def test_outcomes_are_what_the_definitions_say(prices):
+def test_outcomes_are_what_the_definitions_say(prices: Floats) -> None:
     found = outcomes(prices, AT)
-    written = [plainly(prices, at) for at in AT]
+    written = [plainly(prices, at) for at in AT.tolist()]
     np.testing.assert_array_equal(found.happened, [happened for happened, _ in written])
     np.testing.assert_array_equal(found.already, [already for _, already in written])
     assert (found.happened.mean(axis=0) > 0).all() and (found.happened.mean(axis=0) < 1).all()
 
 
-def test_what_is_measured_now_knows_nothing_of_the_future(prices):
+def test_what_is_measured_now_knows_nothing_of_the_future(prices: Floats) -> None:
     now = 500
     before = outcomes(prices, np.array([now]))
     other = prices.copy()
@@ -76,7 +76,7 @@ def test_what_is_measured_now_knows_nothing_of_the_future(prices):
 
 
 @pytest.mark.parametrize("horizon", HORIZONS_H)
-def test_an_outcome_looks_as_far_as_its_horizon_and_no_further(prices, horizon):
+def test_an_outcome_looks_as_far_as_its_horizon_and_no_further(prices: Floats, horizon: int) -> None:
     now = 500
     mine = [k for k, (_, h) in enumerate(QUESTIONS) if h <= horizon]
     before = outcomes(prices, np.array([now])).peak[:, mine]
@@ -85,13 +85,13 @@ def test_an_outcome_looks_as_far_as_its_horizon_and_no_further(prices, horizon):
     np.testing.assert_array_equal(outcomes(other, np.array([now])).peak[:, mine], before)
 
 
-def test_events_within_a_horizon_are_within_every_longer_one(prices):
+def test_events_within_a_horizon_are_within_every_longer_one(prices: Floats) -> None:
     happened = outcomes(prices, AT).happened.reshape(len(AT), 4, 4)
     nested = happened[:, [LABELS[4 * k].split("@")[0] != "REGIME_CHANGE_PENDING" for k in range(4)]]
     assert (nested[:, :, :-1] <= nested[:, :, 1:]).all()
 
 
-def test_persistence_expects_what_holds_or_has_just_changed(prices):
+def test_persistence_expects_what_holds_or_has_just_changed(prices: Floats) -> None:
     found = outcomes(prices, AT)
     for column, (alert, horizon) in enumerate(QUESTIONS):
         if alert != "REGIME_CHANGE_PENDING":
@@ -102,7 +102,7 @@ def test_persistence_expects_what_holds_or_has_just_changed(prices):
         assert not found.already[:, column].any()
 
 
-def test_a_burst_is_seen_coming_by_the_horizons_that_reach_it():
+def test_a_burst_is_seen_coming_by_the_horizons_that_reach_it() -> None:
     prices = walk(600)
     moves = np.diff(np.log(prices), axis=0, prepend=np.log(prices[:1]))
     moves[400:] *= 20  # from hour 400 on
@@ -113,7 +113,7 @@ def test_a_burst_is_seen_coming_by_the_horizons_that_reach_it():
     assert burst[0][4] and not any(burst[0][:4])
 
 
-def test_regimes_are_named_after_volatility_and_comovement():
+def test_regimes_are_named_after_volatility_and_comovement() -> None:
     prices = walk(LOOKBACK_H, seed=5)
     moves = np.diff(np.log(prices), axis=0, prepend=np.log(prices[:1]))
 
@@ -130,12 +130,12 @@ def test_regimes_are_named_after_volatility_and_comovement():
     assert regime(each) == "dispersed"
 
 
-def test_an_hour_without_48_after_it_is_refused(prices):
+def test_an_hour_without_48_after_it_is_refused(prices: Floats) -> None:
     with pytest.raises(ValueError, match="expected hours with 48 more after them, up to 751, got 752"):
         outcomes(prices, np.array([752]))
 
 
-def test_severity_begins_at_each_alerts_own_bounds():
+def test_severity_begins_at_each_alerts_own_bounds() -> None:
     probabilities = np.full((3, 16), 0.5)
     probabilities[1], probabilities[2] = 0.82, 0.96
     levels = dict(zip(LABELS, severities(probabilities, bounds_of()).T.tolist(), strict=True))

@@ -1,26 +1,32 @@
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
+from marina.settings import ROOT
 from models.signflow.features import LandmarkFeatures
-from models.signflow.handcrafted import GROUPS, HANDCRAFTED, TURN_FREE, HandcraftedFeatures
+from models.signflow.handcrafted import GROUPS, HANDCRAFTED, ROLL_FREE, TURN_FREE, UPPER, HandcraftedFeatures
 from models.signflow.landmarks import LEFT_HAND, NAMES, RIGHT_HAND
-from settings import ROOT
-from training.data.signflow_synthetic import Synthesis, generate
+from training.signflow.synthetic.signing import Synthesis, generate
+
+Points = npt.NDArray[Any]
 
 
 @pytest.fixture(scope="module")
-def clip():
+def clip() -> Points:
     """Both hands seen in every frame, float32 [T, 75, 3]."""
     clips = generate(Synthesis(signs=8, signers=1, takes=1))
     both = [one.reshape(-1, 75, 3) for one in clips.sequences]
     frames = max(both, key=lambda one: (one[:, (LEFT_HAND.start, RIGHT_HAND.start)] != 0).any(2).all(1).sum())
-    return frames[(frames[:, (LEFT_HAND.start, RIGHT_HAND.start)] != 0).any(2).all(1)]
+    whole: Points = frames[(frames[:, (LEFT_HAND.start, RIGHT_HAND.start)] != 0).any(2).all(1)]
+    return whole
 
 
-def measure(points):
+def measure(points: Points) -> dict[str, Points]:
     """Measure frames [T, 75, 3]; one array [T, count] per group."""
     landmarks = torch.from_numpy(np.ascontiguousarray(points, np.float32)).reshape(1, -1, 225)
     features = LandmarkFeatures()(landmarks, torch.ones(landmarks.shape[:2]))
@@ -29,7 +35,7 @@ def measure(points):
     return dict(zip(GROUPS, (part.numpy() for part in found.split(list(GROUPS.values()), dim=1)), strict=True))
 
 
-def turned(points, axis):
+def turned(points: Points, axis: int) -> Points:
     """Rotate the scene, origin included."""
     angle = 0.4
     keep = [at for at in range(3) if at != axis]
@@ -38,31 +44,56 @@ def turned(points, axis):
     return points @ matrix.T
 
 
-def test_there_are_469(clip):
+def test_there_are_469(clip: Points) -> None:
     assert HANDCRAFTED == 469
     assert sum(part.shape[1] for part in measure(clip).values()) == 469
 
 
-def test_every_feature_tells_something(clip):
+def test_every_feature_tells_something_but_the_depths_that_are_left_out(clip: Points) -> None:
+    flat = {
+        "body_places": [*range(26, 39)],
+        "body_velocities": [*range(26, 39)],
+        "hand_places": [24, 30],  # of the wrists, from which depths count
+        "hand_velocities": [24, 30],
+        "arm_directions": [8, 9, 10, 11],
+        "hands_apart": [2],
+    }
     for name, part in measure(clip).items():
-        varies = part.std(0) > 1e-6
-        assert varies.all() or name == "presence", f"{name}: {np.flatnonzero(~varies)} never change"
+        constant = np.flatnonzero(part.std(0) < 1e-6)
+        assert name == "presence" or constant.tolist() == flat.get(name, []), name
+        assert name == "presence" or not part[:, constant].any(), name
 
 
-def test_neither_place_nor_size_in_the_picture_matters(clip):
+def test_the_depth_of_a_hand_is_never_held_against_the_body_or_the_other_hand(clip: Points) -> None:
+    before, deeper = measure(clip), clip.copy()
+    deeper[:, RIGHT_HAND, 2] *= 3
+    after = measure(deeper)
+    for name in ("hands_to_body", "hands_apart", "hands_distances"):
+        np.testing.assert_allclose(after[name], before[name], atol=1e-5, err_msg=name)
+    assert np.abs(after["hand_shapes"] - before["hand_shapes"]).max() > 0.05
+    nose, palm, left = UPPER.index("nose"), before["hands_to_body"].reshape(-1, 2, 2, 11)[:, 0, 0], LEFT_HAND.start
+    points = clip[:, [left, left + 5, left + 9, left + 13, left + 17], :2].mean(1) - clip[:, 0, :2]
+    width = np.linalg.norm((clip[:, 11] - clip[:, 12])[:, :2], axis=1).mean()
+    mirrored = (clip[:, LEFT_HAND.start] != 0).any(1).sum() > (clip[:, RIGHT_HAND.start] != 0).any(1).sum()
+    assert not mirrored
+    np.testing.assert_allclose(palm[:, nose], np.linalg.norm(points, axis=1) / width, rtol=1e-3)
+
+
+def test_neither_place_nor_size_in_the_picture_matters(clip: Points) -> None:
     moved = measure(np.where(clip != 0, clip * 0.6 + [0.3, -0.2, 0.1], 0))
     for name, part in measure(clip).items():
         np.testing.assert_allclose(moved[name], part, atol=2e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_lengths_and_angles_do_not_depend_on_how_the_camera_is_turned(clip, axis):
+def test_lengths_and_angles_do_not_depend_on_how_the_camera_is_turned(clip: Points, axis: int) -> None:
     before, after = measure(clip), measure(turned(clip, axis))
     same = {name for name in GROUPS if np.allclose(after[name], before[name], atol=5e-4)}
-    assert same == TURN_FREE
+    # nodding leaves the shoulders' width in the picture as it is, and hands keep their depth
+    assert same == {0: TURN_FREE | {"hand_sizes"}, 1: TURN_FREE, 2: ROLL_FREE}[axis]
 
 
-def hand(tips):
+def hand(tips: Callable[[Points], Points]) -> Points:
     """Put a right hand whose fingers run straight from the knuckles to `tips` into a frame with a body."""
     frame = np.zeros((75, 3))
     frame[:33] = np.random.default_rng(0).normal(0, 0.3, (33, 3))
@@ -74,7 +105,7 @@ def hand(tips):
     return frame[None]
 
 
-def test_straight_fingers_have_no_curl_and_bent_joints_show(clip):
+def test_straight_fingers_have_no_curl_and_bent_joints_show(clip: Points) -> None:
     straight = hand(lambda knuckles: 2 * knuckles)
     found = measure(straight)
     right = (slice(None), slice(5, 10))
@@ -88,20 +119,20 @@ def test_straight_fingers_have_no_curl_and_bent_joints_show(clip):
     np.testing.assert_allclose(after["joint_angles"].reshape(2, 5, 3)[1, 1], [1, 1, 0], atol=1e-5)
 
 
-def test_parallel_fingers_are_not_spread():
+def test_parallel_fingers_are_not_spread() -> None:
     found = measure(hand(lambda knuckles: knuckles + np.array([0, 0.1, 0])))
     np.testing.assert_allclose(found["finger_spreads"].reshape(2, 4)[1], 1, atol=1e-5)
     np.testing.assert_allclose(np.abs(found["palm_directions"].reshape(3, 2, 2)[:, 1, 0]), [0, 0, 1], atol=1e-5)
 
 
-def test_all_ten_pairs_of_fingertips_are_measured():
+def test_all_ten_pairs_of_fingertips_are_measured() -> None:
     tips = np.random.default_rng(1).normal(0, 0.1, (5, 3))
     found = np.sort(measure(hand(lambda _: tips))["tip_distances"].reshape(2, 10)[1])
     apart = np.linalg.norm(tips[:, None] - tips, axis=2)[np.triu_indices(5, 1)]
     np.testing.assert_allclose(found / found[0], np.sort(apart) / apart.min(), rtol=1e-4)
 
 
-def test_a_missing_hand_measures_zero(clip):
+def test_a_missing_hand_measures_zero(clip: Points) -> None:
     without = clip.copy()
     without[:, LEFT_HAND] = 0
     found = measure(without)
@@ -113,7 +144,7 @@ def test_a_missing_hand_measures_zero(clip):
     assert found["presence"].tolist() == [[1, 0, 1]] * len(clip)
 
 
-def test_a_missing_arm_does_not_pretend_to_be_at_the_chest(clip):
+def test_a_missing_arm_does_not_pretend_to_be_at_the_chest(clip: Points) -> None:
     without = clip.copy()
     without[:, NAMES.index("pose_left_elbow")] = np.nan
     found = measure(without)
@@ -122,8 +153,9 @@ def test_a_missing_arm_does_not_pretend_to_be_at_the_chest(clip):
     assert not found["hands_to_body"].reshape(-1, 2, 2, 11)[..., elbow].any()
 
 
-def test_the_page_describes_every_group():
+def test_the_page_describes_every_group() -> None:
     page = (ROOT / "docs" / "families" / "signflow_features.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|.*\| (yes)? ?\|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|.*\| (yes|in the picture)? ?\|$", page, re.MULTILINE)
     assert {name: int(count) for name, count, _ in rows} == GROUPS
-    assert {name for name, _, turn_free in rows if turn_free} == TURN_FREE
+    assert {name for name, _, turned in rows if turned == "yes"} == TURN_FREE
+    assert {name for name, _, turned in rows if turned} == ROLL_FREE

@@ -1,4 +1,7 @@
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +11,7 @@ from models.signflow.sequences import MAX_FRAMES, as_frames, pad
 
 @pytest.mark.parametrize("shape", [(7, 225), (7, 75, 3)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
-def test_frames_of_either_shape_and_any_real_type_become_float32(shape, dtype):
+def test_frames_of_either_shape_and_any_real_type_become_float32(shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
     frames = as_frames(np.ones(shape, dtype))
     assert frames.shape == (7, 225)
     assert frames.dtype == np.float32
@@ -28,17 +31,17 @@ def test_frames_of_either_shape_and_any_real_type_become_float32(shape, dtype):
         (np.full((3, 225), "a"), "dtype <U1"),
     ],
 )
-def test_what_is_no_sequence_is_refused_with_what_came(array, said):
+def test_what_is_no_sequence_is_refused_with_what_came(array: npt.NDArray[Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         as_frames(array)
 
 
-def test_a_value_beyond_float32_becomes_infinite_without_a_warning():
+def test_a_value_beyond_float32_becomes_infinite_without_a_warning() -> None:
     assert np.isinf(as_frames(np.full((1, 225), 1e300))).all()
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=6))
-def test_padding_keeps_every_sequence_and_adds_zeros(lengths):
+def test_padding_keeps_every_sequence_and_adds_zeros(lengths: list[int]) -> None:
     sequences = [np.full((length, 225), index + 1, np.float32) for index, length in enumerate(lengths)]
     batch, found = pad(sequences)
     assert found.tolist() == lengths
@@ -47,6 +50,6 @@ def test_padding_keeps_every_sequence_and_adds_zeros(lengths):
         assert not row[len(sequence) :].any()
 
 
-def test_an_empty_batch_is_refused():
+def test_an_empty_batch_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one sequence"):
         pad([])

@@ -1,13 +1,14 @@
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 
 from training.data.manifest import of_arrays, of_files
-from training.data.signflow_clips import Clips
+from training.signflow.clips import Clips
 
 
-def test_a_manifest_is_the_same_wherever_the_files_lie(tmp_path):
+def test_a_manifest_is_the_same_wherever_the_files_lie(tmp_path: Path) -> None:
     for folder in ("here", "there"):
         (tmp_path / folder / "data").mkdir(parents=True)
         for name in ("b.npz", "a.npz"):
@@ -16,7 +17,7 @@ def test_a_manifest_is_the_same_wherever_the_files_lie(tmp_path):
     assert manifests[0].to_json() == manifests[1].to_json()
 
 
-def test_one_changed_byte_changes_the_hash(tmp_path):
+def test_one_changed_byte_changes_the_hash(tmp_path: Path) -> None:
     file = tmp_path / "a.npz"
     file.write_bytes(b"one")
     before = of_files([file], file).sha256
@@ -24,7 +25,7 @@ def test_one_changed_byte_changes_the_hash(tmp_path):
     assert of_files([file], file).sha256 != before
 
 
-def test_a_single_file_is_addressed_by_its_md5(tmp_path):
+def test_a_single_file_is_addressed_by_its_md5(tmp_path: Path) -> None:
     file = tmp_path / "a.npz"
     file.write_bytes(b"content")
     text = of_files([file], file).dvc_file()
@@ -37,7 +38,7 @@ def test_a_single_file_is_addressed_by_its_md5(tmp_path):
     ]
 
 
-def test_a_folder_is_addressed_by_the_md5_of_its_listing(tmp_path):
+def test_a_folder_is_addressed_by_the_md5_of_its_listing(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for name in ("b", "a"):
         (tmp_path / "data" / name).write_bytes(name.encode())
@@ -48,8 +49,8 @@ def test_a_folder_is_addressed_by_the_md5_of_its_listing(tmp_path):
     assert "nfiles: 2" in text
 
 
-def test_clips_in_memory_have_a_manifest_too():
-    def made(value):
+def test_clips_in_memory_have_a_manifest_too() -> None:
+    def made(value: int) -> Clips:
         return Clips((np.full((2, 225), value, np.float32),), np.array([0]), ("a",), np.array(["s"]))
 
     assert of_arrays(made(1).arrays(), "x").sha256 == of_arrays(made(1).arrays(), "x").sha256

@@ -1,0 +1,1 @@
+"""How the budget family answers: categories, anomalies, forecasts."""

@@ -1,0 +1,82 @@
+"""Steps of recurring runs as the database keeps them: a step that is done is not done again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from marina.database.connection import Database
+from marina.database.loop_tables import LOOP_STEPS
+
+MOST_ATTEMPTS = 3
+FIRST_PAUSE_S = 600.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a step is: ``running``, ``done`` or ``failed``."""
+
+    state: str
+    attempts: int
+    exit: int | None
+    started_at: float
+    ended_at: float | None
+    result: Mapping[str, Any]
+
+    def may_begin(self, now: float) -> bool:
+        """Whether it is to be attempted: it was cut off, or failed a while ago, and not too often."""
+        if self.state == "running":
+            return True
+        pause_s = FIRST_PAUSE_S * 2 ** (self.attempts - 1)
+        return self.state == "failed" and self.attempts < MOST_ATTEMPTS and now - (self.ended_at or 0.0) >= pause_s
+
+
+def read(connection: sa.Connection, run: str, family: str, step: str) -> Step | None:
+    """Return a step; None where it was never begun."""
+    table = LOOP_STEPS.c
+    same = (table.run == run, table.family == family, table.step == step)
+    row = connection.execute(sa.select(LOOP_STEPS).where(*same)).one_or_none()
+    return None if row is None else _step(row)
+
+
+def newest(connection: sa.Connection, family: str, step: str) -> Step | None:
+    """Return a family's step of that name that was done last, in any run."""
+    table = LOOP_STEPS.c
+    chosen = sa.select(LOOP_STEPS).where(table.family == family, table.step == step, table.state == "done")
+    row = connection.execute(chosen.order_by(table.ended_at.desc()).limit(1)).one_or_none()
+    return None if row is None else _step(row)
+
+
+def begin(connection: sa.Connection, database: Database, run: str, family: str, step: str, now: float) -> float:
+    """Record that a step is attempted; return since when it is, which attempts after the first do not change."""
+    before = read(connection, run, family, step)
+    since = before.started_at if before else now
+    row = {"run": run, "family": family, "step": step, "state": "running", "started_at": since}
+    row |= {
+        "attempts": before.attempts + 1 if before else 1,
+        "exit": None,
+        "ended_at": None,
+        "result": "{}",
+        "note": "",
+    }
+    database.put(connection, LOOP_STEPS, [row])
+    return since
+
+
+def end(
+    connection: sa.Connection, run: str, family: str, step: str, exit_status: int, result: Mapping[str, Any],
+    note: str, done: bool, now: float,
+) -> None:  # fmt: skip
+    """Record how a step ended."""
+    table = LOOP_STEPS.c
+    changed = sa.update(LOOP_STEPS).where(table.run == run, table.family == family, table.step == step)
+    values = {"state": "done" if done else "failed", "exit": exit_status, "result": json.dumps(result), "note": note}
+    connection.execute(changed.values(ended_at=now, **values))
+
+
+def _step(row: sa.Row[Any]) -> Step:
+    return Step(row.state, row.attempts, row.exit, row.started_at, row.ended_at, json.loads(row.result))

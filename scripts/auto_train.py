@@ -1,0 +1,207 @@
+"""Train a family when there is a reason: new data, enough labels, or a person's decision about a drift alarm.
+
+    python scripts/auto_train.py --family catalog --data exports/catalog.csv
+    python scripts/auto_train.py --family catalog --reason drift       # only if someone decided so: scripts/alerts.py
+    python scripts/auto_train.py --family catalog --reason manual      # new code, or for no other reason
+
+Data is new when its manifest is not that of the newest registered versions. It is read first: what is bad is named and
+not tried again. The family's recipe (scripts/train.py) then runs as a command with a time limit, and again after a
+pause where it failed for what may pass by itself. A training is done once for its data, code and reason: started again
+after a kill it continues, and what is done already is only printed.
+
+The last line is JSON: the trained versions and their runs. Exit status: 0 trained, 3 no reason, 4 bad data, 5 time
+limit, 1 failed.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from archives.errors import MarinaError
+from archives.registry import Registry
+from marina.database.connection import Database
+from marina.pipelines import commands, trainings
+from marina.pipelines.reasons import Reason, Situation, find_reason
+from marina.processes.console import show
+from marina.releases.heads import open_database
+from marina.settings import ROOT, Settings, read_settings
+from training.cli import add_archive_arguments, next_version
+from training.data.manifest import SYNTHETIC
+from training.family import families, recipe
+
+NO_REASON, BAD_DATA, TOO_LONG = 3, 4, 5
+PAUSES_S: Final = (30.0, 120.0)
+"""Before the second and the third attempt of what may pass by itself."""
+
+REASONS = ("data", "labels", "drift", "manual")
+
+
+def main(argv: list[str] | None = None, pauses_s: Sequence[float] = PAUSES_S) -> int:
+    parser = argparse.ArgumentParser(
+        prog="auto_train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--family", required=True, choices=families())
+    parser.add_argument("--data", default=SYNTHETIC, metavar="PATH", help=f'"{SYNTHETIC}" (default), or recorded data')
+    parser.add_argument("--reason", choices=REASONS, help="the only one that counts (default: the first that holds)")
+    parser.add_argument("--quick", action="store_true", help="spend less than the recipe says, for a look")
+    parser.add_argument(
+        "--since", type=float, metavar="T", help="a training that ended after T, in seconds since 1970, is the answer"
+    )
+    options = parser.parse_args(argv)
+    settings = read_settings()
+    try:
+        database = open_database(settings, first=True)
+        try:
+            database.upgrade()
+            return _train(database, settings, options, pauses_s)
+        finally:
+            database.close()
+    except MarinaError as error:
+        show(error, sys.stderr)
+        return 1
+
+
+def _train(database: Database, settings: Settings, options: argparse.Namespace, pauses_s: Sequence[float]) -> int:
+    family, models = options.family, list(recipe(options.family).MODELS)
+    if options.since is not None and (ended := trainings.newest_done(database, family, options.since)):
+        print(json.dumps({**ended.result, "again": True}))
+        return 0
+    try:
+        registry, data = Registry(settings.state_dir), data_hash(options, settings)
+    except (MarinaError, FileNotFoundError) as error:
+        show(error, sys.stderr)
+        return BAD_DATA
+    newest = [found for model in models if (found := registry.newest(model)) is not None]
+    known = {one.tags.get("data_manifest_sha256") for one in newest}
+    is_new = len(newest) < len(models) or (options.data != SYNTHETIC and data not in known)
+    code = trainings.code_hash(ROOT, ("archives", "models", f"training/{family}", "training/data"))
+    if (begun := trainings.cut_off(database, family, data, code)) is not None:
+        before: trainings.Training | None = begun[0]
+        reason: Reason | None = begun[1]
+        key = begun[0].key
+    else:
+        reason = _reason(database, settings, options, models, is_new)
+        mark = (reason.mark if reason else "") + (" quick" if options.quick else "")
+        key = trainings.key_of(family, data, code, mark)
+        before = trainings.read(database, key)
+    if before is not None and before.state == "done" and options.since is None:
+        show(f"{family}: this training is done already")
+        print(json.dumps({**before.result, "again": True}))
+        return 0
+    if reason is None or (before is not None and before.state == "done"):
+        show(f"{family}: no reason to train")
+        print(json.dumps({"family": family, "trained": []}))
+        return NO_REASON
+    show(f"{family}: {reason.why}")
+    for attempt, pause_s in enumerate((*pauses_s, None), 1):
+        version = _version(before, registry, settings, models)
+        trainings.begin(database, key, family, data, code, reason, version, time.time())
+        done = commands.Done(0, {}, "")
+        if not _built(registry, settings, models, version):
+            done = commands.run(_command(options, settings, version), settings.ml_training_limit_s, cwd=str(ROOT))
+        if done.exit == 0:
+            result = _tag(registry, options, models, version, reason)
+            trainings.end(database, key, True, result, time.time())
+            print(json.dumps(result))
+            return 0
+        trainings.end(database, key, False, {"exit": done.exit, "tail": done.tail}, time.time())
+        show(done.tail, sys.stderr)
+        if done.exit == commands.TIMED_OUT:
+            show(f"{family}: ended after {settings.ml_training_limit_s:g} s (MARINA_ML_TRAINING_LIMIT_S)", sys.stderr)
+            return TOO_LONG
+        if pause_s is not None:
+            show(f"{family}: attempt {attempt} failed; the next one in {pause_s:g} s", sys.stderr)
+            time.sleep(pause_s)
+        before = trainings.read(database, key)
+    return 1
+
+
+def data_hash(options: argparse.Namespace, settings: Settings) -> str:
+    """Read the data as the recipe will, and return the hash of its manifest; of generated data, its name."""
+    if options.data == SYNTHETIC:
+        return SYNTHETIC
+    module = recipe(options.family)
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    add_archive_arguments(parser, settings.archive_store)
+    arguments = parser.parse_args(["--data", options.data])
+    console = Console(soft_wrap=True, highlight=False, markup=False, stderr=True)
+    found, manifest = module.load(module.from_arguments(arguments, settings.state_dir), console)
+    if not len(found):
+        raise MarinaError(f"{options.data}: nothing to train on; scripts/train.py {options.family} --check shows why")
+    return str(manifest.sha256)
+
+
+def _reason(
+    database: Database, settings: Settings, options: argparse.Namespace, models: Sequence[str], is_new: bool
+) -> Reason | None:
+    if options.reason == "manual":
+        return Reason("manual", "it was asked for")
+    with database.reading() as connection:
+        found = trainings.situation(connection, options.family, models, is_new)
+    wanted: dict[str, dict[str, Any]] = {
+        "data": {"new_data": found.new_data}, "labels": {"labels": found.labels},
+        "drift": {"retrain_alert": found.retrain_alert, "drift": found.drift},
+    }  # fmt: skip
+    if options.reason:
+        found = Situation(**wanted[options.reason])
+    return find_reason(found, settings.ml_retrain_labels, settings.ml_auto_retrain, settings.ml_drift_threshold)
+
+
+def _version(before: trainings.Training | None, registry: Registry, settings: Settings, models: Sequence[str]) -> str:
+    """Return which version to build: that of an attempt which was cut off, or one above the newest of any model."""
+    if before is not None and before.state == "running":
+        return before.version
+    stored = [int(next_version(settings.archive_store, model).split(".")[0]) for model in models]
+    newest = [found.version.split(".")[0] for model in models if (found := registry.newest(model)) is not None]
+    return f"{max([*stored, *(int(one) + 1 for one in newest if one.isdecimal())])}.0"
+
+
+def _built(registry: Registry, settings: Settings, models: Sequence[str], version: str) -> bool:
+    """Whether an attempt that was cut off had built all; what it had not registered is registered."""
+    if all(registry.find(model, version) is not None for model in models):
+        return True
+    files = [settings.archive_store / f"{model}-{version}.mar" for model in models]
+    if not all(file.is_file() for file in files):
+        return False
+    for file in files:
+        registry.register(file)
+    return True
+
+
+def _command(options: argparse.Namespace, settings: Settings, version: str) -> list[str]:
+    recorded = ["--data", options.data] if options.data != SYNTHETIC else []
+    quick = ["--quick"] if options.quick else []
+    store = ["--version", version, "--store", str(settings.archive_store)]
+    return [sys.executable, str(Path(__file__).with_name("train.py")), options.family, *recorded, *quick, *store]
+
+
+def _tag(
+    registry: Registry, options: argparse.Namespace, models: Sequence[str], version: str, reason: Reason
+) -> dict[str, Any]:
+    trained = []
+    for model in models:
+        found = registry.find(model, version)
+        if found is None:
+            raise MarinaError(f"{model} {version} was trained and is not in the registry: scripts/register_archive.py")
+        registry.note(found, {"auto_trained": "true", "stage": "candidate", "reason": reason.why, **_questions(model)})
+        trained.append({"model": model, "version": version, "run_id": found.run_id, "metrics": dict(found.metrics)})
+    return {"family": options.family, "reason": reason.kind, "why": reason.why, "trained": trained}
+
+
+def _questions(model: str) -> dict[str, str]:
+    if model != "market_alerts":
+        return {}
+    from models.market.alerts import ALERTS, HORIZONS_H
+
+    return {"alert_type": ",".join(ALERTS), "horizon": ",".join(f"{hours}h" for hours in HORIZONS_H)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""The loop without an orchestrator: each Monday load, train and decide; each day ask whether to train.
+
+    python scripts/loop.py daemon                               # until Ctrl-C; every family
+    python scripts/loop.py once --families catalog              # what is due now, and no more
+    python scripts/loop.py once --families catalog --data catalog=all.csv --held-out catalog=kept_aside.csv
+
+A run is due from its time on (MARINA_ML_TRAINING_SCHEDULE, MARINA_ML_DAILY_SCHEDULE, by the clocks of
+MARINA_ML_TIME_ZONE), and done once for its date: one that was missed is made up for, one that was cut off continues
+where it was. Each step is a command; one that fails stops what follows of its family, and is tried three times, unless
+its data is bad. Of loops that share a database one acts. The daily drift report is the watcher's. Exit status of
+`once`: 0 all is done, 1 something failed, 3 another loop acts.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+from archives.errors import MarinaError
+from marina.database.connection import AWAY, Database
+from marina.database.outage import Outage
+from marina.monitoring.loop_metrics import WEEKLY
+from marina.pipelines.loop import NAME, Family, LeaseLostError, Loop
+from marina.pipelines.schedule import parse
+from marina.processes.console import log, show
+from marina.processes.guard import Guard
+from marina.releases.heads import open_database
+from marina.releases.lease import LEASE_S, Lease
+from marina.settings import Settings, read_settings
+from training.family import families
+
+LOOK_S = 10.0
+ANOTHER_ACTS = 3
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="loop.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("mode", choices=("once", "daemon"))
+    parser.add_argument("--families", nargs="+", choices=families(), default=families(), help="which (default: all)")
+    for name, what in (("data", "what it trains on, where no load says"), ("held-out", "rows to compare versions on")):
+        parser.add_argument(f"--{name}", action="append", default=[], metavar="FAMILY=PATH", help=what)
+    options = parser.parse_args(argv)
+    settings, stop = read_settings(), threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    try:
+        database = open_database(settings, first=True)
+        database.upgrade()
+        loop = _loop(settings, database, options, stop)
+    except MarinaError as error:
+        show(error, sys.stderr)
+        return 1
+    try:
+        return _once(loop, stop) if options.mode == "once" else _forever(loop, stop)
+    finally:
+        with contextlib.suppress(*AWAY), database.writing() as connection:
+            loop.lease.give_back(connection)
+        database.close()
+
+
+def _loop(settings: Settings, database: Database, options: argparse.Namespace, stop: threading.Event) -> Loop:
+    data, held_out = _paths(options.data), _paths(options.held_out)
+    return Loop(
+        database=database,
+        lease=Lease(NAME, f"{settings.replica_name} {socket.gethostname()} {os.getpid()}"),
+        families=[Family(name, data.get(name), held_out.get(name)) for name in options.families],
+        weekly=parse(WEEKLY, settings.ml_training_schedule, settings.ml_time_zone),
+        daily=parse("daily", settings.ml_daily_schedule, settings.ml_time_zone),
+        scripts=Path(__file__).parent,
+        folder=settings.state_dir.resolve() / "loop",
+        training_limit_s=4 * settings.ml_training_limit_s,
+        report=lambda line: log(f"loop: {line}", sys.stderr),
+        stop=stop.is_set,
+    )
+
+
+def _paths(given: list[str]) -> dict[str, str]:
+    found = {}
+    for one in given:
+        name, separator, path = one.partition("=")
+        if not separator or name not in families() or not path:
+            raise MarinaError(f"{one!r}: expected FAMILY=PATH, such as catalog=all.csv")
+        found[name] = path
+    return found
+
+
+def _once(loop: Loop, stop: threading.Event) -> int:
+    ends = time.monotonic() + LEASE_S + 1
+    while True:
+        try:
+            failed = loop.step()
+            break
+        except LeaseLostError as error:
+            if stop.wait(1.0) or time.monotonic() > ends:
+                show(error, sys.stderr)
+                return ANOTHER_ACTS
+    for one in failed:
+        show(f"{one}: failed", sys.stderr)
+    return 1 if failed else 0
+
+
+def _forever(loop: Loop, stop: threading.Event) -> int:
+    guard, outage = Guard(loop.report), Outage(loop.report, "nothing is loaded or trained until then")
+    while not stop.is_set():
+        try:
+            with guard.part("the loop", passing=(*AWAY, LeaseLostError)):
+                loop.step()
+            outage.end()
+        except LeaseLostError:
+            pass
+        except AWAY as error:
+            outage.begin(error)
+        stop.wait(LOOK_S)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

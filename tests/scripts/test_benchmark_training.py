@@ -1,8 +1,0 @@
-from scripts import benchmark_training
-
-
-def test_it_says_how_fast_one_process_trains(capsys):
-    assert benchmark_training.main(["--batch-size", "4", "--steps", "1", "--passes", "1"]) == 0
-    told = capsys.readouterr().out
-    assert "small on synthetic, batches of 4" in told
-    assert "clips/s" in told
