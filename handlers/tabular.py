@@ -186,7 +186,8 @@ class TabularHandler(Handler[Row]):
 
     def _bound(self, rows: NDArray[Any], place: str) -> Rows:
         """Refuse what no feature can be, and return the rest in the graph's precision."""
-        single = rows.astype(np.float32)  # in which a share that was rounded to just over 1 is 1
+        with np.errstate(over="ignore"):  # what float32 cannot hold is too far as well
+            single = rows.astype(np.float32)  # in which a share that was rounded to just over 1 is 1
         if self._plainly.hold(single, self._most_missing):
             return single
         if bool((np.abs(rows) > FAR).any()):  # NaN compares false

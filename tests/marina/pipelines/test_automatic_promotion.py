@@ -192,7 +192,7 @@ def test_no_look_is_spent_on_rows_that_cannot_compare_nor_while_a_rollout_is_ope
     cannot = ask("2.0", Rows(BETTER, fault=PromotionError("trained on them")))
     assert cannot.decision.outcome == "inconclusive" and "trained on them" in cannot.decision.reason
     assert written(served, looks.LOOK) == []
-    ask("2.0", Rows(BETTER))
+    ask("2.0", Rows(BETTER, "others"))
     with pytest.raises(RolloutError, match="a rollout is open"):
         ask("3.0", Rows(BETTER))
     assert len(written(served, looks.LOOK)) == 1

@@ -73,9 +73,11 @@ def test_with_a_full_temporary_folder_java_comes_back_or_says_what_it_lacks_and_
         server.wait(ready=False, timeout_s=30)
         server.wait()
         assert ask() == 200
+        said = len(server.output.read_text())
         os.kill(server.pids["java"], signal.SIGKILL)
+        server.wait(ready=False, timeout_s=30)
         end = time.monotonic() + 60
-        while "is full: free" not in server.output.read_text():
+        while "is full: free" not in server.output.read_text()[said:]:
             assert time.monotonic() < end, server.output.read_text()
             fill(disk)
             time.sleep(0.05)
