@@ -6,11 +6,11 @@ FAMILY ?= signflow
 UV := 0.13.9
 TORCH = $(shell grep -o '^torch==[0-9.]*' constraints.txt)
 TORCH_CPU_SHA256 := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
-GROUPS := --group serve --group train --group ops --group dev
+GROUPS := --group serve --group train --group ops --group orchestrator --group dev
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install nginx postgresql prometheus serve train archive test lint format settings demo load benchmark lock
+.PHONY: help install nginx postgresql prometheus redis chromium serve train archive test lint format settings demo load benchmark lock
 .PHONY: watch check-drift view-alerts clear-alerts dashboards clean purge
 
 help: ## List every verb
@@ -44,6 +44,12 @@ prometheus: ## Find Prometheus and Alertmanager, or install them where that is a
 	@scripts/install_program.sh prometheus prometheus || true
 	@scripts/install_program.sh prometheus-alertmanager prometheus-alertmanager || true
 
+redis: ## Find Redis, or install it where that is allowed; tests that need it are skipped without
+	@scripts/install_program.sh redis-server redis-server || true
+
+chromium: ## Find Chromium, or install it where that is allowed; tests that need it are skipped without
+	@scripts/install_program.sh chromium chromium || true
+
 serve: install nginx ## Train and build where needed, then serve on 127.0.0.1:8080 until Ctrl-C
 	@$(BIN)/python scripts/train.py missing --quick
 	@exec $(BIN)/python scripts/serve.py --sample
@@ -54,7 +60,7 @@ train: install ## Train and evaluate a family's models on generated data (FAMILY
 archive: install ## Train a family's models and build their archives (FAMILY=budget)
 	@$(BIN)/python scripts/train.py $(FAMILY)
 
-test: install nginx postgresql prometheus ## Run every test this machine can run, against real servers
+test: install nginx postgresql prometheus redis chromium ## Run every test this machine can run, against real servers
 	@# One thread each: two processes that compute with two threads each wait for one another on two cores.
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --max-worker-restart 0
 

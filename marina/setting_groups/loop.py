@@ -1,0 +1,49 @@
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class LoopSettings(BaseSettings):
+    """When new rows are loaded, models trained and versions promoted."""
+
+    model_config = SettingsConfigDict(use_attribute_docstrings=True)
+
+    load_share: float = Field(default=0.03, gt=0, le=1)
+    """By how much each week's release lets a family's visible rows grow, as a share of them (scripts/load_data.py)."""
+
+    load_first_share: float = Field(default=0.2, gt=0, le=1)
+    """The share of a family's imported rows that its first release makes visible."""
+
+    auto_promotion_enabled: bool = True
+    """Whether a version that is to be promoted by scripts/auto_promote.py begins its canary rollout; else only the \
+decision is recorded."""
+
+    min_f1_threshold: float = Field(default=0.75, ge=0, le=1)
+    """What the promotion metric must be strictly above, of models without a rule of their own (docs/DECISIONS.md)."""
+
+    promotion_metric: str = "weighted_f1"
+    """That metric, as training logs it."""
+
+    ml_slice_bound: float = Field(default=0.05, ge=0)
+    """By how much the mean loss of a slice of the held-out rows (a label, a group) may grow in a promotion: 0.05 is \
+five points of errors."""
+
+    ml_auto_retrain: bool = False
+    """Whether drift above the next setting is a reason to train without a person's decision."""
+
+    ml_drift_threshold: float = Field(default=0.15, gt=0)
+    """That drift: an effect, of the newest drift report."""
+
+    ml_retrain_labels: int = Field(default=1000, ge=1)
+    """Labels since the last training that are a reason to train."""
+
+    ml_training_limit_s: float = Field(default=14_400.0, gt=0)
+    """An automatic training that takes longer is ended."""
+
+    ml_training_schedule: str = "Mon 02:00"
+    """When scripts/loop.py loads, trains and decides."""
+
+    ml_daily_schedule: str = "01:00"
+    """When it asks again whether labels or a decision about drift are a reason to train."""
+
+    ml_time_zone: str = "Europe/Paris"
+    """Whose clocks these times are of."""
