@@ -1,6 +1,7 @@
 """The tables of the loop, beside those of `marina.database.tables`.
 
-`trainings` is written by marina.pipelines.trainings, `loop_steps` by marina.pipelines.steps; others only read them.
+`trainings` is written by marina.pipelines.trainings, `loop_steps` by marina.pipelines.steps, `held_out_checks` by
+marina.monitoring.held_out_checks; others only read them.
 """
 
 import sqlalchemy as sa
@@ -43,4 +44,19 @@ LOOP_STEPS = sa.Table(
     sa.Column("result", sa.Text, nullable=False),
     sa.Column("note", sa.Text, nullable=False),
     comment="Steps of the recurring runs: running, done or failed, how their command ended, and its JSON result.",
+)
+
+HELD_OUT_CHECKS = sa.Table(
+    "held_out_checks",
+    METADATA,
+    sa.Column("model", _MODEL, primary_key=True),
+    sa.Column("version", _VERSION, primary_key=True),
+    sa.Column("time", sa.Float, primary_key=True),
+    sa.Column("data", sa.String(64), nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("refused", sa.Integer, nullable=False),
+    sa.Column("accuracy", sa.Float, nullable=False),
+    sa.Column("low", sa.Float, nullable=False),
+    sa.Column("high", sa.Float, nullable=False),
+    comment="Accuracy of a live version on held-out rows, with its 95 % interval, each time they were asked.",
 )

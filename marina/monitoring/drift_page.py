@@ -51,7 +51,7 @@ def render(made: DriftReport, watchlist: Watchlist, requests: Requests) -> str:
             [
                 ("data", _score(first.figures.data_effect), f"effect over {first.days:g} days"),
                 ("predictions", _score(first.figures.prediction_effect), "effect: PSI beyond chance"),
-                ("performance", _score(first.performance.effect), "accuracy lost, as a share"),
+                ("performance", _score(made.performance_effect), "accuracy lost, as a share"),
                 ("evidence", evidence(made), "of the strongest stream"),
             ]
         )

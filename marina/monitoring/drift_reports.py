@@ -11,10 +11,11 @@ import sqlalchemy as sa
 
 from marina.database.connection import Database
 from marina.database.tables import DRIFT_REPORTS
-from marina.monitoring import observations, performance
+from marina.monitoring import held_out_checks, observations, performance
 from marina.monitoring.detector_rows import Watched
 from marina.monitoring.drift_watch import Version
 from marina.monitoring.effects import kolmogorov_samples
+from marina.monitoring.held_out_checks import HeldOutCheck
 from marina.monitoring.performance import Performance
 from marina.monitoring.power import detectable
 from marina.monitoring.window_figures import WindowFigures, figures_of
@@ -54,6 +55,8 @@ class DriftReport:
     ----------
     windows
         The shortest first.
+    held_out, held_out_check
+        Accuracy on held-out data at release, and on held-out rows of today; None where that is not known.
     recent_confidence
         Kolmogorov-Smirnov distance and p-value of the last answers' confidence; None without any.
     detectable
@@ -70,6 +73,8 @@ class DriftReport:
     version: str
     created_at: float
     windows: tuple[Window, ...]
+    held_out: float | None
+    held_out_check: HeldOutCheck | None
     recent_confidence: tuple[float, float] | None
     detectable: tuple[Detectable, ...]
     watched: Watched | None
@@ -89,10 +94,16 @@ class DriftReport:
     @property
     def harm(self) -> str:
         """Measured where labels came, else estimated."""
-        first = self.windows[0]
+        first, check = self.windows[0], self.held_out_check
+        asked = f"; {check.describe(self.held_out)}" if check else ""
         if first.performance.lost is not None:
-            return first.performance.harm
-        return f"{first.figures.estimated_harm}; {first.performance.harm}"
+            return first.performance.harm + asked
+        return f"{first.figures.estimated_harm}; {first.performance.harm}{asked}"
+
+    @property
+    def performance_effect(self) -> float | None:
+        """The share of right answers lost, by labels or by held-out rows, whichever shows more; None for neither."""
+        return _lost(self.windows[0].performance, self.held_out_check, self.held_out)
 
 
 def report(
@@ -130,7 +141,9 @@ def report(
         confidence = kolmogorov_samples(reference, recent.confidence)
     moved = tuple(stream.about for stream in watched.moved_of(one.watchlist)) if watched else ()
     first = windows[0]
-    effects = (first.figures.data_effect, first.figures.prediction_effect, first.performance.effect)
+    check = held_out_checks.newest(connection, one.model, one.version, now)
+    lost = _lost(first.performance, check, held_out)
+    effects = (first.figures.data_effect, first.figures.prediction_effect, lost)
     largest = max((effect for effect in effects if effect is not None), default=0.0)
     level = (one.settings.level(largest) or "warning") if moved else None
     today = observations.count_answers(connection, one.model, one.version, now - DAY_S, now)
@@ -139,12 +152,19 @@ def report(
         one.version,
         now,
         tuple(windows),
+        held_out,
+        check,
         confidence,
         tuple(_detectable(one, watched, today)),
         watched,
         moved,
         level,
     )
+
+
+def _lost(labelled: Performance, check: HeldOutCheck | None, held_out: float | None) -> float | None:
+    effects = (labelled.effect, check.effect(held_out) if check else None)
+    return max((one for one in effects if one is not None), default=None)
 
 
 def store(connection: sa.Connection, made: DriftReport) -> int:
@@ -156,7 +176,7 @@ def store(connection: sa.Connection, made: DriftReport) -> int:
         "version": made.version,
         "data_drift_score": first.figures.data_effect,
         "prediction_drift_score": first.figures.prediction_effect,
-        "performance_drift_score": first.performance.effect,
+        "performance_drift_score": made.performance_effect,
         "drift_detected": made.detected,
         "details": json.dumps(details(made), ensure_ascii=False, allow_nan=False),
         "created_at": made.created_at,
@@ -181,6 +201,7 @@ def details(made: DriftReport) -> dict[str, Any]:
             }
             for window in made.windows
         ],
+        "held_out_check": _plain(made.held_out_check) if made.held_out_check else None,
         "recent_confidence": made.recent_confidence,
         "detectable": [_plain(one) for one in made.detectable],
         "batches_missing": made.batches_missing,

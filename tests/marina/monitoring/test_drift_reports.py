@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from marina.database.connection import Database
 from marina.database.tables import DRIFT_REPORTS, LABELS, PREDICTIONS, TRUTHS
-from marina.monitoring import drift_page, drift_reports, drift_view, observations, performance
+from marina.monitoring import drift_page, drift_reports, drift_view, held_out_checks, observations, performance
 from marina.monitoring.detector_rows import read
 from marina.monitoring.drift_watch import DriftWatch
+from marina.monitoring.held_out_checks import HeldOutCheck
 from marina.monitoring.live_versions import LiveVersions, NotLiveError
 from marina.monitoring.performance import Performance
 from marina.monitoring.watcher import Watcher
@@ -61,6 +62,24 @@ def test_harm_is_measured_where_labels_came_and_says_of_how_many(database: Datab
     assert shown.accuracy == pytest.approx(0.75) and shown.effect == pytest.approx(0.15)
     assert "400 of 1,000 answers labelled" in made.harm and "+15.0 points" in made.harm
     assert Performance(1_000, 0, 0, 0.9).effect is None and Performance(9, 4, 3, 0.9).effect == 0.0
+
+
+def test_what_held_out_rows_show_today_counts_as_labels_do(database: Database) -> None:
+    insert(database, answers(1_000))
+    checked = HeldOutCheck(BEGAN, "rows", 400, 4, 0.7, 0.65, 0.75)
+    with database.writing() as connection:
+        held_out_checks.record(connection, MODEL, VERSION, replace(checked, time=BEGAN - 1, accuracy=0.1))
+        held_out_checks.record(connection, MODEL, VERSION, checked)
+    made = report(database, BEGAN + 100_000)
+    assert made.performance_effect == pytest.approx(0.2)
+    assert "396 of 400 held-out rows answered now: accuracy 0.700 (0.650 to 0.750), 0.900 at release" in made.harm
+    with database.writing() as connection:
+        number = drift_reports.store(connection, made)
+        row = connection.execute(sa.select(DRIFT_REPORTS).where(DRIFT_REPORTS.c.id == number)).one()
+    assert row.performance_drift_score == pytest.approx(0.2)
+    assert json.loads(row.details)["held_out_check"]["data"] == "rows"
+    assert report(database, BEGAN + 9 * 86_400).held_out_check is None  # too old to speak of today
+    assert checked.effect(None) is None and replace(checked, high=0.95).effect(0.9) == 0.0
 
 
 def test_of_answers_in_parts_the_share_of_the_parts_that_is_right_counts(database: Database) -> None:
