@@ -51,15 +51,17 @@ class Chain:
         Its steps.
     waiting
         Whether each waits for the one before.
+    partitions
+        The dates on which it is due.
     """
 
     def __init__(
         self, settings: Settings, family: str, schedule: Schedule, names: Sequence[str], waiting: bool = True
     ) -> None:
         self.name = f"{schedule.name}_{'chores' if family == step_list.ALL else family}"
-        self._family, self._schedule, self._waiting = family, schedule, waiting
+        self._family, self._schedule = family, schedule
         self._training_limit_s = 4 * settings.ml_training_limit_s
-        self._partitions = dg.TimeWindowPartitionsDefinition(
+        self.partitions = dg.TimeWindowPartitionsDefinition(
             start=FIRST_DAY, fmt="%Y-%m-%d", timezone=str(schedule.zone), cron_schedule=schedule.cron, end_offset=1
         )
         self.assets: list[dg.AssetsDefinition] = []
@@ -82,7 +84,7 @@ class Chain:
         @dg.asset(
             key=[self._schedule.name, "chores" if family == step_list.ALL else family, name],
             deps=list(before),
-            partitions_def=self._partitions,
+            partitions_def=self.partitions,
             group_name=self.name,
             description=f"{name}, as scripts/run_step.py does it.",
         )

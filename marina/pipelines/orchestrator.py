@@ -32,7 +32,7 @@ from marina.settings import ROOT, Settings
 
 LOOK_S = 0.5
 START_S = 120.0
-END_S = 10.0
+END_S = 5.0
 CODE = "code server"
 
 
@@ -74,13 +74,17 @@ class Part:
         if self.restarts.due:
             self.start()
 
-    def end(self) -> None:
-        """End it, and wait until it has."""
+    def ask_to_end(self) -> None:
+        """Send SIGTERM."""
+        if self.process is not None:
+            self.process.terminate()
+
+    def end(self, patience_s: float) -> None:
+        """Wait until it has ended; kill it if it does not in that many seconds."""
         if self.process is None:
             return
-        self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(END_S)
+            self.process.wait(max(0.0, patience_s))
         self.process.kill()
         self.process.wait()
 
@@ -133,10 +137,9 @@ class Orchestrator:
             parts[name] = Part(name, command, environment, log)
         logs = Logs(self.settings.log_dir, [part.log.name for part in parts.values()], lambda: None)
         try:
+            self._reap(environment)
             parts[CODE].start()
             self._wait_for(parts[CODE], home.socket)
-            if not self.stop.is_set():
-                self._reap(environment)
             for part in parts.values():
                 if not part.runs and not self.stop.is_set():
                     part.start()
@@ -148,8 +151,11 @@ class Orchestrator:
                 for part in parts.values():
                     part.keep(self.report)
         finally:
-            for part in reversed(parts.values()):  # the daemon first, so that it starts nothing more
-                part.end()
+            ends = time.monotonic() + END_S
+            for part in parts.values():
+                part.ask_to_end()
+            for part in parts.values():
+                part.end(ends - time.monotonic())
             end_leftovers(home.folder)
 
     def _wait_for(self, part: Part, socket: Path) -> None:
@@ -160,6 +166,7 @@ class Orchestrator:
                 raise OrchestratorError(f"The loop's definitions cannot be loaded ({part.log}):\n{why}")
 
     def _reap(self, environment: Mapping[str, str]) -> None:
+        """Report runs failed that were cut off. It also makes the tables, which several at once would not."""
         reaper = [sys.executable, "-m", "marina.pipelines.reaper"]
         done = subprocess.run(
             reaper, env=dict(environment), cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,

@@ -17,6 +17,7 @@ def reap(instance: dg.DagsterInstance) -> list[str]:
     instance
         Of which no run's process is left.
     """
+    _ = instance.event_log_storage, instance.schedule_storage  # makes the tables that are not there yet
     cut_off = instance.get_run_records(dg.RunsFilter(statuses=CUT_OFF))
     for record in cut_off:
         instance.report_run_failed(record.dagster_run, "It was running when the machine or the orchestrator stopped.")
