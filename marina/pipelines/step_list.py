@@ -105,10 +105,11 @@ def calls(
         # Nothing to train on is no failure.
         return [Call(name, ["auto_train.py", "--family", family.name, *recorded], training_limit_s, (0, 3))]
     if name == "evaluate":
-        return [
-            Call(f"evaluate {one['model']}"[:64], ["evaluate_models.py", "--models", _version(one), "--data", held_out])
-            for one in (trained if held_out else ())
-        ]
+        if held_out is None:
+            return []
+        asked_about = [(f"evaluate {one['model']}"[:64], f"{one['model']}:{one['version']}") for one in trained]
+        evaluation = ["evaluate_models.py", "--data", held_out, "--models"]
+        return [Call(step, [*evaluation, version], EVALUATE_LIMIT_S) for step, version in asked_about]
     if name == "promote":
         rows = ["--data", held_out] if held_out else []
         asked = [["--model", one["model"], "--version", one["version"]] for one in trained]
@@ -127,7 +128,3 @@ def chore(name: str) -> Call:
 def limit_s(name: str, training_limit_s: float) -> float:
     """Return after how many seconds a step is ended, of one model."""
     return training_limit_s if name == "train" else HOUR_S
-
-
-def _version(trained: Mapping[str, Any]) -> str:
-    return f"{trained['model']}:{trained['version']}"

@@ -39,7 +39,7 @@ class Step:
             return 0.0
         if self.state == "done" or self.attempts >= MOST_ATTEMPTS or self.exit == BAD_DATA:
             return None
-        return (self.ended_at or 0.0) + pause_s * 2 ** (self.attempts - 1)
+        return (self.ended_at or 0.0) + pause_s * 2.0 ** (self.attempts - 1)
 
 
 def read(connection: sa.Connection, run: str, family: str, step: str) -> Step | None:

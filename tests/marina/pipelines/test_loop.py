@@ -89,7 +89,7 @@ def metric(database: Database) -> str:
 WEEK = [
     "load_data release --family catalog",
     "auto_train --family catalog --data week.csv",
-    "evaluate_models --models catalog:2.0 --data kept.csv",
+    "evaluate_models --data kept.csv --models catalog:2.0",
     "auto_promote --model catalog --version 2.0 --data kept.csv --who loop",
 ]
 
