@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from archives.errors import MarinaError
 from marina.database.connection import AWAY
@@ -81,7 +82,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(loop: Loop, settings: Settings, options: argparse.Namespace, stop: threading.Event) -> int:
-    ends, results = time.monotonic() + options.wait_s, {}
+    ends = time.monotonic() + options.wait_s
+    results: dict[str, Any] = {}
     name = options.family
     family = step_list.Family(name, settings.ml_training_data.get(name), settings.ml_held_out.get(name))
     for step in options.steps:

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-dg = pytest.importorskip("dagster", reason="pip install --require-hashes -c constraints.txt --group orchestrator")
+pytest.importorskip("dagster", reason="pip install --require-hashes -c constraints.txt --group orchestrator")
 
-from dagster._core.definitions.partitions.context import partition_loading_context  # noqa: E402
+import dagster as dg
+from dagster._core.definitions.partitions.context import partition_loading_context
 
-from marina.pipelines.definitions import definitions  # noqa: E402
-from marina.settings import Settings  # noqa: E402
+from marina.pipelines.definitions import definitions
+from marina.settings import Settings
 
 PARIS = zoneinfo.ZoneInfo("Europe/Paris")
 
