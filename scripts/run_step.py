@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--run", required=True, metavar="KEY", help='such as "weekly 2026-11-30"')
     parser.add_argument("--family", default=step_list.ALL, help="of which family; none for a chore")
-    parser.add_argument("--steps", nargs="+", required=True, choices=(*step_list.WEEK, *step_list.CHORES))
+    parser.add_argument("--steps", nargs="+", required=True, choices=(*step_list.SHOWN_WEEK, *step_list.CHORES))
     parser.add_argument("--wait-s", type=float, default=step_list.HOUR_S, help="for another one that acts")
     options = parser.parse_args(argv)
     if (options.family == step_list.ALL) != (options.steps[0] in step_list.CHORES):

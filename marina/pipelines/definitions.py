@@ -137,7 +137,7 @@ def chains(settings: Settings) -> list[Chain]:
     """Return every job there is."""
     weekly = parse(WEEKLY, settings.ml_training_schedule, settings.ml_time_zone)
     daily = parse(DAILY, settings.ml_daily_schedule, settings.ml_time_zone)
-    week, day = ([name for name in names if name != LAST_STEP] for names in (step_list.WEEK, step_list.DAY))
+    week, day = ([name for name in names if name != LAST_STEP] for names in (step_list.SHOWN_WEEK, step_list.SHOWN_DAY))
     families = family_names(settings)
     return [
         *(Chain(settings, family, weekly, week) for family in families),

@@ -25,8 +25,10 @@ BAD_DATA = 4
 NO_COMMAND = 127
 """Exit status, as shells have it, of a step whose command is not there."""
 
-WEEK = ("load", "train", "evaluate", "promote", LAST_STEP)
+WEEK = ("load", "train", "promote", LAST_STEP)
 DAY = WEEK[1:]
+SHOWN_WEEK = ("load", "train", "evaluate", "promote", LAST_STEP)
+SHOWN_DAY = SHOWN_WEEK[1:]
 
 ALL = "all"
 """In place of a family's name, for chores."""
@@ -84,7 +86,7 @@ def calls(
     Parameters
     ----------
     name
-        One of `WEEK`.
+        One of `SHOWN_WEEK`.
     run
         Its key, which ends with a date.
     given

@@ -36,7 +36,6 @@ sys.exit(int(here.with_suffix(".exit").read_text()) if here.with_suffix(".exit")
 RESULTS = {
     "load_data": '{"data": "week.csv"}',
     "auto_train": '{"trained": [{"model": "catalog", "version": "2.0"}]}',
-    "evaluate_models": "",
     "auto_promote": '{"outcome": "promote"}',
 }
 MONDAY = "2026-11-23 01:30"
@@ -89,7 +88,6 @@ def metric(database: Database) -> str:
 WEEK = [
     "load_data release --family catalog",
     "auto_train --family catalog --data week.csv",
-    "evaluate_models --data kept.csv --models catalog:2.0",
     "auto_promote --model catalog --version 2.0 --data kept.csv --who loop",
 ]
 
@@ -118,8 +116,7 @@ def test_each_day_asks_whether_to_train_on_what_was_loaded_last(
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "begun"),
-    [("load_data", 1, 1), ("auto_train", 5, 2), ("evaluate_models", 1, 3), ("auto_promote", 1, 4)],
+    ("name", "status", "begun"), [("load_data", 1, 1), ("auto_train", 5, 2), ("auto_promote", 1, 3)]
 )
 def test_a_step_that_fails_stops_what_follows_and_is_tried_again_later(
     database: Database, scripts: Path, calls: Callable[[], list[str]], name: str, status: int, begun: int
@@ -213,7 +210,7 @@ loop_of(Database(sys.argv[1]), Path(sys.argv[2]), holder=sys.argv[3]).step()
 """
 
 
-@pytest.mark.parametrize("name", ["load_data", "auto_train", "evaluate_models", "auto_promote"])
+@pytest.mark.parametrize("name", ["load_data", "auto_train", "auto_promote"])
 def test_killed_in_any_step_and_started_again_it_continues_there(
     database: Database, database_url: str, scripts: Path, calls: Callable[[], list[str]], name: str
 ) -> None:
