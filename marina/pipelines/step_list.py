@@ -36,7 +36,7 @@ ALL = "all"
 CHORES: Mapping[str, tuple[Sequence[str], Sequence[int]]] = {
     "drift": (("check_drift.py", "--or-nothing"), (0, 2)),
     "retention": (("retention.py", "--json"), (0,)),
-    "backup": (("backup.py", "run"), (0,)),
+    "backup": (("backup.py", "run", "--json"), (0,)),
 }
 """Each day's commands, and the exit statuses with which they are done: drift that was found is no failure."""
 
