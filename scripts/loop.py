@@ -28,7 +28,7 @@ from marina.database.outage import Outage
 from marina.monitoring.loop_metrics import WEEKLY
 from marina.pipelines.loop import LeaseLostError, Loop
 from marina.pipelines.schedule import parse
-from marina.pipelines.step_list import CHORES, NAME, Family
+from marina.pipelines.step_list import NAME, Family, chores
 from marina.processes.console import log, show
 from marina.processes.guard import Guard
 from marina.releases.heads import open_database
@@ -80,7 +80,7 @@ def _loop(settings: Settings, database: Database, options: argparse.Namespace, s
         folder=settings.state_dir.resolve() / "loop",
         training_limit_s=4 * settings.ml_training_limit_s,
         report=lambda line: log(f"loop: {line}", sys.stderr),
-        chores=tuple(CHORES),
+        chores=chores(settings),
         pause_s=settings.ml_retry_pause_s,
         stop=stop.is_set,
     )

@@ -142,7 +142,7 @@ def chains(settings: Settings) -> list[Chain]:
     return [
         *(Chain(settings, family, weekly, week) for family in families),
         *(Chain(settings, family, daily, day) for family in families),
-        Chain(settings, step_list.ALL, daily, list(step_list.CHORES), waiting=False),
+        Chain(settings, step_list.ALL, daily, step_list.chores(settings), waiting=False),
     ]
 
 

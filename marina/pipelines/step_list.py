@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from marina.monitoring.loop_metrics import LAST_STEP
+from marina.settings import Settings
 
 NAME = "loop"
 """Who decides, in the ledger; and the lease of those who act."""
@@ -119,6 +120,11 @@ def calls(
         # Neither are kept and inconclusive.
         return [Call(f"promote {one[2]}"[:64], one, PROMOTE_LIMIT_S, (0, 3, 4)) for one in promotions]
     return [Call(LAST_STEP)]
+
+
+def chores(settings: Settings) -> list[str]:
+    """Return the names of the day's chores: a backup is one where there is a place for it."""
+    return [name for name in CHORES if name != "backup" or settings.backup_destination]
 
 
 def chore(name: str) -> Call:

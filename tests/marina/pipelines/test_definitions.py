@@ -77,7 +77,7 @@ def test_a_week_is_due_on_mondays_at_two_by_the_clocks_of_paris() -> None:
 
 
 def test_every_family_has_a_week_and_a_day_and_what_follows_waits() -> None:
-    made = definitions(Settings()).get_repository_def()
+    made = definitions(Settings(backup_destination="/backups")).get_repository_def()
     names = {job.name for job in made.get_all_jobs() if not job.name.startswith("__")}
     families = ("budget", "catalog", "code_health", "market", "signflow")
     assert names == {f"{kind}_{family}" for kind in ("weekly", "daily") for family in families} | {"daily_chores"}

@@ -77,7 +77,7 @@ class Running:
         settings = {
             "state_dir": str(self.folder / "state"), "database_url": self.database, "ml_commands": str(self.scripts),
             "orchestrator_port": str(self.port), "ml_families": '["catalog"]',
-            "ml_held_out": '{"catalog": "kept.csv"}', "ml_retry_pause_s": "1",
+            "ml_held_out": '{"catalog": "kept.csv"}', "ml_retry_pause_s": "1", "backup_destination": "/backups",
             "ml_training_schedule": f"{self.due:%a %H:%M}", "ml_daily_schedule": f"{self.due:%H:%M}",
             "ml_time_zone": "Etc/UTC",
         }  # fmt: skip
