@@ -110,24 +110,34 @@ class Orchestrator:
 
         Raises
         ------
-        OrchestratorError
-            When another one runs on this state folder, or its code cannot be loaded.
+        MarinaError
+            When another one runs on this state folder, its code cannot be loaded, or its storage is not there. Once it
+            runs, it waits for what it misses.
         """
+        restarts, first = Restarts(), True
         with only_one(self.settings):
-            restarts = Restarts()
             while not self.stop.is_set():
                 restarts.start()
-                home = make_home(self.settings)
                 try:
-                    self._once(home)
-                finally:
-                    home.remove_sockets()
-                if not self.stop.wait(0) and (pause := restarts.end()):
+                    self._once()
+                except MarinaError as error:
+                    if first:
+                        raise
+                    self.report(str(error))
+                first = False
+                if not self.stop.is_set() and (pause := restarts.end()):
                     self.report(f"everything is started again{pause}")
                 while not restarts.due and not self.stop.wait(LOOK_S):
                     pass
 
-    def _once(self, home: Home) -> None:
+    def _once(self) -> None:
+        home = make_home(self.settings)
+        try:
+            self._keep(home)
+        finally:
+            home.remove_sockets()
+
+    def _keep(self, home: Home) -> None:
         """Run all parts until the code server ends, or all is to."""
         end_leftovers(home.folder)
         self.settings.log_dir.mkdir(parents=True, exist_ok=True)
@@ -168,10 +178,13 @@ class Orchestrator:
     def _reap(self, environment: Mapping[str, str]) -> None:
         """Report runs failed that were cut off. It also makes the tables, which several at once would not."""
         reaper = [sys.executable, "-m", "marina.pipelines.reaper"]
-        done = subprocess.run(
-            reaper, env=dict(environment), cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=START_S, check=False,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                reaper, env=dict(environment), cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                timeout=START_S, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise OrchestratorError(f"Its storage did not answer in {START_S:g} s") from None
         for line in done.stdout.splitlines():
             self.report(line)
         if done.returncode:
