@@ -11,10 +11,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install nginx postgresql prometheus redis chromium serve train archive test lint format settings demo load benchmark lock
+.PHONY: start-orchestrator stop-orchestrator logs-orchestrator trigger-auto-train trigger-auto-promote
+.PHONY: test-pipeline test-integration
 .PHONY: watch check-drift view-alerts clear-alerts dashboards clean purge
 
 help: ## List every verb
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: .venv/installed ## Make .venv and install the pinned packages
 
@@ -79,6 +81,28 @@ settings: install ## Write settings.example.env from marina/settings.py
 
 demo: install nginx ## Release four versions of a small model under live traffic: one better, three faulty
 	@$(BIN)/python -m demo
+
+start-orchestrator: install ## Run the loop on Dagster, in the background; its pages are on 127.0.0.1:3000
+	@$(BIN)/python scripts/orchestrator.py start
+
+stop-orchestrator: install ## Stop it; a run that is cut off is resumed by the next start
+	@$(BIN)/python scripts/orchestrator.py stop
+
+logs-orchestrator: install ## The last lines of its logs
+	@$(BIN)/python scripts/orchestrator.py logs
+
+trigger-auto-train: install ## Train a family now if there is a reason (FAMILY=catalog)
+	@$(BIN)/python scripts/auto_train.py --family $(FAMILY)
+
+trigger-auto-promote: install ## Decide now whether a version is released (MODEL=catalog VERSION=2.0)
+	@test -n "$(MODEL)" -a -n "$(VERSION)" || { echo 'Say which: make trigger-auto-promote MODEL=catalog VERSION=2.0'; exit 1; }
+	@$(BIN)/python scripts/auto_promote.py --model $(MODEL) --version $(VERSION)
+
+test-pipeline: install ## The tests of the loop and of the orchestrator
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/marina/pipelines
+
+test-integration: install nginx postgresql redis ## The slow tests of the platform, against real servers
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/marina tests/scripts
 
 watch: install prometheus ## Prometheus and Alertmanager beside a running server, until Ctrl-C
 	@exec $(BIN)/python scripts/watch.py

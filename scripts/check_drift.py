@@ -22,7 +22,7 @@ from rich.console import Console
 from archives.errors import MarinaError
 from marina.database.connection import Database, open_for_report
 from marina.monitoring import detector_rows, drift_page, drift_reports, drift_view, observations, watch_settings
-from marina.monitoring.live_versions import Live, LiveVersions
+from marina.monitoring.live_versions import Live, LiveVersions, NotLiveError
 from marina.monitoring.watch_settings import WatchSettingsError
 from marina.processes.console import show
 from marina.processes.report_page import write
@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", help="which one (default: all that have traffic)")
     parser.add_argument("--window", type=_days, metavar="7d", help="hours, days or weeks (default: 7d, and 30d beside)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page with pictures; needs --model")
+    parser.add_argument("--or-nothing", action="store_true", help="where no model has traffic yet, that is no failure")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change what counts as drift")
     parser.add_argument("--why", default="", help="the reason for a change, kept in the ledger")
     options = parser.parse_args(argv)
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         return _check(settings, database, options)
     except MarinaError as error:
         show(error, sys.stderr)
-        return 1
+        return 0 if options.or_nothing and isinstance(error, NotLiveError) else 1
 
 
 def _check(settings: Settings, database: Database, options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The loop without an orchestrator: each Monday load, train and decide; each day ask whether to train.
+"""The loop without an orchestrator: each Monday load, train and decide; each day ask whether to train, and chores.
 
     python scripts/loop.py daemon                               # until Ctrl-C; every family
     python scripts/loop.py once --families catalog              # what is due now, and no more
@@ -7,8 +7,9 @@
 A run is due from its time on (MARINA_ML_TRAINING_SCHEDULE, MARINA_ML_DAILY_SCHEDULE, by the clocks of
 MARINA_ML_TIME_ZONE), and done once for its date: one that was missed is made up for, one that was cut off continues
 where it was. Each step is a command; one that fails stops what follows of its family, and is tried three times, unless
-its data is bad. Of loops that share a database one acts. The daily drift report is the watcher's. Exit status of
-`once`: 0 all is done, 1 something failed, 3 another loop acts.
+its data is bad. The day's chores are drift, retention and backup. Of loops that share a database one acts; where an
+orchestrator runs too (scripts/orchestrator.py), each step is still done once. Exit status of `once`: 0 all is done,
+1 something failed, 3 another loop acts.
 """
 
 import argparse
@@ -25,8 +26,9 @@ from archives.errors import MarinaError
 from marina.database.connection import AWAY, Database
 from marina.database.outage import Outage
 from marina.monitoring.loop_metrics import WEEKLY
-from marina.pipelines.loop import NAME, Family, LeaseLostError, Loop
+from marina.pipelines.loop import LeaseLostError, Loop
 from marina.pipelines.schedule import parse
+from marina.pipelines.step_list import NAME, Family, chores
 from marina.processes.console import log, show
 from marina.processes.guard import Guard
 from marina.releases.heads import open_database
@@ -66,17 +68,20 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _loop(settings: Settings, database: Database, options: argparse.Namespace, stop: threading.Event) -> Loop:
-    data, held_out = _paths(options.data), _paths(options.held_out)
+    data = {**settings.ml_training_data, **_paths(options.data)}
+    held_out = {**settings.ml_held_out, **_paths(options.held_out)}
     return Loop(
         database=database,
         lease=Lease(NAME, f"{settings.replica_name} {socket.gethostname()} {os.getpid()}"),
         families=[Family(name, data.get(name), held_out.get(name)) for name in options.families],
         weekly=parse(WEEKLY, settings.ml_training_schedule, settings.ml_time_zone),
         daily=parse("daily", settings.ml_daily_schedule, settings.ml_time_zone),
-        scripts=Path(__file__).parent,
+        scripts=settings.ml_commands or Path(__file__).parent,
         folder=settings.state_dir.resolve() / "loop",
         training_limit_s=4 * settings.ml_training_limit_s,
         report=lambda line: log(f"loop: {line}", sys.stderr),
+        chores=chores(settings),
+        pause_s=settings.ml_retry_pause_s,
         stop=stop.is_set,
     )
 

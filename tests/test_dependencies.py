@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from marina.settings import ROOT
 
 INSTALLS = re.compile(r".*pip install .*")
@@ -21,16 +23,17 @@ def test_every_pinned_release_has_the_hashes_of_its_files() -> None:
 def test_every_installation_asks_for_hashes() -> None:
     installs = [
         command
-        for name in ("Makefile", "Dockerfile.gpu")
+        for name in ("Makefile", "Dockerfile.gpu", "Dockerfile.orchestrator")
         for command in INSTALLS.findall((ROOT / name).read_text())
         if ".venv.lock" not in command  # the fresh resolve, which finds the hashes
     ]
-    assert len(installs) == 6
+    assert len(installs) == 8
     assert [command for command in installs if "--require-hashes" not in command] == []
 
 
-def test_images_are_named_by_their_digest() -> None:
-    text = (ROOT / "Dockerfile.gpu").read_text()
+@pytest.mark.parametrize("name", ["Dockerfile.gpu", "Dockerfile.orchestrator"])
+def test_images_are_named_by_their_digest(name: str) -> None:
+    text = (ROOT / name).read_text()
     assert re.search(r"^ARG BASE_IMAGE=\S+@sha256:[0-9a-f]{64}$", text, re.M)
     assert re.findall(r"^FROM (.*)$", text, re.M) == ["${BASE_IMAGE}"]
 

@@ -17,7 +17,14 @@ CODE = (
     *(f"{folder}/**/*.py" for folder in ("archives", "benchmarks", "demo", "handlers", "marina", "models")),
     *(f"{folder}/**/*.py" for folder in ("scripts", "training")),
     *("deploy/**/*.*", "demo/*.yaml", "marina/**/*.yaml"),
-    *("Dockerfile.gpu", "Makefile", "config.properties", "docker-compose.prod.yml", "settings.example.env"),
+    *(
+        "Dockerfile.gpu",
+        "Dockerfile.orchestrator",
+        "Makefile",
+        "config.properties",
+        "docker-compose.prod.yml",
+        "settings.example.env",
+    ),
 )
 """Files, as patterns from the project's root."""
 

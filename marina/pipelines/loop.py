@@ -1,15 +1,12 @@
 """The loop: weekly load, training and decision for each family, and each day the question whether to train.
 
-    load ─> train ─> promote MODEL … ─> finish
-
-Each step is a command. Its exit status says whether the next one follows, and the JSON on its last line is what the
-next one is given. Steps are rows (`marina.pipelines.steps`): a run that was cut off continues where it was. Of the
-loops that share a database one acts, by a lease that is renewed while a command runs.
+Each step is a command (`marina.pipelines.step_list`). Its exit status says whether the next one follows, and the JSON
+on its last line is what the next one is given. Steps are rows (`marina.pipelines.steps`): a run that was cut off
+continues where it was. Of the loops that share a database one acts, by a lease that is renewed while a command runs.
 """
 
 from __future__ import annotations
 
-import datetime
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,37 +16,15 @@ from typing import Any
 
 from marina.database.connection import AWAY, Database
 from marina.monitoring.loop_metrics import LAST_STEP
-from marina.pipelines import commands, steps
+from marina.pipelines import commands, step_list, steps
 from marina.pipelines.commands import Done
 from marina.pipelines.schedule import Schedule
+from marina.pipelines.step_list import NAME, Call, Family
 from marina.releases.lease import Lease
-
-NAME = "loop"
-LOAD_LIMIT_S, PROMOTE_LIMIT_S = 3_600.0, 3_600.0
-PASSED = {"load": (0,), "train": (0, 3), "promote": (0, 3, 4)}
-"""Exit statuses after which the next step follows: nothing to train, kept and inconclusive are no failures."""
-
-BAD_DATA = 4
-"""Exit status of a training that is not tried again in this run."""
 
 
 class LeaseLostError(Exception):
     """Another loop acts now."""
-
-
-@dataclass(frozen=True)
-class Family:
-    """A family, and where its data is where no load says.
-
-    Attributes
-    ----------
-    data, held_out
-        What it trains on, and rows to compare versions on; None: generated data, and no rows.
-    """
-
-    name: str
-    data: str | None = None
-    held_out: str | None = None
 
 
 @dataclass
@@ -70,6 +45,10 @@ class Loop:
         Folder of the commands, and the one for the data that they hand on.
     training_limit_s
         Of a training, retries included.
+    chores
+        Names of `step_list.CHORES` that are done each day.
+    pause_s
+        Before a failed step's second attempt; twice as long before the third.
     report
         Writes a line.
     stop
@@ -85,6 +64,8 @@ class Loop:
     folder: Path
     training_limit_s: float
     report: Callable[[str], None]
+    chores: Sequence[str] = ()
+    pause_s: float = steps.FIRST_PAUSE_S
     stop: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.time
     run: Callable[..., Done] = commands.run
@@ -108,65 +89,74 @@ class Loop:
         self._failed = []
         week, _ = self.weekly.last_due(self.clock())
         for family in self.families:
-            if not self._family(week, family, ("load", "train")):
+            if not self._family(week, family, step_list.WEEK):
                 self._failed.append(f"{week} {family.name}")
         day = self.daily.last_due(self.clock())[0] if self.daily else ""
         for family in self.families if day else ():
-            if not self._family(day, family, ("train",)):
+            if not self._family(day, family, step_list.DAY):
                 self._failed.append(f"{day} {family.name}")
+        for name in self.chores if day else ():
+            if self.chore(day, name) is None:
+                self._failed.append(f"{day} {name}")
         return self._failed
 
     def _family(self, run: str, family: Family, names: Sequence[str]) -> bool:
         """Take a family as far as it goes; return whether its run is whole."""
         if (last := self._read(run, family.name, LAST_STEP)) and last.state == "done":
             return True
+        return all(self.one(run, family, name) is not None for name in names)
+
+    def one(self, run: str, family: Family, name: str) -> Mapping[str, Any] | None:
+        """Run one step of a family's run unless it is done; return its result, None where what follows has to wait."""
+        results: dict[str, Any] = {}
+        given = self._given(run, family.name)
+        for call in step_list.calls(name, run, family, given, str(self.folder), self.training_limit_s):
+            if (result := self._step(run, family.name, call)) is None:
+                return None
+            results |= result
+        return results
+
+    def chore(self, run: str, name: str) -> Mapping[str, Any] | None:
+        """Run one of a day's chores unless it is done; return its result, None where it failed."""
+        return self._step(run, step_list.ALL, step_list.chore(name))
+
+    def due(self, run: str, family: str, name: str) -> float | None:
+        """Return when a step that failed may be attempted again, in seconds since 1970; None if it never is."""
         with self.database.reading() as connection:
-            loaded = steps.newest(connection, family.name, "load")
-        given = _given(loaded.result if loaded else {})
-        for name in names:
-            command, limit_s = self._command(run, name, family, given)
-            if (result := self._step(run, family.name, name, command, limit_s, PASSED[name])) is None:
-                return False
-            given |= _given(result)
-        for one in given.get("trained", ()):
-            rows = ["--data", family.held_out] if family.held_out else []
-            promote = ["auto_promote.py", "--model", one["model"], "--version", one["version"], *rows, "--who", NAME]
-            step = f"promote {one['model']}"[:64]
-            if self._step(run, family.name, step, promote, PROMOTE_LIMIT_S, PASSED["promote"]) is None:
-                return False
-        return self._step(run, family.name, LAST_STEP, None, 0.0, (0,)) is not None
+            failed = steps.failed(connection, run, family, name)
+        return 0.0 if failed is None else failed.due(self.pause_s)
 
-    def _command(self, run: str, name: str, family: Family, given: Mapping[str, Any]) -> tuple[Sequence[str], float]:
-        if name == "load":
-            year, week, _ = datetime.date.fromisoformat(run[-10:]).isocalendar()  # the run's week, whenever it is made
-            release = ["load_data.py", "release", "--family", family.name, "--week", f"{year}-W{week:02d}"]
-            return [*release, "--out-dir", str(self.folder), "--json"], LOAD_LIMIT_S
-        data = given.get("data", family.data)
-        recorded = ["--data", str(data)] if data else []
-        return ["auto_train.py", "--family", family.name, *recorded], self.training_limit_s
+    def _given(self, run: str, family: str) -> dict[str, Any]:
+        """Return what load and training handed on; the newest load's data where this run has none."""
+        with self.database.reading() as connection:
+            newest = steps.newest(connection, family, "load")
+            own = [steps.read(connection, run, family, name) for name in ("load", "train")]
+        done = [one.result for one in (newest, *own) if one and one.state == "done"]
+        return {name: value for result in done for name, value in result.items() if value is not None}
 
-    def _step(
-        self, run: str, family: str, name: str, command: Sequence[str] | None, limit_s: float, passed: Sequence[int]
-    ) -> Mapping[str, Any] | None:
+    def _step(self, run: str, family: str, call: Call) -> Mapping[str, Any] | None:
         """Run a step unless it is done; return its result, None where what follows has to wait."""
+        name, command = call.step, call.command
         before = self._read(run, family, name)
         if before is not None and before.state == "done":
             return before.result
-        if before is not None and (before.exit == BAD_DATA or not before.may_begin(self.clock())):
+        if before is not None and not before.may_begin(self.clock(), self.pause_s):
             return None
         if self.stop() or not self._renew():
             raise LeaseLostError(f"another {NAME} acts, or this one is ending")
         with self.database.writing(durable=True) as connection:
             since = steps.begin(connection, self.database, run, family, name, self.clock())
         done = Done(0, {}, "")
-        if command is not None:
+        if command is not None and not (self.scripts / command[0]).is_file():
+            done = Done(step_list.NO_COMMAND, {}, f"{self.scripts / command[0]} is not there")
+        elif command is not None:
             self.report(f"{run} {family}: {name}")
             program = [sys.executable, str(self.scripts / command[0]), *command[1:]]
             program += ["--since", str(since)] if name == "train" else []
-            done = self.run(program, limit_s, self._may_continue)
+            done = self.run(program, call.limit_s, self._may_continue)
             if done.exit == commands.STOPPED:  # the step stays `running`: who has the lease continues with it
                 raise LeaseLostError(f"{run} {family}: {name} was ended")
-        well = done.exit in passed
+        well = done.exit in call.passed
         with self.database.writing(durable=True) as connection:
             if not self.lease.held(connection):
                 raise LeaseLostError(f"another {NAME} acts")
@@ -190,7 +180,3 @@ class Loop:
     def _renew(self) -> bool:
         with self.database.writing() as connection:
             return self.lease.take(connection, self.clock())
-
-
-def _given(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in result.items() if value is not None}

@@ -38,6 +38,11 @@ class Schedule:
     minute: int
     zone: zoneinfo.ZoneInfo
 
+    @property
+    def cron(self) -> str:
+        """The same, as cron writes it."""
+        return f"{self.minute} {self.hour} * * {'*' if self.weekday is None else (self.weekday + 1) % 7}"
+
     def last_due(self, now: float) -> tuple[str, float]:
         """Return the newest run that is due: its key, with its local date, and since when, in seconds since 1970."""
         date = datetime.datetime.fromtimestamp(now, self.zone).date()

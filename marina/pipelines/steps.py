@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from marina.database.connection import Database
 from marina.database.loop_tables import LOOP_STEPS
+from marina.pipelines.step_list import BAD_DATA
 
 MOST_ATTEMPTS = 3
 FIRST_PAUSE_S = 600.0
@@ -27,12 +28,18 @@ class Step:
     ended_at: float | None
     result: Mapping[str, Any]
 
-    def may_begin(self, now: float) -> bool:
+    def may_begin(self, now: float, pause_s: float = FIRST_PAUSE_S) -> bool:
         """Whether it is to be attempted: it was cut off, or failed a while ago, and not too often."""
+        due = self.due(pause_s)
+        return due is not None and now >= due
+
+    def due(self, pause_s: float) -> float | None:
+        """Return when it may be attempted again, in seconds since 1970; None where it never is in this run."""
         if self.state == "running":
-            return True
-        pause_s = FIRST_PAUSE_S * 2 ** (self.attempts - 1)
-        return self.state == "failed" and self.attempts < MOST_ATTEMPTS and now - (self.ended_at or 0.0) >= pause_s
+            return 0.0
+        if self.state == "done" or self.attempts >= MOST_ATTEMPTS or self.exit == BAD_DATA:
+            return None
+        return (self.ended_at or 0.0) + pause_s * 2.0 ** (self.attempts - 1)
 
 
 def read(connection: sa.Connection, run: str, family: str, step: str) -> Step | None:
@@ -47,6 +54,15 @@ def newest(connection: sa.Connection, family: str, step: str) -> Step | None:
     """Return a family's step of that name that was done last, in any run."""
     table = LOOP_STEPS.c
     chosen = sa.select(LOOP_STEPS).where(table.family == family, table.step == step, table.state == "done")
+    row = connection.execute(chosen.order_by(table.ended_at.desc()).limit(1)).one_or_none()
+    return None if row is None else _step(row)
+
+
+def failed(connection: sa.Connection, run: str, family: str, beginning: str) -> Step | None:
+    """Return the step whose name begins so and that failed last in a family's run; None where none did."""
+    table = LOOP_STEPS.c
+    chosen = sa.select(LOOP_STEPS).where(table.run == run, table.family == family, table.state == "failed")
+    chosen = chosen.where(table.step.startswith(beginning, autoescape=True))
     row = connection.execute(chosen.order_by(table.ended_at.desc()).limit(1)).one_or_none()
     return None if row is None else _step(row)
 

@@ -1,5 +1,9 @@
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from marina.setting_types import Port
 
 
 class LoopSettings(BaseSettings):
@@ -47,3 +51,24 @@ five points of errors."""
 
     ml_time_zone: str = "Europe/Paris"
     """Whose clocks these times are of."""
+
+    ml_families: list[str] = []
+    """Families that the orchestrator runs, as a JSON list: ["catalog"]. Empty: every one in training/."""
+
+    ml_training_data: dict[str, str] = {}
+    """What a family trains on where no load says, as JSON: {"catalog":"/data/all.csv"}. Else generated data."""
+
+    ml_held_out: dict[str, str] = {}
+    """Rows that no training sees, to compare a family's versions on, as JSON: {"catalog":"/data/kept_aside.csv"}."""
+
+    ml_retry_pause_s: float = Field(default=600.0, gt=0)
+    """Pause before a failed step's second attempt; before the third, which is the last, it is twice as long."""
+
+    ml_commands: Path | None = None
+    """Folder of the commands that are the loop's steps. Empty: scripts/."""
+
+    orchestrator_port: Port = 3000
+    """Port on 127.0.0.1 of the orchestrator's pages (scripts/orchestrator.py)."""
+
+    backup_destination: str = ""
+    """Where a backup is made each day: a folder, best on another disk, or s3://BUCKET/PREFIX. Empty: nowhere."""

@@ -15,8 +15,9 @@ from marina.database.connection import Database
 from marina.database.loop_tables import LOOP_STEPS
 from marina.monitoring.loop_metrics import collect_loop
 from marina.pipelines import commands
-from marina.pipelines.loop import Family, LeaseLostError, Loop
+from marina.pipelines.loop import LeaseLostError, Loop
 from marina.pipelines.schedule import parse
+from marina.pipelines.step_list import Family
 from marina.releases.lease import LEASE_S, Lease
 from tests.marina.pipelines.test_schedule import PARIS, at
 

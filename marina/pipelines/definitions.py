@@ -1,0 +1,159 @@
+"""What Dagster schedules, retries and shows: the steps of the loop, one asset each, partitioned by week or day.
+
+    weekly_FAMILY   load ─> train ─> evaluate ─> promote      on MARINA_ML_TRAINING_SCHEDULE
+    daily_FAMILY    train ─> evaluate ─> promote              on MARINA_ML_DAILY_SCHEDULE
+    daily_chores    drift, retention, backup                  likewise
+
+An asset starts a command, ``scripts/run_step.py``, and looks at its exit status; it computes nothing. A partition's key
+is the date on which its run is due, so that a run is the same to Dagster and to scripts/loop.py, and is done once.
+"""
+
+# Dagster reads the annotations of an asset's context when it is defined: they may not be postponed here.
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from marina.monitoring.loop_metrics import LAST_STEP, WEEKLY
+from marina.pipelines import commands, step_list
+from marina.pipelines.schedule import Schedule, parse
+from marina.settings import ROOT, Settings, read_settings
+
+DAILY = "daily"
+FIRST_DAY = "2026-01-01"
+"""Before it there are no partitions."""
+
+NEVER = 4
+"""Exit status of scripts/run_step.py for a step that is not attempted again in its run."""
+
+MOST_RETRIES = 10
+"""How often an asset starts its command again; run_step.py says sooner that a step has failed for good."""
+
+STOPPED_PAUSE_S = 1.0
+"""Before a command that was killed is started again."""
+
+RUN_STEP = ROOT / "scripts" / "run_step.py"
+
+
+class Chain:
+    """One job: assets that follow one another, or that wait for nothing.
+
+    Attributes
+    ----------
+    family
+        Its name, or `step_list.ALL`.
+    schedule
+        When it is due.
+    names
+        Its steps.
+    waiting
+        Whether each waits for the one before.
+    partitions
+        The dates on which it is due.
+    """
+
+    def __init__(
+        self, settings: Settings, family: str, schedule: Schedule, names: Sequence[str], waiting: bool = True
+    ) -> None:
+        self.name = f"{schedule.name}_{'chores' if family == step_list.ALL else family}"
+        self._family, self._schedule = family, schedule
+        self._training_limit_s = 4 * settings.ml_training_limit_s
+        self.partitions = dg.TimeWindowPartitionsDefinition(
+            start=FIRST_DAY, fmt="%Y-%m-%d", timezone=str(schedule.zone), cron_schedule=schedule.cron, end_offset=1
+        )
+        self.assets: list[dg.AssetsDefinition] = []
+        for name in names:
+            self.assets.append(self._asset(name, self.assets[-1:] if waiting else []))
+        limits_s = [step_list.limit_s(name, self._training_limit_s) + step_list.HOUR_S for name in names]
+        self.job = dg.define_asset_job(
+            self.name,
+            list(self.assets),
+            executor_def=dg.in_process_executor,
+            # Chores first: they take minutes, and of runs there is one at a time.
+            tags={"dagster/priority": "0" if waiting else "1", "dagster/max_runtime": str(int(3 * sum(limits_s)))},
+        )
+
+    def _asset(self, name: str, before: Sequence[dg.AssetsDefinition]) -> dg.AssetsDefinition:
+        family, key_of = self._family, self.key
+        limit_s = step_list.limit_s(name, self._training_limit_s) + step_list.HOUR_S
+        steps = [name, LAST_STEP] if name == "promote" else [name]
+
+        @dg.asset(
+            key=[self._schedule.name, "chores" if family == step_list.ALL else family, name],
+            deps=list(before),
+            partitions_def=self.partitions,
+            group_name=self.name,
+            description=f"{name}, as scripts/run_step.py does it.",
+        )
+        def step(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+            own = [] if family == step_list.ALL else ["--family", family]
+            command = [sys.executable, str(RUN_STEP), "--run", key_of(context.partition_key), *own, "--steps", *steps]
+            done = commands.run(command, limit_s, cwd=str(ROOT))
+            context.log.info(done.tail or "no words")
+            if done.exit == 0:
+                return dg.MaterializeResult(
+                    metadata={"result": dg.MetadataValue.json(json.loads(json.dumps(done.result)))}
+                )
+            said = f"{name} ended with exit status {done.exit}: {done.tail[-500:]}"
+            if done.exit == NEVER:
+                raise dg.Failure(said, allow_retries=False)
+            pause_s = float(done.result.get("again_in_s", STOPPED_PAUSE_S))
+            raise dg.RetryRequested(max_retries=MOST_RETRIES, seconds_to_wait=pause_s) from dg.Failure(said)
+
+        return step
+
+    def key(self, partition: str) -> str:
+        """Return the key of the run of a partition."""
+        return f"{self._schedule.name} {partition}"
+
+    def scheduled(self) -> dg.ScheduleDefinition:
+        """Return what starts it, by the clocks of its place, from the first start on."""
+
+        def due(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
+            # The date is the run's, whatever daylight saving does to the hour.
+            date = context.scheduled_execution_time.astimezone(self._schedule.zone).date().isoformat()
+            yield dg.RunRequest(run_key=self.key(date), partition_key=date)
+
+        evaluate: Callable[..., Any] = due
+        return dg.ScheduleDefinition(
+            name=self.name,
+            job=self.job,
+            cron_schedule=self._schedule.cron,
+            execution_timezone=str(self._schedule.zone),
+            execution_fn=evaluate,
+            default_status=dg.DefaultScheduleStatus.RUNNING,  # Dagster's own default is that someone switches it on
+        )
+
+
+def family_names(settings: Settings) -> list[str]:
+    """Return the families that are run: the settings', or each that has a folder in `training/`."""
+    return settings.ml_families or sorted(path.parent.name for path in Path(ROOT, "training").glob("*/recipe.py"))
+
+
+def chains(settings: Settings) -> list[Chain]:
+    """Return every job there is."""
+    weekly = parse(WEEKLY, settings.ml_training_schedule, settings.ml_time_zone)
+    daily = parse(DAILY, settings.ml_daily_schedule, settings.ml_time_zone)
+    week, day = ([name for name in names if name != LAST_STEP] for names in (step_list.SHOWN_WEEK, step_list.SHOWN_DAY))
+    families = family_names(settings)
+    return [
+        *(Chain(settings, family, weekly, week) for family in families),
+        *(Chain(settings, family, daily, day) for family in families),
+        Chain(settings, step_list.ALL, daily, step_list.chores(settings), waiting=False),
+    ]
+
+
+def definitions(settings: Settings) -> dg.Definitions:
+    """Return all that Dagster is to know."""
+    made = chains(settings)
+    return dg.Definitions(
+        assets=[asset for chain in made for asset in chain.assets],
+        jobs=[chain.job for chain in made],
+        schedules=[chain.scheduled() for chain in made],
+    )
+
+
+defs = definitions(read_settings())

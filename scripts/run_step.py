@@ -1,0 +1,112 @@
+"""Run one step of the loop, unless it is done: what the orchestrator's assets start, and a person after a failure.
+
+    python scripts/run_step.py --run "weekly 2026-11-30" --family catalog --steps load
+    python scripts/run_step.py --run "weekly 2026-11-30" --family catalog --steps promote finish
+    python scripts/run_step.py --run "daily 2026-11-30" --steps backup          # a chore, which is of no family
+
+A run's key is its schedule and the date on which it is due. The steps of a family are load, train, evaluate, promote
+and finish, in this order; the chores are drift, retention and backup. A step that is done is not done again,
+whether scripts/loop.py or the orchestrator did it: only its result is printed. Of those that want to act, one does; the
+others wait for it.
+
+The last line is JSON: the steps' result, or in how many seconds a failed step may be attempted again. Exit status:
+0 done, 1 failed, 3 another one acts, 4 failed and not to be attempted again in this run.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from archives.errors import MarinaError
+from marina.database.connection import AWAY
+from marina.monitoring.loop_metrics import WEEKLY
+from marina.pipelines import step_list
+from marina.pipelines.loop import LeaseLostError, Loop
+from marina.pipelines.schedule import parse
+from marina.processes.console import log, show
+from marina.releases.heads import open_database
+from marina.releases.lease import Lease
+from marina.settings import Settings, read_settings
+
+ANOTHER_ACTS, NEVER = 3, 4
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="run_step.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", required=True, metavar="KEY", help='such as "weekly 2026-11-30"')
+    parser.add_argument("--family", default=step_list.ALL, help="of which family; none for a chore")
+    parser.add_argument("--steps", nargs="+", required=True, choices=(*step_list.SHOWN_WEEK, *step_list.CHORES))
+    parser.add_argument("--wait-s", type=float, default=step_list.HOUR_S, help="for another one that acts")
+    options = parser.parse_args(argv)
+    if (options.family == step_list.ALL) != (options.steps[0] in step_list.CHORES):
+        parser.error("expected a family, or chores alone")
+    settings, stop = read_settings(), threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    try:
+        database = open_database(settings, first=True)
+        database.upgrade()
+        lease = Lease(step_list.NAME, f"{settings.replica_name} {socket.gethostname()} {os.getpid()}")
+        loop = Loop(
+            database=database,
+            lease=lease,
+            families=(),
+            weekly=parse(WEEKLY, settings.ml_training_schedule, settings.ml_time_zone),
+            daily=None,
+            scripts=settings.ml_commands or Path(__file__).parent,
+            folder=settings.state_dir.resolve() / "loop",
+            training_limit_s=4 * settings.ml_training_limit_s,
+            report=lambda line: log(f"loop: {line}", sys.stderr),
+            pause_s=settings.ml_retry_pause_s,
+            stop=stop.is_set,
+        )
+    except MarinaError as error:
+        show(error, sys.stderr)
+        return 1
+    try:
+        return _run(loop, settings, options, stop)
+    finally:
+        with contextlib.suppress(*AWAY), database.writing() as connection:
+            lease.give_back(connection)
+        database.close()
+
+
+def _run(loop: Loop, settings: Settings, options: argparse.Namespace, stop: threading.Event) -> int:
+    ends = time.monotonic() + options.wait_s
+    results: dict[str, Any] = {}
+    name = options.family
+    family = step_list.Family(name, settings.ml_training_data.get(name), settings.ml_held_out.get(name))
+    for step in options.steps:
+        chore = step in step_list.CHORES
+        while True:
+            try:
+                result = loop.chore(options.run, step) if chore else loop.one(options.run, family, step)
+                break
+            except LeaseLostError as error:
+                if stop.wait(1.0) or time.monotonic() > ends:
+                    show(error, sys.stderr)
+                    return ANOTHER_ACTS
+        if result is None:
+            due = loop.due(options.run, name, step)
+            if due is None:
+                show(f"{options.run} {name}: {step} is not attempted again in this run", sys.stderr)
+                return NEVER
+            print(json.dumps({"again_in_s": max(1.0, due - time.time())}))
+            return 1
+        results |= result
+    print(json.dumps(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
