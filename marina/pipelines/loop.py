@@ -3,8 +3,9 @@
     load ─> train ─> promote MODEL … ─> finish
 
 Each step is a command. Its exit status says whether the next one follows, and the JSON on its last line is what the
-next one is given. Steps are rows (`marina.pipelines.steps`): a run that was cut off continues where it was. Of the
-loops that share a database one acts, by a lease that is renewed while a command runs.
+next one is given. One that has to wait, such as a decision while a rollout is open, is asked again later. Steps are
+rows (`marina.pipelines.steps`): a run that was cut off continues where it was. Of the loops that share a database one
+acts, by a lease that is renewed while a command runs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import datetime
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,19 @@ LOAD_LIMIT_S, PROMOTE_LIMIT_S = 3_600.0, 3_600.0
 PASSED = {"load": (0,), "train": (0, 3), "promote": (0, 3, 4)}
 """Exit statuses after which the next step follows: nothing to train, kept and inconclusive are no failures."""
 
+WAIT_S = 600.0
+"""After which a command that had to wait is asked again."""
+
 BAD_DATA = 4
 """Exit status of a training that is not tried again in this run."""
 
 
 class LeaseLostError(Exception):
     """Another loop acts now."""
+
+
+class WaitingError(Exception):
+    """A step has to wait for something else, and so does what follows it."""
 
 
 @dataclass(frozen=True)
@@ -106,15 +114,31 @@ class Loop:
         if not self._renew():
             raise LeaseLostError(f"another {NAME} acts")
         self._failed = []
-        week, _ = self.weekly.last_due(self.clock())
+        due = {self.weekly.last_due(self.clock())[0]: ("load", "train")}
+        if self.daily:
+            due[self.daily.last_due(self.clock())[0]] = ("train",)
         for family in self.families:
-            if not self._family(week, family, ("load", "train")):
-                self._failed.append(f"{week} {family.name}")
-        day = self.daily.last_due(self.clock())[0] if self.daily else ""
-        for family in self.families if day else ():
-            if not self._family(day, family, ("train",)):
-                self._failed.append(f"{day} {family.name}")
+            self._decide_what_waits(family, due)
+        for run, names in due.items():
+            for family in self.families:
+                self._take(run, family, names)
         return self._failed
+
+    def _decide_what_waits(self, family: Family, due: Collection[str]) -> None:
+        """Continue with decisions of earlier runs that had to wait: what they trained is not forgotten."""
+        with self.database.reading() as connection:
+            waiting = steps.waiting(connection, family.name)
+        for run in waiting:
+            if run not in due:
+                self._take(run, family, ("train",))
+
+    def _take(self, run: str, family: Family, names: Sequence[str]) -> None:
+        try:
+            whole = self._family(run, family, names)
+        except WaitingError:
+            return
+        if not whole:
+            self._failed.append(f"{run} {family.name}")
 
     def _family(self, run: str, family: Family, names: Sequence[str]) -> bool:
         """Take a family as far as it goes; return whether its run is whole."""
@@ -128,12 +152,18 @@ class Loop:
             if (result := self._step(run, family.name, name, command, limit_s, PASSED[name])) is None:
                 return False
             given |= _given(result)
+        waits: WaitingError | None = None
         for one in given.get("trained", ()):
             rows = ["--data", family.held_out] if family.held_out else []
             promote = ["auto_promote.py", "--model", one["model"], "--version", one["version"], *rows, "--who", NAME]
             step = f"promote {one['model']}"[:64]
-            if self._step(run, family.name, step, promote, PROMOTE_LIMIT_S, PASSED["promote"]) is None:
-                return False
+            try:
+                if self._step(run, family.name, step, promote, PROMOTE_LIMIT_S, PASSED["promote"]) is None:
+                    return False
+            except WaitingError as error:  # the family's other models need not
+                waits = error
+        if waits:
+            raise waits
         return self._step(run, family.name, LAST_STEP, None, 0.0, (0,)) is not None
 
     def _command(self, run: str, name: str, family: Family, given: Mapping[str, Any]) -> tuple[Sequence[str], float]:
@@ -152,6 +182,8 @@ class Loop:
         before = self._read(run, family, name)
         if before is not None and before.state == "done":
             return before.result
+        if before is not None and before.state == "waiting" and self.clock() - (before.ended_at or 0.0) < WAIT_S:
+            raise WaitingError(f"{run} {family}: {name} waits")
         if before is not None and (before.exit == BAD_DATA or not before.may_begin(self.clock())):
             return None
         if self.stop() or not self._renew():
@@ -166,11 +198,14 @@ class Loop:
             done = self.run(program, limit_s, self._may_continue)
             if done.exit == commands.STOPPED:  # the step stays `running`: who has the lease continues with it
                 raise LeaseLostError(f"{run} {family}: {name} was ended")
-        well = done.exit in passed
+        well, waits = done.exit in passed, done.exit == commands.WAIT
+        state = "done" if well else "waiting" if waits else "failed"
         with self.database.writing(durable=True) as connection:
             if not self.lease.held(connection):
                 raise LeaseLostError(f"another {NAME} acts")
-            steps.end(connection, run, family, name, done.exit, done.result, done.tail, well, self.clock())
+            steps.end(connection, run, family, name, done.exit, done.result, done.tail, state, self.clock())
+        if waits:
+            raise WaitingError(f"{run} {family}: {name} waits")
         if not well:
             self.report(f"{run} {family}: {name} failed with exit status {done.exit}: {done.tail[-500:]}")
         return done.result if well else None
