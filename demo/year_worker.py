@@ -15,14 +15,12 @@ import os
 import runpy
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from archives.archive import open_archive
 from marina.database.connection import Database
 from marina.database.tables import DECLARATIONS, EVIDENCE, REPLICAS, TALLIES
 from marina.monitoring.alerts import Finding, open_alert
@@ -144,7 +142,11 @@ class Machine:
                 time.sleep(AGAIN_S)
         with self.database.writing() as connection:
             controller._lease.give_back(connection)
-            return {"live": rollouts.stable_of(connection, MODEL), "open": self._open() is not None, "now": self._clock.now}
+            return {
+                "live": rollouts.stable_of(connection, MODEL),
+                "open": self._open() is not None,
+                "now": self._clock.now,
+            }
 
     def alarm(self, effect: float, what: str) -> dict[str, Any]:
         """Raise an alarm about drift, as the watcher does; no one has decided about it."""
@@ -171,7 +173,12 @@ class Machine:
             connection.execute(sa.delete(REPLICAS))
             for row in connection.execute(sa.select(DECLARATIONS)).all():
                 shared = {name: getattr(row, name) for name in ("model", "version", "sha256", "weight")}
-                report = {"replica": "year", "state": "ready", "reason": "", "seen_at": replica_status.clock(connection)}
+                report = {
+                    "replica": "year",
+                    "state": "ready",
+                    "reason": "",
+                    "seen_at": replica_status.clock(connection),
+                }
                 connection.execute(sa.insert(REPLICAS), report | shared)
 
     def _answer(self, one: rollouts.Rollout) -> None:
@@ -192,7 +199,7 @@ class Machine:
 def run_here(
     command: Sequence[str], limit_s: float, may_continue: Callable[[], bool] = lambda: True, cwd: str | None = None
 ) -> Done:
-    """Run a Python command in this process; as `marina.pipelines.commands.run` otherwise, and without its time limit."""
+    """Run a Python command in this process, as `marina.pipelines.commands.run` does elsewhere, without time limit."""
     out, err, before = io.StringIO(), io.StringIO(), sys.argv
     sys.argv = list(command[1:])
     status = 0
@@ -204,8 +211,7 @@ def run_here(
     finally:
         sys.argv = before
     said, wrong = out.getvalue(), err.getvalue()
-    if os.environ.get("YEAR_LOUD"):
-        print(command, said, wrong, file=sys.__stderr__)
+    print(*command[1:], said, wrong, sep="\n", file=sys.__stderr__)
     return Done(status, commands.last_json(said), (said[-commands.TAIL :] + wrong[-commands.TAIL :]).strip())
 
 
