@@ -46,7 +46,7 @@ def story(plan: Plan, database: Database) -> Iterator[tuple[str, ...]]:
             plan.event(week),
             f"+{report['rows']}",
             str(report["visible"]),
-            ", ".join(report["shifts"]),
+            ", ".join(report["shifts"]).replace("catalog.", ""),
         )
         for row in _within(trained, week):
             one = decided.get(row.version, {})
@@ -89,7 +89,7 @@ def _loads(plan: Plan, database: Database) -> Iterator[Check]:
     same = again == {plan.file(week).name: expected}
     yield Check("duplicates add nothing, and every row of a file is accounted for", whole and same, str(again))
     report = json.loads(releases[plan.week_of("drift")].report)
-    yield Check("the drift is in its week's report", "description" in report["shifts"], str(report["shifts"]))
+    yield Check("the drift is in its week's report", "catalog.description" in report["shifts"], str(report["shifts"]))
 
 
 def _trained(plan: Plan, database: Database, registry: Registry) -> Iterator[Check]:
