@@ -21,6 +21,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,7 +126,8 @@ def _train(
         reason: Reason | None = begun[1]
         key = begun[0].key
     else:
-        reason = _reason(database, settings, options, models, is_new)
+        same = trainings.done_with(database, family, data, code)
+        reason = _reason(database, settings, options, models, is_new, same)
         mark = (reason.mark if reason else "") + (" quick" if options.quick else "")
         key = trainings.key_of(family, data, code, mark)
         before = trainings.read(database, key)
@@ -182,18 +184,24 @@ def data_hash(options: argparse.Namespace, settings: Settings) -> str:
 
 
 def _reason(
-    database: Database, settings: Settings, options: argparse.Namespace, models: Sequence[str], is_new: bool
+    database: Database, settings: Settings, options: argparse.Namespace, models: Sequence[str], is_new: bool, same: bool
 ) -> Reason | None:
     if options.reason == "manual":
         return Reason("manual", "it was asked for")
     with database.reading() as connection:
-        found = trainings.situation(connection, options.family, models, is_new)
+        found = replace(trainings.situation(connection, options.family, models, is_new), same=same)
     wanted: dict[str, dict[str, Any]] = {
-        "data": {"new_data": found.new_data}, "labels": {"labels": found.labels},
+        "data": {"new_data": found.new_data}, "labels": {"labels": found.labels, "same": same},
         "drift": {"retrain_alert": found.retrain_alert, "drift": found.drift},
     }  # fmt: skip
     if options.reason:
         found = Situation(**wanted[options.reason])
+    if same and found.labels >= settings.ml_retrain_labels:
+        show(
+            f"{options.family}: {found.labels:,} labels came, and the data is that of the last training: bring them "
+            f"into it (python scripts/load_data.py import --family {options.family} PATH)",
+            sys.stderr,
+        )
     return find_reason(found, settings.ml_retrain_labels, settings.ml_auto_retrain, settings.ml_drift_threshold)
 
 

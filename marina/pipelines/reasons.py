@@ -21,6 +21,8 @@ class Situation:
         Whether the data is not what its newest versions were trained on.
     labels
         Labels and truths that came since.
+    same
+        Whether a training of this data by this code was done already: another one would come out the same.
     retrain_alert
         Number of the alert that a person has since decided to answer with a training.
     drift
@@ -31,6 +33,7 @@ class Situation:
 
     new_data: bool = False
     labels: int = 0
+    same: bool = False
     retrain_alert: int | None = None
     drift: float = 0.0
     last_trained: float = 0.0
@@ -73,6 +76,6 @@ def find_reason(found: Situation, least_labels: int, auto_retrain: bool, drift_t
     after = f"after {found.last_trained}"
     if auto_retrain and found.drift > drift_threshold:
         return Reason("drift", f"drift {found.drift:.2f} is above {drift_threshold:.2f}", after)
-    if found.labels >= least_labels:
+    if found.labels >= least_labels and not found.same:  # labels that are not in the data yet teach nothing
         return Reason("labels", f"{found.labels:,} labels came since the last training", after)
     return None
