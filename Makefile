@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install nginx postgresql prometheus redis chromium serve train archive test lint format settings demo load benchmark lock
-.PHONY: watch check-drift view-alerts clear-alerts dashboards clean purge
+.PHONY: year closed-loop watch check-drift view-alerts clear-alerts dashboards clean purge
 
 help: ## List every verb
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,12 @@ settings: install ## Write settings.example.env from marina/settings.py
 
 demo: install nginx ## Release four versions of a small model under live traffic: one better, three faulty
 	@$(BIN)/python -m demo
+
+year: install ## A year of loads, trainings and decisions of a small catalogue, checked (python -m demo.year --help)
+	@$(BIN)/python -m demo.year
+
+closed-loop: install nginx ## Drift, alarm, decision, training, canary and promotion on a running server
+	@$(BIN)/python -m demo.closed_loop
 
 watch: install prometheus ## Prometheus and Alertmanager beside a running server, until Ctrl-C
 	@exec $(BIN)/python scripts/watch.py

@@ -263,7 +263,7 @@ def _tag(
         if found is None:
             raise MarinaError(f"{model} {version} was trained and is not in the registry: scripts/register_archive.py")
         tags = {"auto_trained": "true", "stage": "candidate", "reason": reason.why}
-        registry.note(found, tags | tags_of(options.family, model))
+        registry.note(found, {**tags, **tags_of(options.family, model)})
         trained.append({"model": model, "version": version, "run_id": found.run_id, "metrics": dict(found.metrics)})
     return {"family": options.family, "reason": reason.kind, "why": reason.why, "trained": trained}
 

@@ -114,7 +114,7 @@ class Loop:
         if not self._renew():
             raise LeaseLostError(f"another {NAME} acts")
         self._failed = []
-        due = {self.weekly.last_due(self.clock())[0]: ("load", "train")}
+        due: dict[str, tuple[str, ...]] = {self.weekly.last_due(self.clock())[0]: ("load", "train")}
         if self.daily:
             due[self.daily.last_due(self.clock())[0]] = ("train",)
         for family in self.families:

@@ -21,22 +21,22 @@ class Situation:
         Whether the data is not what its newest versions were trained on.
     labels
         Labels and truths that came since.
-    same
-        Whether a training of this data by this code was done already: another one would come out the same.
     retrain_alert
         Number of the alert that a person has since decided to answer with a training.
     drift
         Largest effect in the newest drift reports that found drift; 0 without.
     last_trained
         When the last automatic training began, in seconds since 1970; 0 without.
+    same
+        Whether a training of this data by this code was done already: another one would come out the same.
     """
 
     new_data: bool = False
     labels: int = 0
-    same: bool = False
     retrain_alert: int | None = None
     drift: float = 0.0
     last_trained: float = 0.0
+    same: bool = False
 
 
 @dataclass(frozen=True)

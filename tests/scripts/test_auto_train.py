@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from archives.registry import Registry
 from marina.database.connection import Database
 from marina.database.loop_tables import TRAININGS
-from marina.database.tables import LEASES
+from marina.database.tables import LABELS, LEASES, PREDICTIONS
 from marina.pipelines import commands
 from marina.pipelines.commands import Done
 from marina.releases.lease import Lease
@@ -195,6 +195,22 @@ def test_of_two_trainings_of_a_family_one_runs(recipe: Recipe, train: Train, mon
         states = connection.execute(sa.select(TRAININGS.c.state).order_by(TRAININGS.c.started_at)).scalars().all()
     database.close()
     assert states == ["done", "running"], "who has the lease continues with it"
+
+
+def test_labels_that_are_not_in_the_data_train_nothing(
+    recipe: Recipe, train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train()
+    database = Database(f"sqlite:///{recipe.home}/marina.db")
+    row = {"request_id": "r", "instance": 0}
+    answered = {"model": MODEL, "version": "1.0", "time": 9e9, "picked": True, "answer": "{}"}
+    with database.writing() as connection:
+        connection.execute(sa.insert(PREDICTIONS), row | answered)
+        connection.execute(sa.insert(LABELS), row | {"label": "10", "time": 9e9})
+    database.close()
+    monkeypatch.setenv("MARINA_ML_RETRAIN_LABELS", "1")
+    assert auto_train.main(["--family", "catalog", "--since", "9.5e9"]) == auto_train.NO_REASON
+    assert "1 labels came" in capsys.readouterr().err and len(recipe.called) == 1
 
 
 def test_each_family_says_by_what_its_models_are_promoted() -> None:
