@@ -13,6 +13,7 @@ did, 1 it did not.
 
 import argparse
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -77,7 +78,11 @@ def run(plan: Plan, console: Console) -> int:
         faults += not check.holds
         console.print(f"{'ok' if check.holds else 'NOT'}  {check.what}: {check.found}", markup=False)
     database.close()
-    console.print(f"{plan.weeks} weeks in {time.monotonic() - began:.0f} s; {faults or 'no'} checks failed")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    console.print(
+        f"{plan.weeks} weeks in {time.monotonic() - began:.0f} s ({used.ru_utime + used.ru_stime:.0f} s of CPU in the "
+        f"commands); {faults or 'no'} checks failed"
+    )
     return 1 if faults else 0
 
 
