@@ -4,8 +4,8 @@
     python scripts/auto_train.py --family catalog --reason drift       # only if someone decided so: scripts/alerts.py
     python scripts/auto_train.py --family catalog --reason manual      # new code, or for no other reason
 
-Data is new when its manifest is not that of the newest registered versions. It is read first: what is bad is named and
-not tried again. The family's recipe (scripts/train.py) then runs as a command with a time limit, and again after a
+Data is new when its manifest is not that of the newest registered versions. It is read before it is trained on: what is
+bad is named and not tried again. The family's recipe (scripts/train.py) then runs as a command with a time limit, and again after a
 pause where it failed for what may pass by itself. A training is done once for its data, code and reason: started again
 after a kill it continues, and what is done already is only printed. Of those that are to train a family one does. What
 was trained is registered, and in no store: a promotion puts it there.
@@ -37,7 +37,7 @@ from marina.releases.heads import open_database
 from marina.releases.lease import LEASE_S, Lease
 from marina.settings import ROOT, Settings, read_settings
 from training.cli import add_archive_arguments, next_version
-from training.data.manifest import SYNTHETIC
+from training.data.manifest import SYNTHETIC, listed
 from training.family import families, recipe, tags_of
 
 NO_REASON, BAD_DATA, TOO_LONG = 3, 4, 5
@@ -113,7 +113,8 @@ def _train(
         print(json.dumps({**ended.result, "again": True}))
         return 0
     try:
-        registry, data = Registry(settings.state_dir), data_hash(options, settings)
+        registry, listing = Registry(settings.state_dir), listed(Path(options.data))
+        data = data_hash(options, settings) if listing is None else listing.sha256
     except (MarinaError, FileNotFoundError) as error:
         show(error, sys.stderr)
         return BAD_DATA
@@ -139,6 +140,12 @@ def _train(
         show(f"{family}: no reason to train")
         print(json.dumps({"family": family, "trained": []}))
         return NO_REASON
+    try:
+        if listing is not None:  # it was not read yet
+            data_hash(options, settings)
+    except MarinaError as error:
+        show(error, sys.stderr)
+        return BAD_DATA
     show(f"{family}: {reason.why}")
     for attempt, pause_s in enumerate((*pauses_s, None), 1):
         version = _version(before, registry, settings, models)

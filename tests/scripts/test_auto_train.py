@@ -119,9 +119,11 @@ def test_bad_data_is_not_tried(recipe: Recipe, train: Train, tmp_path: Path) -> 
     assert recipe.called == []
 
 
-def test_data_is_new_by_its_manifest_and_old_data_is_no_reason(recipe: Recipe, train: Train, tmp_path: Path) -> None:
+def test_data_is_new_by_its_manifest_and_old_data_is_no_reason(
+    recipe: Recipe, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from training.catalog.synthetic import listings
-    from training.data.manifest import of_files
+    from training.data.manifest import LISTING, of_files
 
     assert train()[0] == 0
     path = tmp_path / "products.csv"
@@ -131,6 +133,10 @@ def test_data_is_new_by_its_manifest_and_old_data_is_no_reason(recipe: Recipe, t
     status, said = train("--data", str(path))
     assert (status, said["reason"], said["trained"][0]["version"]) == (0, "data", "2.0")
     assert train("--data", str(path), "--since", "9e9")[0] == auto_train.NO_REASON
+    path.with_name(f"{path.name}{LISTING}").write_text(of_files([path], path).to_json())
+    with monkeypatch.context() as patch:
+        patch.setattr(auto_train, "data_hash", None)
+        assert train("--data", str(path), "--since", "9e9")[0] == auto_train.NO_REASON, "without reading it"
     assert train("--data", str(path), "--since", "0")[1]["trained"] == said["trained"]
     assert len(recipe.called) == 2
     assert train("--data", str(path), "--reason", "drift", "--since", "9e9")[0] == auto_train.NO_REASON
