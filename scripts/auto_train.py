@@ -5,10 +5,10 @@
     python scripts/auto_train.py --family catalog --reason manual      # new code, or for no other reason
 
 Data is new when its manifest is not that of the newest registered versions. It is read before it is trained on: what is
-bad is named and not tried again. The family's recipe (scripts/train.py) then runs as a command with a time limit, and again after a
-pause where it failed for what may pass by itself. A training is done once for its data, code and reason: started again
-after a kill it continues, and what is done already is only printed. Of those that are to train a family one does. What
-was trained is registered, and in no store: a promotion puts it there.
+bad is named and not tried again. The family's recipe (scripts/train.py) then runs as a command with a time limit, and
+again after a pause where it failed for what may pass by itself. A training is done once for its data, code and reason:
+started again after a kill it continues, and what is done already is only printed. Of those that are to train a family
+one does. What was trained is registered, and in no store: a promotion puts it there.
 
 The last line is JSON: the trained versions and their runs. Exit status: 0 trained, 3 no reason, 4 bad data, 5 time
 limit, 6 another training of the family runs, 1 failed.
@@ -21,7 +21,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,6 +105,17 @@ def _renewed(database: Database, lease: Lease) -> bool:
         return lease.is_recent()
 
 
+@dataclass(frozen=True)
+class Due:
+    """A training that is due: what identifies it, why, and how far an earlier attempt at it came."""
+
+    key: str
+    data: str
+    code: str
+    reason: Reason
+    before: trainings.Training | None
+
+
 def _train(
     database: Database, settings: Settings, options: argparse.Namespace, pauses_s: Sequence[float], lease: Lease
 ) -> int:
@@ -112,44 +123,62 @@ def _train(
     if options.since is not None and (ended := trainings.newest_done(database, family, options.since)):
         print(json.dumps({**ended.result, "again": True}))
         return 0
+    registry, listing = Registry(settings.state_dir), listed(Path(options.data))
+    data = _read(options, settings) if listing is None else listing.sha256
+    due = _due(database, settings, options, registry, data) if data else None
+    if not data or (due is not None and listing is not None and not _read(options, settings)):
+        return BAD_DATA
+    before = due.before if due else None
+    if before is not None and before.state == "done" and options.since is None:
+        show(f"{family}: this training is done already")
+        print(json.dumps({**before.result, "again": True}))
+        return 0
+    if due is None or (before is not None and before.state == "done"):
+        show(f"{family}: no reason to train")
+        print(json.dumps({"family": family, "trained": []}))
+        return NO_REASON
+    show(f"{family}: {due.reason.why}")
+    return _attempt(database, settings, options, pauses_s, lease, registry, models, due)
+
+
+def _read(options: argparse.Namespace, settings: Settings) -> str:
+    """Return the hash of the data; where it is bad, say so and return nothing."""
     try:
-        registry, listing = Registry(settings.state_dir), listed(Path(options.data))
-        data = data_hash(options, settings) if listing is None else listing.sha256
+        return data_hash(options, settings)
     except (MarinaError, FileNotFoundError) as error:
         show(error, sys.stderr)
-        return BAD_DATA
+        return ""
+
+
+def _due(
+    database: Database, settings: Settings, options: argparse.Namespace, registry: Registry, data: str
+) -> Due | None:
+    family, models = options.family, list(recipe(options.family).MODELS)
     newest = [found for model in models if (found := registry.newest(model)) is not None]
     known = {one.tags.get("data_manifest_sha256") for one in newest}
     is_new = len(newest) < len(models) or (options.data != SYNTHETIC and data not in known)
     code = trainings.code_hash(ROOT, ("archives", "models", f"training/{family}", "training/data"))
     if (begun := trainings.cut_off(database, family, data, code)) is not None:
-        before: trainings.Training | None = begun[0]
-        reason: Reason | None = begun[1]
-        key = begun[0].key
-    else:
-        same = trainings.done_with(database, family, data, code)
-        reason = _reason(database, settings, options, models, is_new, same)
-        mark = (reason.mark if reason else "") + (" quick" if options.quick else "")
-        key = trainings.key_of(family, data, code, mark)
-        before = trainings.read(database, key)
-    if before is not None and before.state == "done" and options.since is None:
-        show(f"{family}: this training is done already")
-        print(json.dumps({**before.result, "again": True}))
-        return 0
-    if reason is None or (before is not None and before.state == "done"):
-        show(f"{family}: no reason to train")
-        print(json.dumps({"family": family, "trained": []}))
-        return NO_REASON
-    try:
-        if listing is not None:  # it was not read yet
-            data_hash(options, settings)
-    except MarinaError as error:
-        show(error, sys.stderr)
-        return BAD_DATA
-    show(f"{family}: {reason.why}")
+        return Due(begun[0].key, data, code, begun[1], begun[0])
+    same = trainings.done_with(database, family, data, code)
+    reason = _reason(database, settings, options, models, is_new, same)
+    mark = (reason.mark if reason else "") + (" quick" if options.quick else "")
+    key = trainings.key_of(family, data, code, mark)
+    before = trainings.read(database, key)
+    if reason is None:
+        done = before is not None and before.state == "done"
+        return Due(key, data, code, Reason("data", "it was done"), before) if done else None
+    return Due(key, data, code, reason, before)
+
+
+def _attempt(
+    database: Database, settings: Settings, options: argparse.Namespace, pauses_s: Sequence[float], lease: Lease,
+    registry: Registry, models: Sequence[str], due: Due,
+) -> int:  # fmt: skip
+    family, before = options.family, due.before
     for attempt, pause_s in enumerate((*pauses_s, None), 1):
         version = _version(before, registry, settings, models)
-        trainings.begin(database, key, family, data, code, reason, version, time.time())
+        trainings.begin(database, due.key, family, due.data, due.code, due.reason, version, time.time())
         done = commands.Done(0, {}, "")
         if not _built(registry, settings, models, version):
             command = _command(options, settings, version)
@@ -157,12 +186,12 @@ def _train(
         if done.exit == commands.STOPPED:  # it stays `running`: who trains the family now continues with it
             raise TrainingLostError(f"{family}: another training of it runs, and this one was ended")
         if done.exit == 0:
-            result = _tag(registry, options, models, version, reason)
-            trainings.end(database, key, True, result, time.time())
+            result = _tag(registry, options, models, version, due.reason)
+            trainings.end(database, due.key, True, result, time.time())
             _discard(settings, models, version)
             print(json.dumps(result))
             return 0
-        trainings.end(database, key, False, {"exit": done.exit, "tail": done.tail}, time.time())
+        trainings.end(database, due.key, False, {"exit": done.exit, "tail": done.tail}, time.time())
         show(done.tail, sys.stderr)
         if done.exit == commands.TIMED_OUT:
             show(f"{family}: ended after {settings.ml_training_limit_s:g} s (MARINA_ML_TRAINING_LIMIT_S)", sys.stderr)
@@ -170,7 +199,7 @@ def _train(
         if pause_s is not None:
             show(f"{family}: attempt {attempt} failed; the next one in {pause_s:g} s", sys.stderr)
             _pause(database, lease, pause_s)
-        before = trainings.read(database, key)
+        before = trainings.read(database, due.key)
     return 1
 
 
