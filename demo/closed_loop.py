@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 POLICY = ROOT / "demo" / "policy.yaml"
 COLUMNS = ["designation", "description", "prdtypecode"]
-KNOWN, STRANGE, HELD_OUT = 2000, 2500, 800
+KNOWN, STRANGE, HELD_OUT = 1200, 1500, 500
 """Products of the first training; those of the new shop that the second one has too; those that none has."""
 
 STRANGERS = replace(EASY, products=8000, seed=1, foreign=1.0, bare=1.0)
@@ -65,7 +65,7 @@ class Times:
     def step(self, what: str, command: str = "") -> None:
         """Say that a step is over."""
         now = time.monotonic() - self.began
-        self.rows.append((what, command, now - self._last, now - self.drift))
+        self.rows.append((what, command, now - self._last, now - self.drift if self.drift else 0.0))
         self._last = now
         self.report(f"{now:5.0f} s  {what}")
 
