@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 POLICY = ROOT / "demo" / "policy.yaml"
 COLUMNS = ["designation", "description", "prdtypecode"]
-KNOWN, STRANGE, HELD_OUT = 1200, 1500, 500
+KNOWN, STRANGE, HELD_OUT = 2000, 2500, 800
 """Products of the first training; those of the new shop that the second one has too; those that none has."""
 
 STRANGERS = replace(EASY, products=8000, seed=1, foreign=1.0, bare=1.0)
