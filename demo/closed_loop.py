@@ -97,8 +97,8 @@ def main() -> int:
 def run(options: argparse.Namespace) -> int:
     console = Console(highlight=False, soft_wrap=True)
 
-    def report(words: str) -> None:
-        console.print(words, markup=False)
+    def report(line: str) -> None:
+        console.print(line, markup=False)
 
     with tempfile.TemporaryDirectory(prefix="marina-loop-", ignore_cleanup_errors=True) as folder:
         own = {
@@ -130,11 +130,11 @@ def run(options: argparse.Namespace) -> int:
                 strange.stop()
             with database.reading() as connection:
                 faults = ledger.verify(connection)
-                told = [f"{one.who}: {one.action}" for one in ledger.entries(connection, MODEL)]
+                entries = [f"{one.who}: {one.action}" for one in ledger.entries(connection, MODEL)]
             database.close()
     failed = usual.failures() + strange.failures()
     report("\n" + times.markdown())
-    report(f"\nledger ({'verified' if not faults else faults[0]}): " + "; ".join(told))
+    report(f"\nledger ({'verified' if not faults else faults[0]}): " + "; ".join(entries))
     report(f"{len(usual.seen) + len(strange.seen):,} requests, {len(failed)} failed; live: {live}")
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@
 
 Each week 3 % more products come: in one week with bad rows among them, in one with rows that were there before, in one
 of another language and without descriptions. An alarm is raised then, which trains nothing until a person decides so.
-In one week the machine is lost in the middle of a training (SIGKILL), and another one goes on. The commands are those
+In one week the machine is lost in the middle of a training (SIGKILL), and another one continues. The commands are those
 of every week, run by a clock that is set; trainings, MLflow, database and ledger are real, in a folder that is removed.
 At the end everything that was to happen is checked against what database, registry and ledger say. Exit status: 0 it
 did, 1 it did not.
