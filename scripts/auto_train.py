@@ -126,17 +126,20 @@ def _train(
     registry, listing = Registry(settings.state_dir), listed(Path(options.data))
     data = _read(options, settings) if listing is None else listing.sha256
     due = _due(database, settings, options, registry, data) if data else None
-    if not data or (due is not None and listing is not None and not _read(options, settings)):
+    if not data:
         return BAD_DATA
     before = due.before if due else None
-    if before is not None and before.state == "done" and options.since is None:
+    done = before is not None and before.state == "done"
+    if before is not None and done and options.since is None:
         show(f"{family}: this training is done already")
         print(json.dumps({**before.result, "again": True}))
         return 0
-    if due is None or (before is not None and before.state == "done"):
+    if due is None or done:
         show(f"{family}: no reason to train")
         print(json.dumps({"family": family, "trained": []}))
         return NO_REASON
+    if listing is not None and not _read(options, settings):  # until now only its hash was needed
+        return BAD_DATA
     show(f"{family}: {due.reason.why}")
     return _attempt(database, settings, options, pauses_s, lease, registry, models, due)
 
