@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help install nginx postgresql prometheus redis chromium serve train archive test lint format settings demo load benchmark lock
 .PHONY: start-orchestrator stop-orchestrator logs-orchestrator trigger-auto-train trigger-auto-promote
 .PHONY: test-pipeline test-integration
-.PHONY: watch check-drift view-alerts clear-alerts dashboards clean purge
+.PHONY: year closed-loop watch check-drift view-alerts clear-alerts dashboards clean purge
 
 help: ## List every verb
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,12 @@ settings: install ## Write settings.example.env from marina/settings.py
 
 demo: install nginx ## Release four versions of a small model under live traffic: one better, three faulty
 	@$(BIN)/python -m demo
+
+year: install ## A year of loads, trainings and decisions of a small catalogue, checked (python -m demo.year --help)
+	@$(BIN)/python -m demo.year
+
+closed-loop: install nginx ## Drift, alarm, decision, training, canary and promotion on a running server
+	@$(BIN)/python -m demo.closed_loop
 
 start-orchestrator: install ## Run the loop on Dagster, in the background; its pages are on 127.0.0.1:3000
 	@$(BIN)/python scripts/orchestrator.py start

@@ -8,6 +8,7 @@ ends with it, and moves it there; the others wait.
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import shutil
 import sqlite3
@@ -112,6 +113,7 @@ def _make(database: Path, before_s: float, open_client: Callable[[str], Any]) ->
         shutil.rmtree(part, ignore_errors=True)
 
 
+@functools.cache
 def _revisions() -> tuple[str, set[str]]:
     """Return the revision of this MLflow's tables, and all that it knows."""
     import mlflow

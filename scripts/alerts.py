@@ -29,7 +29,8 @@ from marina.releases.heads import open_database
 from marina.settings import read_settings
 
 NEXT = {
-    "retrain": "Train, then release: python scripts/train.py FAMILY; python scripts/deploy_canary.py --model {model}",
+    "retrain": "The loop trains with its next daily run. At once: python scripts/auto_train.py --family FAMILY "
+    "--data PATH --reason drift; then python scripts/auto_promote.py --model {model} --version VERSION --data HELD_OUT",
     "roll_back": "Roll back: python scripts/rollback.py --model {model} --reason {why}",
     "adjust": "The detector begins again, with the traffic since the change as its reference.",
     "nothing": "",

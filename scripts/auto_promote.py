@@ -10,7 +10,8 @@ about how many rows would show it is printed. Every decision is a row of the led
 the logs, a note on the version in MLflow, and a message. Asked again about the same archives and rows, it says the
 same, and does nothing twice.
 
-The last line is JSON. Exit status: 0 promoted, 3 kept, 4 inconclusive, 1 nothing decided.
+The last line is JSON. Exit status: 0 promoted, 3 kept, 4 inconclusive, 6 a rollout of the model is open (ask again
+after its end), 1 nothing decided.
 """
 
 import argparse
@@ -23,20 +24,23 @@ from pathlib import Path
 
 from rich.console import Console
 
+from archives.archive import Archive
 from archives.errors import MarinaError
 from archives.registry import Registry
 from marina.monitoring.channels import parse_channel
+from marina.pipelines import commands
 from marina.pipelines.automatic_promotion import AutomaticPromotion, Outcome, notify
-from marina.pipelines.promotion_rules import rule_of
 from marina.processes.console import log, show
 from marina.releases.heads import open_database
 from marina.rollout import archive_lookup
 from marina.rollout.policy.schema import DEFAULT, read_policy
 from marina.rollout.promotion import PromotionError, Rule
+from marina.rollout.rollouts import RolloutOpenError
 from marina.settings import Settings, read_settings
 from training.data.reading.style import Style, add_style
 from training.evaluation.held_out import RecordedRows
 from training.evaluation.labelled import LabelledError
+from training.family import rule_of
 
 EXITS = {"promote": 0, "keep": 3, "inconclusive": 4}
 
@@ -60,6 +64,9 @@ def main(argv: list[str] | None = None) -> int:
     settings = read_settings()
     try:
         outcome = _decide(settings, options)
+    except RolloutOpenError as error:
+        show(error, sys.stderr)
+        return commands.WAIT
     except (MarinaError, FileNotFoundError) as error:
         show(error, sys.stderr)
         return 1
@@ -75,7 +82,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _decide(settings: Settings, options: argparse.Namespace) -> Outcome:
-    policy, rule = read_policy(options.policy), _rule(settings, options)
+    policy, candidate = read_policy(options.policy), _candidate(settings, options)
+    rule = _rule(settings, options, candidate)
     channels = [parse_channel(url.get_secret_value()) for url in settings.notify_urls]
     database = open_database(settings, first=True)
     try:
@@ -83,7 +91,8 @@ def _decide(settings: Settings, options: argparse.Namespace) -> Outcome:
         tell = partial(notify, channels, lambda line: log(line, sys.stderr))
         promotion = AutomaticPromotion(database, settings, options.who, tell)
         try:
-            rows = _rows(settings, options) if options.data else None
+            console = Console(soft_wrap=True, highlight=False, markup=False, stderr=True)
+            rows = RecordedRows(options.data, Style.of(options), console, candidate) if options.data else None
         except LabelledError as error:  # nothing to compare by, so what is better is not shown to be
             show(error, sys.stderr)
             rows = None
@@ -92,8 +101,9 @@ def _decide(settings: Settings, options: argparse.Namespace) -> Outcome:
         database.close()
 
 
-def _rule(settings: Settings, options: argparse.Namespace) -> Rule:
-    usual = rule_of(options.model, settings)
+def _rule(settings: Settings, options: argparse.Namespace, candidate: Archive) -> Rule:
+    usual = rule_of(candidate.contract.family, options.model)
+    usual = usual or Rule(settings.promotion_metric, settings.min_f1_threshold)
     asked = dataclasses.replace(usual, metric=options.metric or usual.metric, quick=options.allow_quick)
     if options.above is not None:
         return dataclasses.replace(asked, bound=options.above, less_is_better=False)
@@ -102,13 +112,11 @@ def _rule(settings: Settings, options: argparse.Namespace) -> Rule:
     return asked
 
 
-def _rows(settings: Settings, options: argparse.Namespace) -> RecordedRows:
+def _candidate(settings: Settings, options: argparse.Namespace) -> Archive:
     registered = Registry(settings.state_dir).find(options.model, options.version)
     if registered is None:
         raise PromotionError(f"{options.model} {options.version} is not registered: scripts/train.py registers.")
-    candidate = archive_lookup.opened(settings, options.model, options.version, registered.sha256)
-    console = Console(soft_wrap=True, highlight=False, markup=False, stderr=True)
-    return RecordedRows(options.data, Style.of(options), console, candidate)
+    return archive_lookup.opened(settings, options.model, options.version, registered.sha256)
 
 
 if __name__ == "__main__":

@@ -4,20 +4,24 @@
     python scripts/auto_train.py --family catalog --reason drift       # only if someone decided so: scripts/alerts.py
     python scripts/auto_train.py --family catalog --reason manual      # new code, or for no other reason
 
-Data is new when its manifest is not that of the newest registered versions. It is read first: what is bad is named and
-not tried again. The family's recipe (scripts/train.py) then runs as a command with a time limit, and again after a
-pause where it failed for what may pass by itself. A training is done once for its data, code and reason: started again
-after a kill it continues, and what is done already is only printed.
+Data is new when its manifest is not that of the newest registered versions. It is read before it is trained on: what is
+bad is named and not tried again. The family's recipe (scripts/train.py) then runs as a command with a time limit, and
+again after a pause where it failed for what may pass by itself. A training is done once for its data, code and reason:
+started again after a kill it continues, and what is done already is only printed. Of those that are to train a family
+one does. What was trained is registered, and in no store: a promotion puts it there.
 
 The last line is JSON: the trained versions and their runs. Exit status: 0 trained, 3 no reason, 4 bad data, 5 time
-limit, 1 failed.
+limit, 6 another training of the family runs, 1 failed.
 """
 
 import argparse
 import json
+import os
+import socket
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,21 +29,27 @@ from rich.console import Console
 
 from archives.errors import MarinaError
 from archives.registry import Registry
-from marina.database.connection import Database
+from marina.database.connection import AWAY, Database
 from marina.pipelines import commands, trainings
 from marina.pipelines.reasons import Reason, Situation, find_reason
 from marina.processes.console import show
 from marina.releases.heads import open_database
+from marina.releases.lease import LEASE_S, Lease
 from marina.settings import ROOT, Settings, read_settings
 from training.cli import add_archive_arguments, next_version
-from training.data.manifest import SYNTHETIC
-from training.family import families, recipe
+from training.data.manifest import SYNTHETIC, listed
+from training.family import families, recipe, tags_of
 
 NO_REASON, BAD_DATA, TOO_LONG = 3, 4, 5
 PAUSES_S: Final = (30.0, 120.0)
 """Before the second and the third attempt of what may pass by itself."""
 
 REASONS = ("data", "labels", "drift", "manual")
+LOOK_S = 0.5
+
+
+class TrainingLostError(MarinaError):
+    """Another process trains the family now."""
 
 
 def main(argv: list[str] | None = None, pauses_s: Sequence[float] = PAUSES_S) -> int:
@@ -59,66 +69,140 @@ def main(argv: list[str] | None = None, pauses_s: Sequence[float] = PAUSES_S) ->
         database = open_database(settings, first=True)
         try:
             database.upgrade()
-            return _train(database, settings, options, pauses_s)
+            return _alone(database, settings, options, pauses_s)
         finally:
             database.close()
+    except TrainingLostError as error:
+        show(error, sys.stderr)
+        return commands.WAIT
     except MarinaError as error:
         show(error, sys.stderr)
         return 1
 
 
-def _train(database: Database, settings: Settings, options: argparse.Namespace, pauses_s: Sequence[float]) -> int:
+def _alone(database: Database, settings: Settings, options: argparse.Namespace, pauses_s: Sequence[float]) -> int:
+    """Train while no one else trains the family; who was killed at it is waited for until its lease is over."""
+    lease = Lease(f"train {options.family}", f"{settings.replica_name} {socket.gethostname()} {os.getpid()}"[:128])
+    ends = time.monotonic() + LEASE_S + 1
+    while not _renewed(database, lease):
+        if time.monotonic() > ends:
+            raise TrainingLostError(f"{options.family}: another training of it runs; ask again when it has ended")
+        time.sleep(LOOK_S)
+    try:
+        return _train(database, settings, options, pauses_s, lease)
+    finally:
+        with database.writing() as connection:
+            lease.give_back(connection)
+
+
+def _renewed(database: Database, lease: Lease) -> bool:
+    if not lease.due():
+        return True
+    try:
+        with database.writing() as connection:
+            return lease.take(connection, time.time())
+    except AWAY:  # no one else can take it either
+        return lease.is_recent()
+
+
+@dataclass(frozen=True)
+class Due:
+    """A training that is due: what identifies it, why, and how far an earlier attempt at it came."""
+
+    key: str
+    data: str
+    code: str
+    reason: Reason
+    before: trainings.Training | None
+
+
+def _train(
+    database: Database, settings: Settings, options: argparse.Namespace, pauses_s: Sequence[float], lease: Lease
+) -> int:
     family, models = options.family, list(recipe(options.family).MODELS)
     if options.since is not None and (ended := trainings.newest_done(database, family, options.since)):
         print(json.dumps({**ended.result, "again": True}))
         return 0
+    registry, listing = Registry(settings.state_dir), listed(Path(options.data))
+    data = _read(options, settings) if listing is None else listing.sha256
+    due = _due(database, settings, options, registry, data) if data else None
+    if not data:
+        return BAD_DATA
+    before = due.before if due else None
+    done = before is not None and before.state == "done"
+    if before is not None and done and options.since is None:
+        show(f"{family}: this training is done already")
+        print(json.dumps({**before.result, "again": True}))
+        return 0
+    if due is None or done:
+        show(f"{family}: no reason to train")
+        print(json.dumps({"family": family, "trained": []}))
+        return NO_REASON
+    if listing is not None and not _read(options, settings):  # until now only its hash was needed
+        return BAD_DATA
+    show(f"{family}: {due.reason.why}")
+    return _attempt(database, settings, options, pauses_s, lease, registry, models, due)
+
+
+def _read(options: argparse.Namespace, settings: Settings) -> str:
+    """Return the hash of the data; where it is bad, say so and return nothing."""
     try:
-        registry, data = Registry(settings.state_dir), data_hash(options, settings)
+        return data_hash(options, settings)
     except (MarinaError, FileNotFoundError) as error:
         show(error, sys.stderr)
-        return BAD_DATA
+        return ""
+
+
+def _due(
+    database: Database, settings: Settings, options: argparse.Namespace, registry: Registry, data: str
+) -> Due | None:
+    family, models = options.family, list(recipe(options.family).MODELS)
     newest = [found for model in models if (found := registry.newest(model)) is not None]
     known = {one.tags.get("data_manifest_sha256") for one in newest}
     is_new = len(newest) < len(models) or (options.data != SYNTHETIC and data not in known)
     code = trainings.code_hash(ROOT, ("archives", "models", f"training/{family}", "training/data"))
     if (begun := trainings.cut_off(database, family, data, code)) is not None:
-        before: trainings.Training | None = begun[0]
-        reason: Reason | None = begun[1]
-        key = begun[0].key
-    else:
-        reason = _reason(database, settings, options, models, is_new)
-        mark = (reason.mark if reason else "") + (" quick" if options.quick else "")
-        key = trainings.key_of(family, data, code, mark)
-        before = trainings.read(database, key)
-    if before is not None and before.state == "done" and options.since is None:
-        show(f"{family}: this training is done already")
-        print(json.dumps({**before.result, "again": True}))
-        return 0
-    if reason is None or (before is not None and before.state == "done"):
-        show(f"{family}: no reason to train")
-        print(json.dumps({"family": family, "trained": []}))
-        return NO_REASON
-    show(f"{family}: {reason.why}")
+        return Due(begun[0].key, data, code, begun[1], begun[0])
+    same = trainings.done_with(database, family, data, code)
+    reason = _reason(database, settings, options, models, is_new, same)
+    mark = (reason.mark if reason else "") + (" quick" if options.quick else "")
+    key = trainings.key_of(family, data, code, mark)
+    before = trainings.read(database, key)
+    if reason is None:
+        done = before is not None and before.state == "done"
+        return Due(key, data, code, Reason("data", "it was done"), before) if done else None
+    return Due(key, data, code, reason, before)
+
+
+def _attempt(
+    database: Database, settings: Settings, options: argparse.Namespace, pauses_s: Sequence[float], lease: Lease,
+    registry: Registry, models: Sequence[str], due: Due,
+) -> int:  # fmt: skip
+    family, before = options.family, due.before
     for attempt, pause_s in enumerate((*pauses_s, None), 1):
         version = _version(before, registry, settings, models)
-        trainings.begin(database, key, family, data, code, reason, version, time.time())
+        trainings.begin(database, due.key, family, due.data, due.code, due.reason, version, time.time())
         done = commands.Done(0, {}, "")
         if not _built(registry, settings, models, version):
-            done = commands.run(_command(options, settings, version), settings.ml_training_limit_s, cwd=str(ROOT))
+            command = _command(options, settings, version)
+            done = commands.run(command, settings.ml_training_limit_s, lambda: _renewed(database, lease), cwd=str(ROOT))
+        if done.exit == commands.STOPPED:  # it stays `running`: who trains the family now continues with it
+            raise TrainingLostError(f"{family}: another training of it runs, and this one was ended")
         if done.exit == 0:
-            result = _tag(registry, options, models, version, reason)
-            trainings.end(database, key, True, result, time.time())
+            result = _tag(registry, options, models, version, due.reason)
+            trainings.end(database, due.key, True, result, time.time())
+            _discard(settings, models, version)
             print(json.dumps(result))
             return 0
-        trainings.end(database, key, False, {"exit": done.exit, "tail": done.tail}, time.time())
+        trainings.end(database, due.key, False, {"exit": done.exit, "tail": done.tail}, time.time())
         show(done.tail, sys.stderr)
         if done.exit == commands.TIMED_OUT:
             show(f"{family}: ended after {settings.ml_training_limit_s:g} s (MARINA_ML_TRAINING_LIMIT_S)", sys.stderr)
             return TOO_LONG
         if pause_s is not None:
             show(f"{family}: attempt {attempt} failed; the next one in {pause_s:g} s", sys.stderr)
-            time.sleep(pause_s)
-        before = trainings.read(database, key)
+            _pause(database, lease, pause_s)
+        before = trainings.read(database, due.key)
     return 1
 
 
@@ -139,18 +223,24 @@ def data_hash(options: argparse.Namespace, settings: Settings) -> str:
 
 
 def _reason(
-    database: Database, settings: Settings, options: argparse.Namespace, models: Sequence[str], is_new: bool
+    database: Database, settings: Settings, options: argparse.Namespace, models: Sequence[str], is_new: bool, same: bool
 ) -> Reason | None:
     if options.reason == "manual":
         return Reason("manual", "it was asked for")
     with database.reading() as connection:
-        found = trainings.situation(connection, options.family, models, is_new)
+        found = replace(trainings.situation(connection, options.family, models, is_new), same=same)
     wanted: dict[str, dict[str, Any]] = {
-        "data": {"new_data": found.new_data}, "labels": {"labels": found.labels},
+        "data": {"new_data": found.new_data}, "labels": {"labels": found.labels, "same": same},
         "drift": {"retrain_alert": found.retrain_alert, "drift": found.drift},
     }  # fmt: skip
     if options.reason:
         found = Situation(**wanted[options.reason])
+    if same and found.labels >= settings.ml_retrain_labels:
+        show(
+            f"{options.family}: {found.labels:,} labels came, and the data is that of the last training: bring them "
+            f"into it (python scripts/load_data.py import --family {options.family} PATH)",
+            sys.stderr,
+        )
     return find_reason(found, settings.ml_retrain_labels, settings.ml_auto_retrain, settings.ml_drift_threshold)
 
 
@@ -158,7 +248,8 @@ def _version(before: trainings.Training | None, registry: Registry, settings: Se
     """Return which version to build: that of an attempt which was cut off, or one above the newest of any model."""
     if before is not None and before.state == "running":
         return before.version
-    stored = [int(next_version(settings.archive_store, model).split(".")[0]) for model in models]
+    stores = (settings.archive_store, _candidates(settings))
+    stored = [int(next_version(store, model).split(".")[0]) for store in stores for model in models]
     newest = [found.version.split(".")[0] for model in models if (found := registry.newest(model)) is not None]
     return f"{max([*stored, *(int(one) + 1 for one in newest if one.isdecimal())])}.0"
 
@@ -167,7 +258,7 @@ def _built(registry: Registry, settings: Settings, models: Sequence[str], versio
     """Whether an attempt that was cut off had built all; what it had not registered is registered."""
     if all(registry.find(model, version) is not None for model in models):
         return True
-    files = [settings.archive_store / f"{model}-{version}.mar" for model in models]
+    files = [_candidates(settings) / f"{model}-{version}.mar" for model in models]
     if not all(file.is_file() for file in files):
         return False
     for file in files:
@@ -175,10 +266,30 @@ def _built(registry: Registry, settings: Settings, models: Sequence[str], versio
     return True
 
 
+def _candidates(settings: Settings) -> Path:
+    """Return where archives are built: not in the store, which is served from."""
+    return settings.state_dir.resolve() / "candidates"
+
+
+def _discard(settings: Settings, models: Sequence[str], version: str) -> None:
+    """Remove archives that the registry has."""
+    for model in models:
+        for file in _candidates(settings).glob(f"{model}-{version}.mar*"):
+            file.unlink(missing_ok=True)
+
+
+def _pause(database: Database, lease: Lease, pause_s: float) -> None:
+    ends = time.monotonic() + pause_s
+    while (left := ends - time.monotonic()) > 0:
+        time.sleep(min(left, LOOK_S))
+        if not _renewed(database, lease):
+            raise TrainingLostError(f"{lease.name}: another process does that now")
+
+
 def _command(options: argparse.Namespace, settings: Settings, version: str) -> list[str]:
     recorded = ["--data", options.data] if options.data != SYNTHETIC else []
     quick = ["--quick"] if options.quick else []
-    store = ["--version", version, "--store", str(settings.archive_store)]
+    store = ["--version", version, "--store", str(_candidates(settings))]
     return [sys.executable, str(Path(__file__).with_name("train.py")), options.family, *recorded, *quick, *store]
 
 
@@ -190,17 +301,10 @@ def _tag(
         found = registry.find(model, version)
         if found is None:
             raise MarinaError(f"{model} {version} was trained and is not in the registry: scripts/register_archive.py")
-        registry.note(found, {"auto_trained": "true", "stage": "candidate", "reason": reason.why, **_questions(model)})
+        tags = {"auto_trained": "true", "stage": "candidate", "reason": reason.why}
+        registry.note(found, {**tags, **tags_of(options.family, model)})
         trained.append({"model": model, "version": version, "run_id": found.run_id, "metrics": dict(found.metrics)})
     return {"family": options.family, "reason": reason.kind, "why": reason.why, "trained": trained}
-
-
-def _questions(model: str) -> dict[str, str]:
-    if model != "market_alerts":
-        return {}
-    from models.market.alerts import ALERTS, HORIZONS_H
-
-    return {"alert_type": ",".join(ALERTS), "horizon": ",".join(f"{hours}h" for hours in HORIZONS_H)}
 
 
 if __name__ == "__main__":

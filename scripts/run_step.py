@@ -9,8 +9,10 @@ and finish, in this order; the chores are drift, retention and backup. A step th
 whether scripts/loop.py or the orchestrator did it: only its result is printed. Of those that want to act, one does; the
 others wait for it.
 
-The last line is JSON: the steps' result, or in how many seconds a failed step may be attempted again. Exit status:
-0 done, 1 failed, 3 another one acts, 4 failed and not to be attempted again in this run.
+A decision that has to wait for a rollout's end is taken by the family's next run.
+
+The last line is JSON: the steps' result, what waits, or in how many seconds a failed step may be attempted again. Exit
+status: 0 done or waiting, 1 failed, 3 another one acts, 4 failed and not to be attempted again in this run.
 """
 
 import argparse
@@ -29,7 +31,7 @@ from archives.errors import MarinaError
 from marina.database.connection import AWAY
 from marina.monitoring.loop_metrics import WEEKLY
 from marina.pipelines import step_list
-from marina.pipelines.loop import LeaseLostError, Loop
+from marina.pipelines.loop import LeaseLostError, Loop, WaitingError
 from marina.pipelines.schedule import parse
 from marina.processes.console import log, show
 from marina.releases.heads import open_database
@@ -90,8 +92,13 @@ def _run(loop: Loop, settings: Settings, options: argparse.Namespace, stop: thre
         chore = step in step_list.CHORES
         while True:
             try:
+                if step == "promote":  # first what earlier runs trained
+                    loop.decide_what_waits(family, (options.run,))
                 result = loop.chore(options.run, step) if chore else loop.one(options.run, family, step)
                 break
+            except WaitingError as error:
+                print(json.dumps({"waits": str(error)}))
+                return 0
             except LeaseLostError as error:
                 if stop.wait(1.0) or time.monotonic() > ends:
                     show(error, sys.stderr)

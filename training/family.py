@@ -3,6 +3,7 @@
 | file | role |
 |---|---|
 | `recipe.py` | the whole training run; `MODELS`, `add_arguments`, `from_arguments`, `train` |
+| | `RULES`, by which metric each model is promoted, and `TAGS`, what MLflow is told of it, where it has its own |
 | `release.py` | from what was trained to what an archive is made of: `release` |
 | `fit.py`, `estimators.py` | the numeric core |
 | `metrics.py` | the figures of the model card |
@@ -30,6 +31,7 @@ from training.data.reading.style import Style
 
 if TYPE_CHECKING:
     from archives.contract import Contract
+    from marina.rollout.promotion import Rule
     from training.evaluation.labelled import Labelled
     from training.evaluation.slices import SliceReport
     from training.packaging.archive import Release
@@ -192,6 +194,18 @@ def families(having: str = "release") -> list[str]:
 def recipe(family: str) -> Recipe:
     """Import a family's recipe."""
     return cast(Recipe, importlib.import_module(f"training.{family}.recipe"))
+
+
+def rule_of(family: str, model: str) -> Rule | None:
+    """Return by which metric a model is promoted, and how good it must be: its recipe's `RULES`; None: the usual."""
+    rules: Mapping[str, Rule] = getattr(recipe(family), "RULES", {}) if family in families() else {}
+    return rules.get(model)
+
+
+def tags_of(family: str, model: str) -> Mapping[str, str]:
+    """Return what is noted in MLflow on a version that was trained automatically: its recipe's `TAGS`."""
+    tags: Mapping[str, Mapping[str, str]] = getattr(recipe(family), "TAGS", {})
+    return tags.get(model, {})
 
 
 def releasing(family: str) -> Releasing:

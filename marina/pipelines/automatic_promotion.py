@@ -34,6 +34,8 @@ from marina.rollout.promotion import Measured, PromotionError, Rule
 from marina.settings import Settings
 
 FILE = "decisions.jsonl"
+NAMING = ("contract.json", "provenance.json", "model-card.md", "certificate.json", "MAR-INF/MANIFEST.json")
+"""Members of an archive that name its version or run, or have hashes of those that do."""
 
 
 class HeldOutRows(Protocol):
@@ -111,7 +113,7 @@ class AutomaticPromotion:
         ------
         marina.rollout.promotion.PromotionError
             If the version is not registered, serves already, lacks the metric, or was trained with ``--quick``.
-        marina.rollout.rollouts.RolloutError
+        marina.rollout.rollouts.RolloutOpenError
             If a rollout of the model is open, so that no look is spent on what could not be released.
         archives.contract.ArchiveError, archives.registry.RegistryError
             If an archive does not verify, or no one who is trusted signed it.
@@ -135,6 +137,7 @@ class AutomaticPromotion:
         if worth and champion is not None and rows is not None:  # the bound alone decides about the rest
             archive = archive_lookup.opened(self._settings, model, champion.version, champion.sha256)
             try:
+                _check_different(archive, found.archive)
                 rows.check(archive, found.archive)
             except MarinaError as error:  # nothing can be shown by these rows, and no look at them is spent
                 apart = f" ({error})"
@@ -144,7 +147,8 @@ class AutomaticPromotion:
                 level = alpha_spending.level(look)
                 held_out = rows.ask(archive, found.archive)
         name = champion.version if champion else None
-        decision = decide(rule, value, name, held_out, level, self._settings.ml_slice_bound)
+        bound = self._settings.ml_slice_bound if rule.slice_bound is None else rule.slice_bound
+        decision = decide(rule, value, name, held_out, level, bound)
         decision = dataclasses.replace(decision, reason=decision.reason + apart)
         return self._record(found, decision, looked, look, policy, champion is not None, now)
 
@@ -186,7 +190,9 @@ class AutomaticPromotion:
             if not connection.execute(declared).first():
                 return None
             if (one := rollouts.rollout_of(connection, model)) is not None and one.phase != "shadow":
-                raise rollouts.RolloutError(f"{model}: a rollout is open ({one}, {one.phase}). Decide after its end.")
+                raise rollouts.RolloutOpenError(
+                    f"{model}: a rollout is open ({one}, {one.phase}). Decide after its end."
+                )
             stable = rollouts.stable_of(connection, model)
             if version == stable:
                 raise PromotionError(f"{model} {version} is served already.")
@@ -230,6 +236,23 @@ class AutomaticPromotion:
         path.touch(0o600)
         with path.open("a") as file:
             file.write(json.dumps({"time": now, **line}, sort_keys=True) + "\n")
+
+
+def _check_different(champion: Archive, candidate: Archive) -> None:
+    """Make sure that there is something to compare: a model that learns of none of the new rows comes out the same.
+
+    Raises
+    ------
+    PromotionError
+        If what answers is the same in both, byte for byte.
+    """
+    before, after = (
+        {name: content for name, content in one.members.items() if name not in NAMING}
+        | {"contract.json": {**one.json("contract.json"), "version": ""}}
+        for one in (champion, candidate)
+    )
+    if before == after:
+        raise PromotionError(f"{candidate.name} answers as {champion.name} does, byte for byte: it learnt nothing new")
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -18,6 +18,9 @@ from marina.processes.children import end_with_parent
 TIMED_OUT, STOPPED = -1, -2
 """Exit statuses of a command that took too long, and of one that was to end early."""
 
+WAIT = 6
+"""Exit status of a command that has to wait, such as for a rollout's end: no failure, and to be asked again."""
+
 LOOK_S = 0.2
 END_S = 5.0
 TAIL = 2000

@@ -1,15 +1,16 @@
 """The loop: weekly load, training and decision for each family, and each day the question whether to train.
 
 Each step is a command (`marina.pipelines.step_list`). Its exit status says whether the next one follows, and the JSON
-on its last line is what the next one is given. Steps are rows (`marina.pipelines.steps`): a run that was cut off
-continues where it was. Of the loops that share a database one acts, by a lease that is renewed while a command runs.
+on its last line is what the next one is given. One that has to wait, such as a decision while a rollout is open, is
+asked again later. Steps are rows (`marina.pipelines.steps`): a run that was cut off continues where it was. Of the
+loops that share a database one acts, by a lease that is renewed while a command runs.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,16 @@ from marina.pipelines.schedule import Schedule
 from marina.pipelines.step_list import NAME, Call, Family
 from marina.releases.lease import Lease
 
+WAIT_S = 600.0
+"""After which a command that had to wait is asked again."""
+
 
 class LeaseLostError(Exception):
     """Another loop acts now."""
+
+
+class WaitingError(Exception):
+    """A step has to wait for something else, and so does what follows it."""
 
 
 @dataclass
@@ -87,18 +95,35 @@ class Loop:
         if not self._renew():
             raise LeaseLostError(f"another {NAME} acts")
         self._failed = []
-        week, _ = self.weekly.last_due(self.clock())
-        for family in self.families:
-            if not self._family(week, family, step_list.WEEK):
-                self._failed.append(f"{week} {family.name}")
+        due = {self.weekly.last_due(self.clock())[0]: step_list.WEEK}
         day = self.daily.last_due(self.clock())[0] if self.daily else ""
-        for family in self.families if day else ():
-            if not self._family(day, family, step_list.DAY):
-                self._failed.append(f"{day} {family.name}")
+        if day:
+            due[day] = step_list.DAY
+        for family in self.families:
+            self.decide_what_waits(family, due)
+        for run, names in due.items():
+            for family in self.families:
+                self._take(run, family, names)
         for name in self.chores if day else ():
             if self.chore(day, name) is None:
                 self._failed.append(f"{day} {name}")
         return self._failed
+
+    def decide_what_waits(self, family: Family, due: Collection[str]) -> None:
+        """Continue with decisions of runs that are not due and had to wait: what they trained is not forgotten."""
+        with self.database.reading() as connection:
+            waiting = steps.waiting(connection, family.name)
+        for run in waiting:
+            if run not in due:
+                self._take(run, family, step_list.DAY)
+
+    def _take(self, run: str, family: Family, names: Sequence[str]) -> None:
+        try:
+            whole = self._family(run, family, names)
+        except WaitingError:
+            return
+        if not whole:
+            self._failed.append(f"{run} {family.name}")
 
     def _family(self, run: str, family: Family, names: Sequence[str]) -> bool:
         """Take a family as far as it goes; return whether its run is whole."""
@@ -107,13 +132,27 @@ class Loop:
         return all(self.one(run, family, name) is not None for name in names)
 
     def one(self, run: str, family: Family, name: str) -> Mapping[str, Any] | None:
-        """Run one step of a family's run unless it is done; return its result, None where what follows has to wait."""
+        """Run one step of a family's run unless it is done; return its result, None where what follows has to wait.
+
+        Raises
+        ------
+        WaitingError
+            When a command has to wait for something else, such as a rollout's end.
+        """
         results: dict[str, Any] = {}
+        waits: WaitingError | None = None
         given = self._given(run, family.name)
         for call in step_list.calls(name, run, family, given, str(self.folder), self.training_limit_s):
-            if (result := self._step(run, family.name, call)) is None:
+            try:
+                result = self._step(run, family.name, call)
+            except WaitingError as error:  # the family's other models need not
+                waits = error
+                continue
+            if result is None:
                 return None
             results |= result
+        if waits:
+            raise waits
         return results
 
     def chore(self, run: str, name: str) -> Mapping[str, Any] | None:
@@ -140,6 +179,8 @@ class Loop:
         before = self._read(run, family, name)
         if before is not None and before.state == "done":
             return before.result
+        if before is not None and before.state == "waiting" and self.clock() - (before.ended_at or 0.0) < WAIT_S:
+            raise WaitingError(f"{run} {family}: {name} waits")
         if before is not None and not before.may_begin(self.clock(), self.pause_s):
             return None
         if self.stop() or not self._renew():
@@ -156,11 +197,14 @@ class Loop:
             done = self.run(program, call.limit_s, self._may_continue)
             if done.exit == commands.STOPPED:  # the step stays `running`: who has the lease continues with it
                 raise LeaseLostError(f"{run} {family}: {name} was ended")
-        well = done.exit in call.passed
+        well, waits = done.exit in call.passed, done.exit == commands.WAIT
+        state = "done" if well else "waiting" if waits else "failed"
         with self.database.writing(durable=True) as connection:
             if not self.lease.held(connection):
                 raise LeaseLostError(f"another {NAME} acts")
-            steps.end(connection, run, family, name, done.exit, done.result, done.tail, well, self.clock())
+            steps.end(connection, run, family, name, done.exit, done.result, done.tail, state, self.clock())
+        if waits:
+            raise WaitingError(f"{run} {family}: {name} waits")
         if not well:
             self.report(f"{run} {family}: {name} failed with exit status {done.exit}: {done.tail[-500:]}")
         return done.result if well else None

@@ -27,6 +27,8 @@ class Situation:
         Largest effect in the newest drift reports that found drift; 0 without.
     last_trained
         When the last automatic training began, in seconds since 1970; 0 without.
+    same
+        Whether a training of this data by this code was done already: another one would come out the same.
     """
 
     new_data: bool = False
@@ -34,6 +36,7 @@ class Situation:
     retrain_alert: int | None = None
     drift: float = 0.0
     last_trained: float = 0.0
+    same: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,6 @@ def find_reason(found: Situation, least_labels: int, auto_retrain: bool, drift_t
     after = f"after {found.last_trained}"
     if auto_retrain and found.drift > drift_threshold:
         return Reason("drift", f"drift {found.drift:.2f} is above {drift_threshold:.2f}", after)
-    if found.labels >= least_labels:
+    if found.labels >= least_labels and not found.same:  # labels that are not in the data yet teach nothing
         return Reason("labels", f"{found.labels:,} labels came since the last training", after)
     return None

@@ -19,7 +19,7 @@ FIRST_PAUSE_S = 600.0
 
 @dataclass(frozen=True)
 class Step:
-    """How far a step is: ``running``, ``done`` or ``failed``."""
+    """How far a step is: ``running``, ``done``, ``failed``, or ``waiting`` for something else, which is no attempt."""
 
     state: str
     attempts: int
@@ -35,7 +35,7 @@ class Step:
 
     def due(self, pause_s: float) -> float | None:
         """Return when it may be attempted again, in seconds since 1970; None where it never is in this run."""
-        if self.state == "running":
+        if self.state in ("running", "waiting"):
             return 0.0
         if self.state == "done" or self.attempts >= MOST_ATTEMPTS or self.exit == BAD_DATA:
             return None
@@ -67,13 +67,21 @@ def failed(connection: sa.Connection, run: str, family: str, beginning: str) -> 
     return None if row is None else _step(row)
 
 
+def waiting(connection: sa.Connection, family: str) -> list[str]:
+    """Return the runs in which a step of a family waits, the one that began first before the others."""
+    table = LOOP_STEPS.c
+    began = sa.func.min(table.started_at)
+    chosen = sa.select(table.run).where(table.family == family, table.state == "waiting").group_by(table.run)
+    return list(connection.execute(chosen.order_by(began)).scalars())
+
+
 def begin(connection: sa.Connection, database: Database, run: str, family: str, step: str, now: float) -> float:
     """Record that a step is attempted; return since when it is, which attempts after the first do not change."""
     before = read(connection, run, family, step)
     since = before.started_at if before else now
     row = {"run": run, "family": family, "step": step, "state": "running", "started_at": since}
     row |= {
-        "attempts": before.attempts + 1 if before else 1,
+        "attempts": before.attempts + (before.state != "waiting") if before else 1,
         "exit": None,
         "ended_at": None,
         "result": "{}",
@@ -85,12 +93,12 @@ def begin(connection: sa.Connection, database: Database, run: str, family: str, 
 
 def end(
     connection: sa.Connection, run: str, family: str, step: str, exit_status: int, result: Mapping[str, Any],
-    note: str, done: bool, now: float,
+    note: str, state: str, now: float,
 ) -> None:  # fmt: skip
     """Record how a step ended."""
     table = LOOP_STEPS.c
     changed = sa.update(LOOP_STEPS).where(table.run == run, table.family == family, table.step == step)
-    values = {"state": "done" if done else "failed", "exit": exit_status, "result": json.dumps(result), "note": note}
+    values = {"state": state, "exit": exit_status, "result": json.dumps(result), "note": note}
     connection.execute(changed.values(ended_at=now, **values))
 
 

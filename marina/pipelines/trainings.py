@@ -80,6 +80,14 @@ def cut_off(database: Database, family: str, data: str, code: str) -> tuple[Trai
     return Training(row.key, row.version, row.state, row.attempts, {}), Reason(row.reason, row.why)
 
 
+def done_with(database: Database, family: str, data: str, code: str) -> bool:
+    """Return whether a training of this data by this code was done, for whatever reason."""
+    table = TRAININGS.c
+    same = (table.family == family, table.data == data, table.code == code, table.state == "done")
+    with database.reading() as connection:
+        return connection.execute(sa.select(table.key).where(*same).limit(1)).first() is not None
+
+
 def begin(
     database: Database, key: str, family: str, data: str, code: str, reason: Reason, version: str, now: float
 ) -> int:

@@ -42,12 +42,15 @@ class Rule:
         As with errors in units of what is forecast.
     quick
         Whether a version may be promoted that was trained with ``--quick``.
+    slice_bound
+        By how much the mean loss of a slice may grow, where losses are no shares; None: ``MARINA_ML_SLICE_BOUND``.
     """
 
     metric: str = "weighted_f1"
     bound: float = 0.75
     less_is_better: bool = False
     quick: bool = False
+    slice_bound: float | None = None
 
 
 @dataclass(frozen=True)

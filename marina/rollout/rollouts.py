@@ -30,6 +30,10 @@ class RolloutError(MarinaError):
     """What was asked of a rollout cannot be done; the message says why, and what can."""
 
 
+class RolloutOpenError(RolloutError):
+    """Another rollout of the model is open; once it has ended, the same may be asked again."""
+
+
 @dataclass(frozen=True)
 class Rollout:
     """Where a rollout stands.
@@ -207,8 +211,10 @@ def start(
 
     Raises
     ------
+    RolloutOpenError
+        When another rollout is open.
     RolloutError
-        When another rollout is open, the model is not served, or the version is live already or declared with another
+        When the model is not served, or the version is live already or declared with another
         archive.
     marina.rollout.policy.schema.PolicyError
         When the policy's entries do not go together.
@@ -220,7 +226,7 @@ def start(
     open_one = rollout_of(connection, model)
     follows_shadow = open_one is not None and open_one.phase == "shadow" and open_one.canary == version and not shadow
     if open_one is not None and not follows_shadow:
-        raise RolloutError(
+        raise RolloutOpenError(
             f"{model}: a rollout is open ({open_one.stable} -> {open_one.canary}, {open_one.phase}). Wait for its end, "
             "or end it: python -m marina.rollout "
             f"{'shadow stop' if open_one.phase == 'shadow' else 'abort'} --model {model}"

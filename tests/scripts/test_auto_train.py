@@ -7,14 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from archives.registry import Registry
+from marina.database.connection import Database
+from marina.database.loop_tables import TRAININGS
+from marina.database.tables import LABELS, LEASES, PREDICTIONS
 from marina.pipelines import commands
 from marina.pipelines.commands import Done
+from marina.releases.lease import Lease
 from marina.serving.stub_archive import build_stub
 from scripts import auto_promote, auto_train
 from tests.archives.rewrite import recertified
 from training import tracking
+from training.family import recipe as training_recipe
+from training.family import rule_of, tags_of
 
 MODEL = "catalog"
 
@@ -29,7 +36,7 @@ class Recipe:
         self.killed = False
         self.data = "generated"
 
-    def __call__(self, command: Sequence[str], limit_s: float, **_: Any) -> Done:
+    def __call__(self, command: Sequence[str], limit_s: float, *_: Any, **__: Any) -> Done:
         self.called.append(list(command))
         if self.exits:
             return Done(self.exits.pop(0), {}, "it failed")
@@ -39,7 +46,7 @@ class Recipe:
         with tracking.run(MODEL, self.home, {}) as run:
             pass
         origin = {"mlflow_run": run.id, "metrics": {"weighted_f1": 0.8}, "data_manifest_sha256": self.data}
-        folder = self.home / "store"
+        folder = Path(command[command.index("--store") + 1])
         folder.mkdir(exist_ok=True)
         plain = build_stub(self.home, MODEL, version)
         path = recertified(plain, folder / plain.name, {"provenance.json": json.dumps(origin).encode()})
@@ -112,9 +119,11 @@ def test_bad_data_is_not_tried(recipe: Recipe, train: Train, tmp_path: Path) -> 
     assert recipe.called == []
 
 
-def test_data_is_new_by_its_manifest_and_old_data_is_no_reason(recipe: Recipe, train: Train, tmp_path: Path) -> None:
+def test_data_is_new_by_its_manifest_and_old_data_is_no_reason(
+    recipe: Recipe, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from training.catalog.synthetic import listings
-    from training.data.manifest import of_files
+    from training.data.manifest import LISTING, of_files
 
     assert train()[0] == 0
     path = tmp_path / "products.csv"
@@ -124,6 +133,10 @@ def test_data_is_new_by_its_manifest_and_old_data_is_no_reason(recipe: Recipe, t
     status, said = train("--data", str(path))
     assert (status, said["reason"], said["trained"][0]["version"]) == (0, "data", "2.0")
     assert train("--data", str(path), "--since", "9e9")[0] == auto_train.NO_REASON
+    path.with_name(f"{path.name}{LISTING}").write_text(of_files([path], path).to_json())
+    with monkeypatch.context() as patch:
+        patch.setattr(auto_train, "data_hash", None)
+        assert train("--data", str(path), "--since", "9e9")[0] == auto_train.NO_REASON, "without reading it"
     assert train("--data", str(path), "--since", "0")[1]["trained"] == said["trained"]
     assert len(recipe.called) == 2
     assert train("--data", str(path), "--reason", "drift", "--since", "9e9")[0] == auto_train.NO_REASON
@@ -151,6 +164,69 @@ def test_killed_after_the_last_archive_was_built_nothing_is_trained_again(
             train()
     status, said = train()
     assert (status, said["trained"][0]["version"], len(recipe.called)) == (0, "1.0", 1)
+
+
+def test_what_no_one_promoted_is_in_no_store(recipe: Recipe, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    train()
+    options = ["--model", MODEL, "--version", "1.0", "--above"]
+    assert auto_promote.main([*options, "0.9"]) == 3
+    store = recipe.home / "store"
+    assert not list(store.glob("*.mar")) and not list((recipe.home / "candidates").glob("*.mar"))
+    assert auto_promote.main([*options, "0.7"]) == 0
+    assert [one.name for one in store.glob("*.mar")] == ["catalog-1.0.mar"]
+    assert train("--reason", "manual", "--quick")[1]["trained"][0]["version"] == "2.0"
+
+
+def test_of_two_trainings_of_a_family_one_runs(recipe: Recipe, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auto_train, "LEASE_S", 0.0)
+    other = Lease("train catalog", "another")
+    database = Database(f"sqlite:///{recipe.home}/marina.db")
+    database.upgrade()
+    with database.writing() as connection:
+        assert other.take(connection, 0.0)
+    assert train()[0] == commands.WAIT and not recipe.called
+    with database.writing() as connection:
+        other.give_back(connection)
+    assert train()[0] == 0
+
+    def stolen(command: Sequence[str], limit_s: float, may_continue: Callable[[], bool], **_: Any) -> Done:
+        with database.writing() as connection:
+            connection.execute(sa.update(LEASES).values(holder="another"))
+        monkeypatch.setattr(Lease, "due", lambda self: True)
+        return Done(0 if may_continue() else commands.STOPPED, {}, "")
+
+    monkeypatch.setattr(commands, "run", stolen)
+    assert train("--reason", "manual", "--quick")[0] == commands.WAIT
+    with database.reading() as connection:
+        states = connection.execute(sa.select(TRAININGS.c.state).order_by(TRAININGS.c.started_at)).scalars().all()
+    database.close()
+    assert states == ["done", "running"], "who has the lease continues with it"
+
+
+def test_labels_that_are_not_in_the_data_train_nothing(
+    recipe: Recipe, train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train()
+    database = Database(f"sqlite:///{recipe.home}/marina.db")
+    row = {"request_id": "r", "instance": 0}
+    answered = {"model": MODEL, "version": "1.0", "time": 9e9, "picked": True, "answer": "{}"}
+    with database.writing() as connection:
+        connection.execute(sa.insert(PREDICTIONS), row | answered)
+        connection.execute(sa.insert(LABELS), row | {"label": "10", "time": 9e9})
+    database.close()
+    monkeypatch.setenv("MARINA_ML_RETRAIN_LABELS", "1")
+    assert auto_train.main(["--family", "catalog", "--since", "9.5e9"]) == auto_train.NO_REASON
+    assert "1 labels came" in capsys.readouterr().err and len(recipe.called) == 1
+
+
+def test_each_family_says_by_what_its_models_are_promoted() -> None:
+    for family in ("budget", "catalog", "code_health", "market"):
+        for model in training_recipe(family).MODELS:
+            rule = rule_of(family, model)
+            assert (rule is None) == (family == "catalog"), model
+    forecast = rule_of("budget", "budget_forecast")
+    assert forecast is not None and forecast.slice_bound and forecast.slice_bound > 1, "its losses are EUR"
+    assert tags_of("market", "market_alerts")["horizon"] == "4h,12h,24h,48h" and tags_of("catalog", MODEL) == {}
 
 
 def test_a_first_version_is_decided_by_its_threshold(

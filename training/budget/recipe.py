@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
+from marina.rollout.promotion import Rule
 from training.budget.anomaly import recipe as budget_anomaly
 from training.budget.categorizer import recipe as budget_categorizer
 from training.budget.categorizer.dataset import check_enough, read_recorded
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MODELS: Final = (budget_categorizer.MODEL, budget_anomaly.MODEL, budget_forecast.MODEL)
+RULES: Final = {
+    budget_categorizer.MODEL: Rule("model_weighted_f1", 0.75),
+    budget_anomaly.MODEL: Rule("auc", 0.8),
+    budget_forecast.MODEL: Rule("wape", 0.5, less_is_better=True, slice_bound=5.0),  # EUR a category and month
+}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
+from marina.rollout.promotion import Rule
 from models.code_health.features import READS, columns
 from models.ranges import Range, measure_usual
 from training import family, tracking
@@ -56,6 +57,13 @@ from training.evaluation.reliability import measure_reliability
 from training.evaluation.slices import SliceReport
 
 MOST_EVALUATED, MOST_REFERENCES = 4096, 512
+RULES = {
+    "code_risk": Rule("auc", 0.6),
+    "code_anomaly": Rule("auc", 0.55),
+    "code_bugs": Rule("auc", 0.6),
+    "code_impact": Rule("rmse", 0.5, less_is_better=True),
+    "code_meta": Rule("auc", 0.6),
+}
 
 NEAR = 0.2
 """How far off an impact may be to count as right when slices are compared."""

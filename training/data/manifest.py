@@ -19,6 +19,9 @@ import numpy.typing as npt
 
 _BLOCK = 1 << 20
 
+LISTING = ".manifest.json"
+"""How the name of a listing ends that lies beside its data."""
+
 SYNTHETIC = "synthetic"
 """In place of a path: data that a family generates."""
 
@@ -81,6 +84,25 @@ def of_files(files: Iterable[Path], root: Path) -> Manifest:
     below = root.parent if root.is_file() else root
     entries = [_entry(file.relative_to(below).as_posix(), _blocks(file)) for file in files]
     return Manifest(root.name, tuple(sorted(entries, key=lambda entry: entry.path)))
+
+
+def listed(path: Path) -> Manifest | None:
+    """Return the manifest that an export wrote beside its data, if the data is still what it lists; None otherwise.
+
+    Parameters
+    ----------
+    path
+        The file, or the folder; beside it may lie ``….manifest.json``.
+    """
+    try:
+        content = json.loads(path.with_name(f"{path.name}{LISTING}").read_text())
+        names = {str(one["path"]) for one in content["files"]}
+        if path.is_dir() and names != {one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file()}:
+            return None
+        found = of_files([(path if path.is_dir() else path.parent) / name for name in names], path)
+        return found if found.sha256 == content["sha256"] else None
+    except (OSError, ValueError, KeyError, TypeError):  # no listing, or no data
+        return None
 
 
 def of_arrays(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> Manifest:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from models.market.alerts import ALERTS, LABELS, QUESTIONS
+from marina.rollout.promotion import Rule
+from models.market.alerts import ALERTS, HORIZONS_H, LABELS, QUESTIONS
 from models.market.features import NAMES, usual
 from training import family, progress, tracking
 from training.cli import add_search, add_shared, shared_options
@@ -37,6 +38,8 @@ from training.search import Candidate, search
 
 MODEL = "market_alerts"
 MODELS = (MODEL,)
+RULES = {MODEL: Rule("auc", 0.6)}
+TAGS = {MODEL: {"alert_type": ",".join(ALERTS), "horizon": ",".join(f"{hours}h" for hours in HORIZONS_H)}}
 EXPLAINED_ROWS = 150
 
 

@@ -24,7 +24,7 @@ from marina.rollout.promotion import PromotionError, Rule
 from marina.rollout.rollouts import RolloutError, rollout_of
 from marina.serving.stub_archive import build_stub
 from marina.settings import Settings
-from tests.archives.rewrite import recertified
+from tests.archives.rewrite import recertified, renamed
 from training import tracking
 
 MODEL = "catalog"
@@ -47,7 +47,11 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
             plain = build_stub(home, MODEL, version)
             folder = home / "built"
             folder.mkdir(exist_ok=True)
-            made.register(recertified(plain, folder / plain.name, {"provenance.json": json.dumps(origin).encode()}))
+            members = {
+                "provenance.json": json.dumps(origin).encode(),
+                "example.json": json.dumps({"of": version}).encode(),
+            }
+            made.register(recertified(plain, folder / plain.name, members))
         yield made
 
 
@@ -196,6 +200,28 @@ def test_no_look_is_spent_on_rows_that_cannot_compare_nor_while_a_rollout_is_ope
     with pytest.raises(RolloutError, match="a rollout is open"):
         ask("3.0", Rows(BETTER))
     assert len(written(served, looks.LOOK)) == 1
+
+
+def test_no_look_is_spent_on_a_model_that_learnt_nothing_new(
+    served: Database, settings: Settings, registry: Registry, tmp_path: Path
+) -> None:
+    champion = registry.find(MODEL, "1.0")
+    assert champion is not None
+    plain = registry.download(champion, tmp_path / "same")
+    named = renamed(plain, MODEL, "5.0")
+    registry.register(recertified(plain, tmp_path / "catalog-5.0.mar", named))
+    outcome = Asking(served, settings)("5.0", Rows(BETTER))
+    assert outcome.decision.outcome == "inconclusive" and "learnt nothing new" in outcome.decision.reason
+    assert written(served, looks.LOOK) == []
+
+
+def test_a_model_whose_losses_are_no_shares_has_a_bound_of_its_own(served: Database, settings: Settings) -> None:
+    behind = HeldOut(BETTER.test, {"label 10": PairedTest(500, 400, -0.5, -5.0)}, unit="EUR")
+    promotion = AutomaticPromotion(served, settings, "ann", lambda *_: None)
+    kept = promotion.decide(MODEL, "2.0", Rule(), read_policy(), Rows(behind))
+    assert kept.decision.outcome == "keep" and "falls behind" in kept.decision.reason
+    rule = Rule(bound=0.7, slice_bound=1.0)
+    assert promotion.decide(MODEL, "2.0", rule, read_policy(), Rows(behind)).decision.outcome == "promote"
 
 
 def test_a_first_version_needs_its_threshold_alone_and_waits_in_the_store(

@@ -153,6 +153,33 @@ def test_kept_and_inconclusive_are_no_failures(
     assert loop_of(database, scripts).step() == [] and calls() == WEEK
 
 
+def test_a_decision_that_has_to_wait_is_no_failure_and_is_asked_again_until_it_is_made(
+    database: Database, scripts: Path, calls: Callable[[], list[str]]
+) -> None:
+    (scripts / "auto_promote.exit").write_text(str(commands.WAIT))
+    assert loop_of(database, scripts).step() == [] and calls() == WEEK
+    assert loop_of(database, scripts).step() == [] and calls() == [], "not at once"
+    for hour in range(2, 7):  # more often than a failure is tried
+        assert loop_of(database, scripts, f"2026-11-23 {hour:02}:00").step() == [] and calls() == WEEK[2:]
+    assert 'family="catalog"} 0' in metric(database)
+    (scripts / "load_data.exit").write_text("1")
+    assert loop_of(database, scripts, "2026-11-30 02:00").step() != [] and calls() == [WEEK[2], WEEK[0]]
+    (scripts / "auto_promote.exit").unlink()
+    loop_of(database, scripts, "2026-12-01 02:00").step()
+    assert WEEK[2] in calls(), "though a week has gone by, what was trained is decided"
+    loop_of(database, scripts, "2026-12-01 03:00").step()
+    assert WEEK[2] not in calls()
+
+
+def test_a_training_that_has_to_wait_holds_back_what_follows(
+    database: Database, scripts: Path, calls: Callable[[], list[str]]
+) -> None:
+    (scripts / "auto_train.exit").write_text(str(commands.WAIT))
+    assert loop_of(database, scripts).step() == [] and calls() == WEEK[:2]
+    (scripts / "auto_train.exit").unlink()
+    assert loop_of(database, scripts, "2026-11-23 02:00").step() == [] and calls() == WEEK[1:]
+
+
 def test_a_family_that_keeps_no_rows_trains_on_data_of_its_own(
     database: Database, scripts: Path, calls: Callable[[], list[str]]
 ) -> None:

@@ -34,6 +34,7 @@ def test_each_reason_holds_alone() -> None:
     assert reason(Situation(new_data=True)) == Reason("data", "the data has changed")
     assert reason(Situation(labels=99)) is None
     assert (found := reason(Situation(labels=100))) and found.kind == "labels"
+    assert reason(Situation(labels=100, same=True)) is None, "it would come out the same"
     assert (found := reason(Situation(retrain_alert=7))) and found.mark == "alert 7"
     assert reason(Situation(drift=0.9)) is None, "only where it is allowed"
     assert reason(Situation(drift=0.15), auto_retrain=True) is None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.manifest import of_arrays, of_files
+from training.data.manifest import LISTING, listed, of_arrays, of_files
 from training.signflow.clips import Clips
 
 
@@ -23,6 +23,23 @@ def test_one_changed_byte_changes_the_hash(tmp_path: Path) -> None:
     before = of_files([file], file).sha256
     file.write_bytes(b"two")
     assert of_files([file], file).sha256 != before
+
+
+def test_a_listing_beside_the_data_holds_as_long_as_the_data_is_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "market"
+    folder.mkdir()
+    (folder / "prices.parquet").write_bytes(b"one")
+    made = of_files(folder.iterdir(), folder)
+    assert listed(folder) is None
+    folder.with_name(f"market{LISTING}").write_text(made.to_json())
+    assert listed(folder) == made
+    (folder / "more.parquet").write_bytes(b"one")
+    assert listed(folder) is None
+    (folder / "more.parquet").unlink()
+    (folder / "prices.parquet").write_bytes(b"two")
+    assert listed(folder) is None
+    folder.with_name(f"market{LISTING}").write_text("{")
+    assert listed(folder) is None
 
 
 def test_a_single_file_is_addressed_by_its_md5(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def export(database: Database, family: str, out: Path, week: str | None = None) 
         if made.is_dir() and out.is_dir():
             shutil.rmtree(out)
         os.replace(made, out)
-    listing, dvc = (out.with_name(f"{out.name}{ending}") for ending in (".manifest.json", ".dvc"))
+    listing, dvc = (out.with_name(f"{out.name}{ending}") for ending in (manifest.LISTING, ".dvc"))
     listing.write_text(data.to_json())
     dvc.write_text(data.dvc_file())
     return Exported(family, max(releases), out, listing, dvc, len(every), data.sha256)
