@@ -86,8 +86,8 @@ def restore(settings: Settings, store: Store, asked: str = "latest", force: bool
             if occupied and not force:
                 raise RestoreError(
                     f"{', '.join(occupied[:3])} {'are' if len(occupied) > 1 else 'is'} there: a restore is for an "
-                    "empty machine. Name another MARINA_STATE_DIR and database, or pass --force: files are then moved aside, "
-                    "and a PostgreSQL database is replaced"
+                    "empty machine. Name another MARINA_STATE_DIR and database, or pass --force: files are then moved "
+                    "aside, and a PostgreSQL database is replaced"
                 )
             note.write_text(name)
             aside = _move_aside(settings, made) if occupied else None

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.serving import ROOT, archive, running
 
@@ -22,6 +23,7 @@ def command(settings: dict[str, str], *arguments: str) -> subprocess.CompletedPr
     return subprocess.run(program, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_what_is_deleted_is_served_again_after_one_command(tmp_path: Path) -> None:
     built, state, store = tmp_path / "built", tmp_path / "state", tmp_path / "store"
     built.mkdir()
@@ -36,14 +38,14 @@ def test_what_is_deleted_is_served_again_after_one_command(tmp_path: Path) -> No
 
         def ask() -> None:
             while not stop.is_set():
-                answer = httpx.post(f"{server.url}/predictions/echo/1.0", json={})
+                answer = httpx.post(f"{server.url}/predictions/echo/1.0", json={}, timeout=60)
                 assert answer.status_code == 200, answer.text
                 answered[0] += 1
 
         traffic = threading.Thread(target=ask)
         traffic.start()
         try:
-            before = httpx.get(f"{server.url}/ping").json()["models"]
+            before = httpx.get(f"{server.url}/ping", timeout=60).json()["models"]
             refused = command(settings, "restore", "--force")
             assert refused.returncode == 1 and "no backup" in refused.stderr
             made = command(settings, "run", "--json")
@@ -53,7 +55,7 @@ def test_what_is_deleted_is_served_again_after_one_command(tmp_path: Path) -> No
         finally:
             stop.set()
             traffic.join()
-        metrics = httpx.get(f"{server.management_url}/metrics", headers=server.authorization).text
+        metrics = httpx.get(f"{server.management_url}/metrics", headers=server.authorization, timeout=60).text
     assert answered[0] > 0
     last = [line for line in metrics.splitlines() if line.startswith("marina_backup_last_success_timestamp_seconds")]
     assert len(last) == 1 and abs(float(last[0].split()[-1]) - time.time()) < 120
@@ -67,8 +69,8 @@ def test_what_is_deleted_is_served_again_after_one_command(tmp_path: Path) -> No
     again = command(settings, "restore")
     assert again.returncode == 1 and "--force" in again.stderr
     with running([], settings) as server:
-        assert httpx.get(f"{server.url}/ping").json()["models"] == before
-        assert httpx.post(f"{server.url}/predictions/echo/2.0", json={}).json()["version"] == "2.0"
+        assert httpx.get(f"{server.url}/ping", timeout=60).json()["models"] == before
+        assert httpx.post(f"{server.url}/predictions/echo/2.0", json={}, timeout=60).json()["version"] == "2.0"
     verified = subprocess.run(
         [sys.executable, "-m", "marina.rollout", "ledger", "verify"],
         cwd=ROOT, env=os.environ | {"MARINA_STATE_DIR": str(state)}, capture_output=True, text=True, check=False,
