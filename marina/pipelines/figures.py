@@ -44,7 +44,7 @@ class Figure:
 def requests_of(
     connection: sa.Connection, low: float, high: float, models: Iterable[str] = ()
 ) -> dict[Version, Counts]:
-    """Count requests, errors and latencies by version from `low` to `high`, in seconds since 1970; of all models or some."""
+    """Count requests, errors and latencies by version from `low` to `high`; of all models where none is named."""
     chosen = set(models)
     return {one: counts for one, counts in count(connection, low, high).items() if not chosen or one[0] in chosen}
 
@@ -101,7 +101,7 @@ def served_archive(settings: Settings, connection: sa.Connection, model: str) ->
     """Open the archive that has the most of a model's traffic, else the newest of the store; None where none is."""
     declared = DECLARATIONS.c
     row = connection.execute(
-        sa.select(declared).where(declared.model == model).order_by(declared.weight.desc()).limit(1)
+        sa.select(DECLARATIONS).where(declared.model == model).order_by(declared.weight.desc()).limit(1)
     ).one_or_none()
     paths: list[Path] = []
     if row is not None:

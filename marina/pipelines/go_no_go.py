@@ -7,6 +7,7 @@ and alerts. What users' feedback says counts before what an archive's evaluation
 from __future__ import annotations
 
 import dataclasses
+import json
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -116,14 +117,17 @@ def _models(evidence: Evidence) -> Iterator[Criterion]:
     yield Criterion("B3", "transactions answered for sure", ">", 0.90, "share", figures.evaluation(archive, "coverage"))
     yield _measured(
         evidence, "B5", "usual transactions reported", "<", 0.05, ANOMALY, "false_positive_rate",
-        "reported.false_positives",
+        "suspicious.false_positives",
     )  # fmt: skip
     yield Criterion("B8", "A/B tests that ended with the hybrid", ">=", 1, "tests", _tests(evidence))
     yield from _service(evidence)
 
 
 def _forecasts(evidence: Evidence) -> Iterator[Criterion]:
-    yield _measured(evidence, "B6", "error of month-end forecasts (MAPE)", "<", 0.20, FORECAST, "mape", "mape")
+    yield _measured(evidence, "B6", "error of forecasts per category (MAPE)", "<", 0.20, FORECAST, "mape", "mape")
+    archive = figures.served_archive(evidence.settings, evidence.connection, FORECAST)
+    total = figures.evaluation(archive, "total.day_15.mape")
+    yield Criterion("B6", "error of the month's total on day 15 (MAPE)", "<", 0.20, "share", total)
     judged = figures.ratio(evidence.samples, "marina_recommendations_judged", "relevant", "yes")
     yield Criterion("B15", "recommendations found relevant", ">", 0.50, "share", judged)
     yield from _service(evidence)
@@ -157,7 +161,7 @@ def _tests(evidence: Evidence) -> Figure:
     rows = evidence.connection.execute(
         sa.select(given.phase, given.policy).where(given.model == CATEGORIZER, given.ended_at.is_not(None))
     ).all()
-    tests = [row for row in rows if '"test":{' in row.policy.replace(" ", "")]
+    tests = [row for row in rows if json.loads(row.policy).get("test")]
     if not tests:
-        return Figure(None, f"no A/B test of {CATEGORIZER} has ended (scripts/deploy_canary.py --policy ab_test)")
+        return Figure(None, f"no A/B test of {CATEGORIZER} has ended (docs/ROLLOUTS.md says how to begin one)")
     return Figure(sum(row.phase == "done" for row in tests), f"rollouts, {len(tests)} A/B tests that ended")

@@ -29,6 +29,8 @@ from marina.settings import Settings
 SQLITE, DUMP, TABLES = "sqlite", "pg_dump", "tables"
 SCHEMA = "marina_schema"
 SPARE_BYTES = 64 << 20
+LEDGER_FUNCTIONS = ("ledger_refuse",)
+"""What migrations made in PostgreSQL beside tables."""
 
 
 class CopyError(MarinaError):
@@ -188,6 +190,21 @@ def is_empty(settings: Settings) -> bool:
         database.close()
 
 
+def check_kind(settings: Settings, kind: str) -> None:
+    """See that the settings name a database of the kind that was copied.
+
+    Raises
+    ------
+    CopyError
+        When they name another.
+    """
+    if (kind == SQLITE) is not (sqlite_file(settings) is not None):
+        wanted, got = ("SQLite", "PostgreSQL") if kind == SQLITE else ("PostgreSQL", "SQLite")
+        raise CopyError(
+            f"The backup's database is of {wanted}, MARINA_DATABASE_URL names one of {got}: name a {wanted} one"
+        )
+
+
 def put_back(settings: Settings, kind: str, files: dict[str, Path]) -> None:
     """Put a copy in the database's place; what was there is replaced, all of it or nothing.
 
@@ -204,11 +221,7 @@ def put_back(settings: Settings, kind: str, files: dict[str, Path]) -> None:
         When the settings name a database of another kind, or it refuses.
     """
     file = sqlite_file(settings)
-    if (kind == SQLITE) is not (file is not None):
-        wanted, got = ("SQLite", "PostgreSQL") if kind == SQLITE else ("PostgreSQL", "SQLite")
-        raise CopyError(
-            f"The backup's database is of {wanted}, MARINA_DATABASE_URL names one of {got}: name a {wanted} one"
-        )
+    check_kind(settings, kind)
     if file is not None:
         _put_back_sqlite(files["marina.db"], file)
     elif kind == DUMP:
@@ -254,6 +267,8 @@ def _drop(settings: Settings) -> None:
 def _drop_tables(connection: sa.Connection) -> None:
     for name in (*(table.name for table in METADATA.sorted_tables), SCHEMA):
         connection.execute(sa.text(f'DROP TABLE IF EXISTS "{name}" CASCADE'))
+    for function in LEDGER_FUNCTIONS:
+        connection.execute(sa.text(f"DROP FUNCTION IF EXISTS {function}() CASCADE"))
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from archives.errors import MarinaError
 from marina.database.connection import Database
 from marina.pipelines.backup import contents, manifest
 from marina.pipelines.backup.contents import DATABASE, STATE, target_of
-from marina.pipelines.backup.database_copy import is_empty, put_back, sqlite_file
+from marina.pipelines.backup.database_copy import check_kind, is_empty, put_back, sqlite_file
 from marina.pipelines.backup.manifest import Kept, Manifest
 from marina.pipelines.backup.stores import Store
 from marina.releases import ledger
@@ -76,6 +76,7 @@ def restore(settings: Settings, store: Store, asked: str = "latest", force: bool
     """
     watch = time.monotonic()
     name, made = manifest.read(store, asked)
+    check_kind(settings, str(made.database["kind"]))
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _no_server(settings):
         note = settings.state_dir / NOTE

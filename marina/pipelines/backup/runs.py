@@ -22,6 +22,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from archives.errors import MarinaError
+from marina.database.backup_schedule import MARKER
 from marina.database.backup_tables import BACKUPS
 from marina.database.connection import AWAY, Database, DatabaseError
 from marina.pipelines.backup import contents, manifest
@@ -34,8 +35,6 @@ TRIES = 3
 """How often a run begins again where an archive that the database's copy names was deleted meanwhile."""
 
 DAY_S = 86_400.0
-MARKER = "backup.last"
-"""Its time is when the last backup succeeded, for who starts the next one."""
 
 
 class BackupRunError(MarinaError):
@@ -115,6 +114,7 @@ def run(settings: Settings, store: Store, clock: Callable[[], float] = time.time
         except (MarinaError, OSError, sa.exc.SQLAlchemyError) as error:
             _note(settings, store, began, clock(), "failed", "", None, 0, str(error)[:2000])
             raise
+        store.tidy()
         deleted = prune(store, settings.backup_keep_days, settings.backup_keep_least, clock())
         _note(settings, store, began, clock(), "done", name, made, new_bytes, "")
         (settings.state_dir / MARKER).touch()

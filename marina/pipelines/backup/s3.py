@@ -78,6 +78,9 @@ class S3:
         """Delete what is kept under a name."""
         self._ask("DELETE", self._key(name), missing_ok=True)
 
+    def tidy(self) -> None:
+        """Do nothing: the service has objects as a whole, or not at all."""
+
     def _key(self, name: str) -> str:
         return f"{self._prefix}/{name}" if self._prefix else name
 

@@ -36,6 +36,9 @@ class Store(Protocol):
     def delete(self, name: str) -> None:
         """Delete what is kept under a name, if it is."""
 
+    def tidy(self) -> None:
+        """Delete what a kill left half-written; while no one writes."""
+
 
 class Folder:
     """A store in a folder, readable by its owner alone: a backup holds requests and answers."""
@@ -86,14 +89,17 @@ class Folder:
             return False
 
     def names(self, prefix: str) -> dict[str, int]:
-        """Return the names that begin so; what a kill left half-written is deleted."""
+        """Return the names that begin so."""
         found = {}
         for path in sorted((self.path / prefix).rglob("*")) if (self.path / prefix).is_dir() else ():
-            if path.name.startswith(".part-"):
-                path.unlink(missing_ok=True)
-            elif path.is_file():
+            if path.is_file() and not path.name.startswith(".part-"):
                 found[path.relative_to(self.path).as_posix()] = path.stat().st_size
         return found
+
+    def tidy(self) -> None:
+        """Delete what a kill left half-written."""
+        for path in self.path.rglob(".part-*"):
+            path.unlink(missing_ok=True)
 
     def delete(self, name: str) -> None:
         """Delete what is kept under a name."""
