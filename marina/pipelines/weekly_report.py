@@ -175,13 +175,15 @@ def training_seconds(
     file = registry_file(settings)
     if file is not None and file.is_file():
         text = (
-            "SELECT e.name, sum(r.end_time - r.start_time) / 1000.0 FROM runs r JOIN experiments e USING (experiment_id) "
-            "WHERE r.start_time >= ? AND r.start_time < ? AND r.end_time IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tags t "
-            "WHERE t.run_uuid = r.run_uuid AND t.key = 'mlflow.parentRunId') GROUP BY e.name"
+            "SELECT e.name, sum(r.end_time - r.start_time) / 1000.0 "
+            "FROM runs r JOIN experiments e USING (experiment_id) "
+            "WHERE r.start_time >= ? AND r.start_time < ? AND r.end_time IS NOT NULL "
+            "AND NOT EXISTS (SELECT 1 FROM tags t WHERE "
+            "t.run_uuid = r.run_uuid AND t.key = 'mlflow.parentRunId') GROUP BY e.name"
         )
-        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as runs:
-            with contextlib.suppress(sqlite3.Error):
-                return dict(runs.execute(text, (low * 1000, high * 1000)).fetchall()), "the runs in MLflow"
+        opened = contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True))
+        with contextlib.suppress(sqlite3.Error), opened as runs:
+            return dict(runs.execute(text, (low * 1000, high * 1000)).fetchall()), "the runs in MLflow"
     row = TRAININGS.c
     asked = sa.select(TRAININGS).where(row.started_at >= low, row.started_at < high, row.ended_at.is_not(None))
     found: dict[str, float] = defaultdict(float)
