@@ -22,7 +22,7 @@ PIECE_BYTES = 1 << 22
 """A file is cut every so many bytes: of a database that grew, pieces that did not change are not copied again."""
 
 FOLDER, OBJECTS = "backups/", "objects/"
-_NAME = re.compile(r"(?P<id>\d{8}T\d{6}Z-(?P<hash>[0-9a-f]{16}))\.json")
+_NAME = re.compile(r"(?P<id>\d{8}T\d{6}\.\d{6}Z-(?P<hash>[0-9a-f]{16}))\.json")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Manifest:
     def write(self, store: Store) -> str:
         """Put it into a store; return its id."""
         content = json.dumps(dataclasses.asdict(self), sort_keys=True, indent=1).encode()
-        moment = datetime.datetime.fromtimestamp(self.made_at, datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+        moment = datetime.datetime.fromtimestamp(self.made_at, datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         name = f"{moment}-{hashlib.sha256(content).hexdigest()[:16]}"
         store.put(f"{FOLDER}{name}.json", content)
         return name
@@ -135,7 +135,7 @@ def read(store: Store, asked: str = "latest") -> tuple[str, Manifest]:
 
 def moment_of(name: str) -> float:
     """Return when a backup was made, by its id, in seconds since 1970."""
-    moment = datetime.datetime.strptime(name.partition("-")[0], "%Y%m%dT%H%M%SZ")
+    moment = datetime.datetime.strptime(name.partition("-")[0], "%Y%m%dT%H%M%S.%fZ")
     return moment.replace(tzinfo=datetime.UTC).timestamp()
 
 

@@ -210,7 +210,7 @@ def test_a_run_and_a_restore_that_are_killed_cost_nothing_and_continue(tmp_path:
     _kill_when(env, "run", lambda: len(store.names(manifest.OBJECTS)) > before + 2)
     assert manifest.ids(store) == [first.name] and verify(store)[2] == []
     again = run(settings, store)
-    assert again.new_bytes < again.manifest.bytes - (28 << 20), "it continued with what was copied"
+    assert again.new_bytes < 32 << 20, "it continued with what was copied"
     assert not list(settings.state_dir.glob(".backup-*")) and verify(store)[2] == []
 
     empty = elsewhere(settings, tmp_path / "two")
