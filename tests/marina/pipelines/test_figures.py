@@ -90,7 +90,7 @@ def decided(database: Database, settings: Settings, phase: Phase, samples: str =
 def test_without_data_nothing_passes(database: Database, tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     for phase in ("2a", "2b", "2c"):
-        found = decided(database, settings, phase, "").values()  # type: ignore[arg-type]
+        found = decided(database, settings, phase, "").values()
         assert {one.verdict for one in found} == {"no data"} and all(one.figure.source for one in found), phase
 
 

@@ -20,6 +20,7 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
+from marina.database import backup_schedule
 from marina.database.backup_tables import BACKUPS
 from marina.database.connection import Database
 from marina.database.tables import ALERTS, LABELS
@@ -335,3 +336,22 @@ def test_two_runs_at_once_are_one(tmp_path: Path) -> None:
     with runs._alone(settings), pytest.raises(BackupRunError, match="Another backup"):
         run(settings, store)
     assert isinstance(run(settings, store).manifest, Manifest)
+
+
+def test_the_server_starts_one_a_day_where_a_destination_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup_schedule, "LOOK_S", 0.0)
+    settings = installation(tmp_path / "one", backup_destination=str(tmp_path / "backups"))
+    for name in ("state_dir", "archive_store", "backup_destination"):
+        monkeypatch.setenv(f"MARINA_{name.upper()}", str(getattr(settings, name)))
+    nightly, store, end = backup_schedule.Nightly(settings), Folder(tmp_path / "backups"), time.monotonic() + 60
+    while not (settings.state_dir / backup_schedule.MARKER).exists() and time.monotonic() < end:
+        nightly.follow()
+        time.sleep(0.05)
+    for _ in range(20):
+        nightly.follow()
+        time.sleep(0.05)
+    nightly.stop()
+    assert len(manifest.ids(store)) == 1 and verify(store)[2] == []
+    assert not backup_schedule.Nightly(settings.model_copy(update={"backup_destination": ""}))._commands[1:]
