@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help install nginx postgresql prometheus redis chromium serve train archive test lint format settings demo load benchmark lock
 .PHONY: start-orchestrator stop-orchestrator logs-orchestrator trigger-auto-train trigger-auto-promote
 .PHONY: test-pipeline test-integration
-.PHONY: year closed-loop watch check-drift view-alerts clear-alerts dashboards clean purge
+.PHONY: year closed-loop watch backup restore report check-drift view-alerts clear-alerts dashboards clean purge
 
 help: ## List every verb
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,6 +122,15 @@ view-alerts: install ## Open alerts
 clear-alerts: install ## Decide that nothing is to be done about open warnings (WHY="load test")
 	@test -n "$(WHY)" || { echo 'Say why, for the ledger: make clear-alerts WHY="load test"'; exit 1; }
 	@$(BIN)/python scripts/alerts.py clear --why "$(WHY)"
+
+backup: install ## Back up everything to MARINA_BACKUP_DESTINATION: what is new since the last time
+	@$(BIN)/python scripts/backup.py run
+
+restore: install ## Restore the newest backup into an empty state folder and database
+	@$(BIN)/python scripts/backup.py restore
+
+report: install ## Write the week's report to .marina/reports
+	@$(BIN)/python scripts/weekly_report.py
 
 dashboards: install ## Write deploy/grafana from marina/monitoring
 	@$(BIN)/python -m marina.monitoring.dashboards

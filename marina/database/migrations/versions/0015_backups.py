@@ -1,0 +1,23 @@
+"""Backups that were made."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0015"
+down_revision = "0014"
+
+
+def upgrade() -> None:
+    """Make the table."""
+    op.create_table(
+        "backups",
+        sa.Column("started_at", sa.Float, primary_key=True),
+        sa.Column("replica", sa.String(128), primary_key=True),
+        sa.Column("ended_at", sa.Float, nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("destination", sa.Text, nullable=False),
+        sa.Column("name", sa.String(64), nullable=False),
+        *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("files", "bytes", "new_bytes")),
+        sa.Column("note", sa.Text, nullable=False),
+        comment="Backups that were made, done or failed: where they are, and how much was new.",
+    )
