@@ -21,6 +21,7 @@ metric_totals                   marina.events.metric_totals
 alerts, alert_actions           marina.monitoring.alerts
 drift_detectors                 marina.monitoring.detector_rows
 drift_settings, drift_reports   marina.monitoring.watch_settings, marina.monitoring.drift_reports
+feature_*                       marina.features.offline, marina.features.parity
 raw_*, bad_rows                 training.data.rows.importer, training.data.rows.loader
 ==============================  ===================================================================
 
