@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from marina.database.connection import Database
-from marina.features import samples
+from marina.features import parity, samples
 from marina.features.arguments import checked, micros, named, now
 from marina.features.errors import FeatureStoreError, OnlineStoreAwayError
 from marina.features.invalidations import Invalidations
@@ -48,6 +48,9 @@ EMBEDDED_S: Final = 1.0
 """How old a vector in memory may be where nobody says what is outdated."""
 
 TEND_S: Final = 5.0
+LOOK_S: Final = 600.0
+"""How often to look whether the day's parity check is due."""
+
 BATCH: Final = 1000
 
 
@@ -93,7 +96,7 @@ class FeatureStore:
         self.cache = LocalCache(cache_bytes, None if redis_url else EMBEDDED_S)
         self.reads: Counter[str] = Counter()
         """Vectors served from: cache, redis, database."""
-        self._database, self._views, self._url, self._share = database, views, redis_url, sample_share
+        self.database, self.views, self._url, self._share = database, views, redis_url, sample_share
         self._online: OnlineStore | None = RedisOnline(redis_url) if redis_url else None
         self._joiners: dict[str, Joiner] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -264,9 +267,9 @@ class FeatureStore:
         FeatureStoreError
             When there is none.
         """
-        if view not in self._views:
-            raise FeatureStoreError(f"no feature view {view!r}; there are {', '.join(self._views)}")
-        return self._views[view]
+        if view not in self.views:
+            raise FeatureStoreError(f"no feature view {view!r}; there are {', '.join(self.views)}")
+        return self.views[view]
 
     async def aclose(self) -> None:
         """End what runs in the background, and let go of every connection but the database's."""
@@ -287,7 +290,7 @@ class FeatureStore:
         await self.aclose()
 
     def _start(self) -> None:
-        self._joiners = {known.name: Joiner(partial(self._fetch, known)) for known in self._views.values()}
+        self._joiners = {known.name: Joiner(partial(self._fetch, known)) for known in self.views.values()}
         self._tasks = [asyncio.create_task(self._tend())]
         if isinstance(self._online, RedisOnline):
             self._tasks.append(asyncio.create_task(Invalidations(self._url, self._online, self.cache).run()))
@@ -328,13 +331,14 @@ class FeatureStore:
         return found
 
     async def _tend(self) -> None:
-        """Fill Redis where it is not, bring over what it lacks, keep samples."""
+        """Fill Redis where it is not, bring over what it lacks, keep samples and compare them daily."""
+        compare_at = time.monotonic() + LOOK_S
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), TEND_S)
             self._wake.clear()
             wanted, self._wanted = self._wanted, set()
-            for view in self._views if self._online is not None else ():
+            for view in self.views if self._online is not None else ():
                 try:
                     if view in wanted:
                         await asyncio.to_thread(self.refill, view)
@@ -342,10 +346,14 @@ class FeatureStore:
                 except FeatureStoreError:
                     continue  # the next read says so again, and the next round tries again
             await asyncio.to_thread(self._keep_samples)
+            if self._share and time.monotonic() > compare_at:
+                compare_at = time.monotonic() + LOOK_S
+                with contextlib.suppress(FeatureStoreError):
+                    await asyncio.to_thread(parity.check_daily, self.database, self.views)
 
     def _keep_samples(self) -> None:
         taken = [self._samples.popleft() for _ in range(len(self._samples))]
-        samples.keep(self._database, taken)
+        samples.keep(self.database, taken)
 
     def _put(self, view: View, names: Sequence[str], packed: Sequence[bytes], note: str) -> bool:
         try:

@@ -27,6 +27,7 @@ from marina.monitoring import alerts
 from marina.monitoring.alert_metrics import collect_alerts, collect_drift, collect_market_tests
 from marina.monitoring.answer_metrics import collect_answers
 from marina.monitoring.channels import Channel, ChannelError, parse_channel
+from marina.monitoring.feature_metrics import collect_features
 from marina.monitoring.gpu_metrics import GpuMetrics, find_gpus
 from marina.monitoring.loop_metrics import collect_loop
 from marina.monitoring.notifier import Notifier, NotifierThread
@@ -56,6 +57,7 @@ def collectors(settings: Settings) -> list[Collect]:
         collect_drift,
         collect_market_tests,
         collect_loop,
+        collect_features,
         collect_versions,
         ArchiveCheck(settings.state_dir / "declared").collect,
         own_server(settings),
