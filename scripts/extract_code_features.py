@@ -6,7 +6,8 @@
     python scripts/extract_code_features.py ~/src/project --to-store --project my-id       # as of now, to be served
 
 A row is a source file or the project at a date, or a commit as it arrived; docs/families/code_health_features.md
-defines the columns; docs/FEATURES.md the store. Nothing is checked out, and no row looks past its date. What was measured once is kept in a cache.
+defines the columns, docs/FEATURES.md the store. Nothing is checked out, and no row looks past its date. What was
+measured once is kept in a cache.
 """
 
 import argparse

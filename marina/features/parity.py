@@ -125,10 +125,8 @@ def _compare(
             counted = [_counted(view, bytes_, int(served[place])) for bytes_ in (packed[place], one)]
             if counted[0] == counted[1]:
                 behind += step > 0
-            elif (
-                one is not None and HEAD.unpack_from(one)[2] > served[place] - GRACE_S * 1e6 and step < _STEPS_BACK - 1
-            ):
-                at[place] = HEAD.unpack_from(one)[2] - 1  # perhaps it had not arrived yet: what was there before it?
+            elif one is not None and (known := HEAD.unpack_from(one)[2]) > served[place] - GRACE_S * 1e6:
+                at[place] = known - 1  # perhaps it had not arrived yet: what was there before it?
                 following.append(place)
             else:
                 differing.append((place, one))
