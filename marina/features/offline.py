@@ -223,8 +223,8 @@ class OfflineStore:
     def _read(connection: sa.Connection, view: View, names: list[str], latest: int | None) -> Iterator[Any]:
         asked = _ASKED[connection.dialect.name]
         text = (
-            f"SELECT entity, data FROM feature_rows JOIN {asked} ON entity = asked.value "
-            "WHERE view = :view AND schema = :schema AND known <= :latest"
+            f"SELECT entity, data FROM feature_rows WHERE view = :view AND schema = :schema "
+            f"AND entity IN (SELECT value FROM {asked}) AND known <= :latest"
         )
         given = {"view": view.name, "schema": view.schema, "entities": _listed(connection, names), "latest": latest}
         return iter(connection.execute(sa.text(text), given))
