@@ -6,7 +6,6 @@ connection is down the cache is shut. https://redis.io/docs/latest/develop/refer
 
 import asyncio
 import contextlib
-import time
 from typing import Any
 
 import redis.asyncio
@@ -17,8 +16,11 @@ from marina.features.redis_online import PREFIX, TIMEOUT_S, RedisOnline, entity_
 
 AGAIN_S = 0.2
 PING_S = 1.0
-SILENCE_S = 3.0
-"""A connection on which not even a ping is answered for this long is given up."""
+UNANSWERED = 3
+"""Pings after which a silent connection is given up; counted, since a process that is not run sends none."""
+
+PATIENCE_S = 3.0
+"""For the connection to be set up."""
 
 
 class Invalidations:
@@ -26,7 +28,7 @@ class Invalidations:
 
     def __init__(self, url: str, online: RedisOnline, cache: LocalCache) -> None:
         self._url, self._online, self._cache = url, online, cache
-        self._heard = 0.0
+        self._unanswered = 0
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -41,7 +43,7 @@ class Invalidations:
         )
         pinging: asyncio.Task[None] | None = None
         try:
-            async with asyncio.timeout(SILENCE_S):
+            async with asyncio.timeout(PATIENCE_S):
                 await client.initialize()
                 connection: Any = client.connection
                 connection._parser.set_invalidation_push_handler(self._take)  # there is no public name for it
@@ -49,11 +51,11 @@ class Invalidations:
                 run = (await client.info("server"))["run_id"]
             self._cache.open()
             self._online.run = run
-            self._heard = time.monotonic()
+            self._unanswered = 0
             pinging = asyncio.create_task(self._ping(connection))
             while True:
                 await connection.read_response(push_request=True, timeout=None)
-                self._heard = time.monotonic()
+                self._unanswered = 0
                 if self._online.run is None:  # a read failed, but this connection holds: the same Redis is there
                     self._online.run = run
         finally:
@@ -66,12 +68,11 @@ class Invalidations:
                 await client.aclose()
 
     async def _ping(self, connection: Any) -> None:
-        while True:
+        while self._unanswered < UNANSWERED:
+            self._unanswered += 1
             await connection.send_command("PING")
             await asyncio.sleep(PING_S)
-            if time.monotonic() - self._heard > SILENCE_S:
-                await connection.disconnect(nowait=True)
-                return
+        await connection.disconnect(nowait=True)
 
     async def _take(self, message: Any) -> Any:
         keys = message[1]

@@ -20,7 +20,7 @@ from marina.features.views import HEAD, KEPT, View
 PREFIX: Final = "fs:"
 """How every key begins."""
 
-TIMEOUT_S: Final = 0.5
+TIMEOUT_S: Final = 1.0
 CHUNK: Final = 500
 FILLED_S: Final = 7 * 86_400
 """After a week it is filled again, whatever it says: nothing that was evicted stays missing."""
