@@ -19,6 +19,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from marina.setting_groups.backup import BackupSettings
+from marina.setting_groups.features import FeatureSettings
 from marina.setting_groups.loop import LoopSettings
 from marina.setting_types import Address, Host, Origin, Port, Token
 
@@ -27,7 +28,7 @@ MEBIBYTE = 1024 * 1024
 SETTINGS_FILE = ROOT / "settings.env"
 
 
-class Settings(LoopSettings, BackupSettings, BaseSettings):
+class Settings(LoopSettings, BackupSettings, FeatureSettings, BaseSettings):
     """What differs between a laptop and production: values only, never code."""
 
     model_config = SettingsConfigDict(

@@ -3,9 +3,11 @@
     python scripts/extract_code_features.py ~/src/project                                  # today, printed
     python scripts/extract_code_features.py ~/src/project --at 2026-01-01 --out health.csv
     python scripts/extract_code_features.py ~/src/project --every 90 --kinds file commit --labels --out health.parquet
+    python scripts/extract_code_features.py ~/src/project --to-store --project my-id       # as of now, to be served
 
 A row is a source file or the project at a date, or a commit as it arrived; docs/families/code_health_features.md
-defines the columns. Nothing is checked out, and no row looks past its date. What was measured once is kept in a cache.
+defines the columns, docs/FEATURES.md the store. Nothing is checked out, and no row looks past its date. What was
+measured once is kept in a cache.
 """
 
 import argparse
@@ -19,6 +21,8 @@ import pandas as pd
 from rich.console import Console
 
 from archives.errors import MarinaError
+from marina.features.sources import write_code_health
+from marina.features.store import open_store
 from marina.processes.files import write_atomically
 from marina.settings import read_settings
 from models.code_health.changes import DAY_S
@@ -64,7 +68,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help=".parquet, .csv or .csv.gz (default: print the project)"
     )
+    parser.add_argument(
+        "--to-store",
+        action="store_true",
+        help="write the rows to the feature store, by default as of now: the project as its name (--project)",
+    )
     arguments = parser.parse_args(argv)
+    if arguments.to_store and arguments.at is None:
+        arguments.at = int(time.time())
     if arguments.out is not None and arguments.out.suffix not in WRITERS:
         parser.error(f"expected --out to end in {', '.join(WRITERS)}, got {arguments.out}")
     if arguments.every is not None and arguments.every < 1:
@@ -78,6 +89,8 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.out is not None:
             check_writable(arguments.out)  # before the work, which may take hours
         table = extract(arguments, console)
+        if arguments.to_store:
+            keep(table, console)
         if arguments.out is None:
             show(table, Console(soft_wrap=True))
         else:
@@ -105,6 +118,21 @@ def write(table: pd.DataFrame, file: Path) -> None:
         write_atomically(file, lambda opened: WRITERS[file.suffix](table, opened))
     except OSError as error:
         raise _unwritable(file, error) from error
+
+
+def keep(table: pd.DataFrame, console: Console) -> None:
+    store = open_store(read_settings())
+    added, online = 0, True
+    for project, rows in table.groupby("project"):
+        moments_s = rows["moment"].map(lambda moment: moment.timestamp()).to_list()
+        written = write_code_health(
+            store, str(project), rows["kind"].to_list(), rows["subject"].to_list(), moments_s,
+            rows[[feature.name for feature in FEATURES]].to_numpy("float32"),
+        )  # fmt: skip
+        added, online = added + written.added, online and written.online
+    console.print(f"{len(table):,} rows in the feature store, {added:,} of them new", highlight=False)
+    if not online:
+        console.print("Redis does not answer: they are served from the database until it does", style="yellow")
 
 
 def _unwritable(file: Path, error: OSError) -> ExtractionError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from marina.database.connection import Database
-from tests import postgres
+from tests import postgres, redis
 
 if TYPE_CHECKING:  # torch and its like take eight seconds, which tests of other rooms need not wait for
     from training.signflow.recipe import Trained
@@ -40,6 +40,15 @@ def postgres_server() -> Iterator[postgres.Postgres]:
     if why := postgres.missing():
         pytest.skip(why)
     with postgres.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[redis.Redis]:
+    """A Redis server for the whole run; who kills it runs one of its own."""
+    if why := redis.missing():
+        pytest.skip(why)
+    with redis.running() as server:
         yield server
 
 

@@ -21,6 +21,7 @@ metric_totals                   marina.events.metric_totals
 alerts, alert_actions           marina.monitoring.alerts
 drift_detectors                 marina.monitoring.detector_rows
 drift_settings, drift_reports   marina.monitoring.watch_settings, marina.monitoring.drift_reports
+feature_*                       marina.features.offline, marina.features.parity
 raw_*, bad_rows                 training.data.rows.importer, training.data.rows.loader
 ==============================  ===================================================================
 
@@ -33,6 +34,7 @@ stored, byte for byte.
 import sqlalchemy as sa
 
 from marina.database import metadata
+from marina.database.feature_tables import FEATURE_OUTBOX, FEATURE_PARITY, FEATURE_ROWS, FEATURE_SAMPLES  # noqa: F401
 from marina.database.raw_tables import BAD_ROWS, RAW_BATCHES, RAW_RELEASES, RAW_ROWS  # noqa: F401 - are of METADATA
 
 METADATA = metadata.METADATA

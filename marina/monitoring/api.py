@@ -28,6 +28,7 @@ from marina.monitoring.alert_metrics import collect_alerts, collect_drift, colle
 from marina.monitoring.answer_metrics import collect_answers
 from marina.monitoring.backup_metrics import backups_of
 from marina.monitoring.channels import Channel, ChannelError, parse_channel
+from marina.monitoring.feature_metrics import collect_features
 from marina.monitoring.gpu_metrics import GpuMetrics, find_gpus
 from marina.monitoring.loop_metrics import collect_loop
 from marina.monitoring.notifier import Notifier, NotifierThread
@@ -58,6 +59,7 @@ def collectors(settings: Settings) -> list[Collect]:
         collect_market_tests,
         collect_loop,
         backups_of(settings),
+        collect_features,
         collect_versions,
         ArchiveCheck(settings.state_dir / "declared").collect,
         own_server(settings),
