@@ -1,0 +1,1 @@
+"""The Python client: one needs httpx and nothing else of Marina."""
