@@ -132,7 +132,9 @@ def test_reading_directly_takes_less_than_two_microseconds() -> None:
     flags = of(Flag("rules", 1.0), Flag("hybrid", 0.2, changed_at=1.0))
     for name, key in (("rules", "user-17"), ("hybrid", "user-17")):
         flags.value(name, key)
-        best = min(timeit.repeat(lambda: flags.value(name, key), number=20_000, repeat=7)) / 20_000  # noqa: B023
+        best = (
+            min(timeit.repeat(lambda: flags.value(name, key), timer=time.process_time, number=5_000, repeat=9)) / 5_000
+        )  # noqa: B023
         assert best < 2e-6, f"{name}: {1e6 * best:.2f} µs"
 
 
@@ -157,7 +159,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(
     with database.writing() as connection, pytest.raises(FlagError, match=said):
         set_flag(connection, name, now=1.0, **given)  # type: ignore[arg-type]
     with database.reading() as connection:
-        assert connection.execute(sa.select(FLAGS)).all() == list(history(connection)) == []
+        assert not connection.execute(sa.select(FLAGS)).all() and not list(history(connection))
 
 
 def test_a_flag_of_ones_own_is_a_flag_like_the_others(database: Database) -> None:

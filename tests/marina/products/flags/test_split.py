@@ -46,7 +46,7 @@ def test_a_unit_is_in_the_part_that_the_gateway_draws(tmp_path: Path) -> None:
                     break
                 except httpx.TransportError:
                     time.sleep(0.05)
-            drawn = [int(client.get("/", headers={"key": key.encode()}).text) for key in KEYS]
+            drawn = [int(client.get("/", headers=[(b"key", key.encode())]).text) for key in KEYS]
     finally:
         process.terminate()
         process.wait(20)
