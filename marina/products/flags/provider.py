@@ -12,7 +12,7 @@ from marina.database.connection import AWAY, Database
 from marina.database.outage import Outage
 from marina.processes.console import log
 from marina.processes.guard import Guard
-from marina.products.flags.split import part
+from marina.products.flags.split import is_below
 from marina.products.flags.table import Flag, read_flags, unknown
 
 POLL_S = 5.0
@@ -71,7 +71,7 @@ class _Split:
         self.name, self.parts, self.users = flag.name, flag.parts, flag.users
 
     def holds(self, key: str) -> bool:
-        return key in self.users or (key != "" and part(self.name, key) < self.parts)
+        return key in self.users or (key != "" and is_below(self.name, key, self.parts))
 
 
 def _rule(flag: Flag) -> bool | _Split:

@@ -17,8 +17,8 @@ TENTH = 1000 * WORD // 10_000
 
 PARTS = 1000
 
-REMEMBERED = 65_536
-"""Units whose place is remembered, each flag by itself: some 10 MB at most."""
+REMEMBERED, LONGEST = 32_768, 128
+"""Units whose place is remembered, if their key is no longer than that: some 10 MB at most."""
 
 
 def murmur2(data: bytes) -> int:
@@ -35,7 +35,6 @@ def murmur2(data: bytes) -> int:
     return hashed ^ hashed >> 15
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
 def part(name: str, key: str) -> int:
     """Return which of the `PARTS` a unit is in, from 0; the same for every process and every day.
 
@@ -46,5 +45,22 @@ def part(name: str, key: str) -> int:
     key
         What is drawn: a user, a session, or a request's id where there is neither.
     """
-    hundredth = min(99, murmur2(f"{name}|{key}".encode()) // HUNDREDTH)
-    return 10 * hundredth + min(9, murmur2(f"{key}|{name}".encode()) // TENTH)
+    return 10 * _hundredth(name, key) + _tenth(name, key)
+
+
+def is_below(name: str, key: str, parts: int) -> bool:
+    """Say whether a unit is in one of the first parts; the second hash is only asked where the first does not tell."""
+    hundredth = _remembered(name, key) if len(key) <= LONGEST else _hundredth(name, key)
+    whole = parts // 10
+    return hundredth < whole or (hundredth == whole and parts % 10 > _tenth(name, key))
+
+
+def _hundredth(name: str, key: str) -> int:
+    return min(99, murmur2(f"{name}|{key}".encode()) // HUNDREDTH)
+
+
+def _tenth(name: str, key: str) -> int:
+    return min(9, murmur2(f"{key}|{name}".encode()) // TENTH)
+
+
+_remembered = functools.lru_cache(maxsize=REMEMBERED)(_hundredth)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marina.processes.children import end_with_parent
-from marina.products.flags.split import PARTS, part
+from marina.products.flags.split import PARTS, is_below, part
 from marina.serving.programs import find_nginx
 from marina.serving.temporary_server import free_ports
 from marina.settings import read_settings
@@ -53,11 +53,12 @@ def test_a_unit_is_in_the_part_that_the_gateway_draws(tmp_path: Path) -> None:
     assert drawn == [part("flag", key) for key in KEYS]
 
 
-@given(st.text(max_size=40), st.text(max_size=80))
+@given(st.text(max_size=40), st.text(max_size=200))
 def test_every_unit_is_in_one_part_and_stays_there(name: str, key: str) -> None:
-    assert 0 <= part(name, key) < PARTS
-    part.cache_clear()
-    assert part(name, key) == part(name, key)
+    place = part(name, key)
+    assert 0 <= place < PARTS
+    for parts in {0, 1, 200, 333, 999, PARTS, place, place + 1}:
+        assert is_below(name, key, parts) == (place < parts)
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5])
