@@ -103,6 +103,26 @@ def test_a_step_that_two_processes_take_at_once_is_taken_once(database: Database
         assert [entry.who for entry in table.history(connection, FLAG)] == [guard.WHO, "ann"]
 
 
+def test_a_process_that_dies_in_the_middle_of_a_rollback_has_done_nothing_and_the_next_does_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    households = Households(database, 500, lambda _: 0.9, seed=1)
+    households.begin()
+    for _ in range(6):
+        households.ask(lambda on: 0.08 if on else 0.0)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "append", die)  # the last of what a rollback writes
+        with pytest.raises(KeyboardInterrupt):
+            households.step()
+    assert (households.guard.phase, households.share) == (guard.WATCHING, 0.2)
+    assert [one.share for one in households.step()] == [0.0]
+    assert (households.guard.phase, households.share) == (guard.ROLLED_BACK, 0.0)
+
+
 def test_a_guard_is_stopped_by_a_person_who_sets_the_flag(database: Database) -> None:
     households = Households(database, 10, lambda _: 0.9)
     households.begin()
