@@ -98,9 +98,9 @@ class OutcomeWriter:
 
     def __init__(self, database: Database, report: Callable[[str], None] | None = None) -> None:
         self._database = database
-        told = report or (lambda text: log(f"flags: {text}", sys.stderr))
-        self._outage = Outage(told, "outcomes under guarded flags wait")
-        self._guard = Guard(told)
+        notify = report or (lambda text: log(f"flags: {text}", sys.stderr))
+        self._outage = Outage(notify, "outcomes under guarded flags wait")
+        self._guard = Guard(notify)
         self._waiting: deque[Outcome | Truth] = deque(maxlen=WAITING)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="flag outcomes", daemon=True)

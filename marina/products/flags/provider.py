@@ -99,9 +99,9 @@ class Flags:
 
     def __init__(self, read: Callable[[], Mapping[str, Flag]], report: Callable[[str], None] | None = None) -> None:
         self._read = read
-        told = report or (lambda text: log(f"flags: {text}", sys.stderr))
-        self._outage = Outage(told, "flags stay as they were last read")
-        self._guard = Guard(told)
+        notify = report or (lambda text: log(f"flags: {text}", sys.stderr))
+        self._outage = Outage(notify, "flags stay as they were last read")
+        self._guard = Guard(notify)
         self._followers: list[Callable[[], None]] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -193,9 +193,9 @@ class Flags:
         """The names of all flags."""
         return tuple(self._flags)
 
-    def follow(self, told: Callable[[], None]) -> None:
+    def follow(self, notify: Callable[[], None]) -> None:
         """Have a function called after each change."""
-        self._followers.append(told)
+        self._followers.append(notify)
 
     def refresh(self) -> bool:
         """Read the table again; return whether a flag changed. What cannot be read stays as it was."""
@@ -208,8 +208,8 @@ class Flags:
         if found == self._flags:
             return False
         self._put(found)
-        for told in self._followers:
-            told()
+        for notify in self._followers:
+            notify()
         return True
 
     def start(self, poll_s: float = POLL_S) -> None:
