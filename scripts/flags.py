@@ -33,6 +33,7 @@ from marina.rollout.policy.schema import read_policy
 from marina.settings import read_settings
 
 SHOWN = 50
+WIDE = 200
 SWITCH = {"on": 1.0, "off": 0.0}
 
 
@@ -66,7 +67,8 @@ def _list(database: Database, options: argparse.Namespace) -> None:
         here = ["on" if seen.value else "off", seen.reason] if seen else []
         changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(flag.changed_at)) if flag.changed_at else "never"
         rows.add_row(*map(plain, [flag.name, on, *here, changed, flag.changed_by, flag.reason]))
-    Console(soft_wrap=not sys.stdout.isatty(), highlight=False, markup=False).print(rows)
+    width = None if sys.stdout.isatty() else WIDE
+    Console(width=width, highlight=False, markup=False).print(rows)
 
 
 def _set(database: Database, options: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 """``GET /api/features/{repo_id}?groups=git,code``: what the feature store has of a repository, missing and stale named.
 
-    application.include_router(routes(store))
+    application.include_router(routes(store, FeatureStoreAwayError))
 
 The answer is what `marina.client` reads (its README is the contract)::
 
@@ -43,8 +43,14 @@ class Store(Protocol):
         """Return a view, which has its ``groups`` by name."""
 
 
-def routes(store: Store) -> APIRouter:
-    """Return the route over a store."""
+def routes(store: Store, away: type[MarinaError]) -> APIRouter:
+    """Return the route over a store.
+
+    Parameters
+    ----------
+    away
+        What the store raises while it is unavailable: 503. Any other `MarinaError` of its is the caller's fault: 422.
+    """
     router = APIRouter(tags=["features"])
 
     @router.get("/api/features/{repo_id}")
@@ -60,9 +66,9 @@ def routes(store: Store) -> APIRouter:
             return _refuse(request, 422, "invalid", f"groups: expected some of {', '.join(known)}, got {unknown[0]!r}")
         try:
             rows = await store.get(VIEW, [repo_id])
+        except away as error:
+            return _refuse(request, 503, "features_away", str(error))
         except MarinaError as error:
-            if type(error).__name__.endswith("AwayError"):
-                return _refuse(request, 503, "features_away", str(error))
             return _refuse(request, 422, "invalid", f"repo_id: {error}")
         event_time = float(rows.event_times[0])
         if not math.isfinite(event_time):

@@ -1,13 +1,10 @@
 """scripts/flags.py, as a person types it."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from scripts import flags
-from tests.serving import ROOT
 
 
 @pytest.fixture
@@ -49,10 +46,3 @@ def test_what_was_mistyped_is_said(run) -> None:  # type: ignore[no-untyped-def]
     for given in (("set", "ml_categorization", "maybe"), ("set", "ml_cat", "on"), ("set", "ab_testing", "120%")):
         code, said = run(*given, "--why", "x")
         assert code == 1 and "expected" in said and "Traceback" not in said
-
-
-def test_it_explains_itself() -> None:
-    done = subprocess.run(
-        [sys.executable, "scripts/flags.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert "python scripts/flags.py guard" in done.stdout

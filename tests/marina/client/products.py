@@ -55,7 +55,7 @@ ALERT = {"alert_type": "SPIKE_LIKELY", "horizon": "24h", "probability": 0.7, "mo
 
 def application(store: Store) -> FastAPI:
     app = FastAPI()
-    app.include_router(routes(store))
+    app.include_router(routes(store, StoreAwayError))
 
     @app.get("/api/ml/stream")
     async def stream(request: Request) -> StreamingResponse:
