@@ -1,6 +1,6 @@
 """What came of requests under a guarded flag: the events that the guard counts. The products' APIs write them.
 
-    if drawn := flags.draw("ml_categorization", user, item):
+    if drawn := flags.draw("ml_categorization", user):
         writer.add(Outcome(drawn, item, time.time(), error=False))
     ...
     writer.mark(item, correct=True)        # when feedback comes

@@ -164,24 +164,29 @@ class Flags:
             reason = "STATIC"
         return Evaluation(value, reason, flag.reason)
 
-    def draw(self, name: str, user: str, item: str) -> Draw | None:
-        """Return the arm under which an outcome is counted; None where no guard rolls the flag out.
+    def draw(self, name: str, key: str, alone: bool = False) -> Draw | None:
+        """Return the arm under which an outcome is counted: what `value` says of the same key.
 
         Parameters
         ----------
         name
             Of the flag.
-        user
-            The unit; empty: the item is drawn by itself.
-        item
-            The request's id.
+        key
+            The unit.
+        alone
+            Whether the key is that of a single request, drawn by itself, and no unit that comes again.
+
+        Returns
+        -------
+        Draw or None
+            None where no guard rolls the flag out, and for a unit that was not drawn: named, or without a key.
         """
         flag = self._flags.get(name)
         if flag is None:
             raise unknown(name, self._flags)
-        if flag.guard is None or user in flag.users or not (user or item):
-            return None  # who is named is not drawn
-        return Draw(name, flag.guard, flag.step, self.value(name, user or item), user)
+        if flag.guard is None or not key or key in flag.users:
+            return None
+        return Draw(name, flag.guard, flag.step, self.value(name, key), "" if alone else key)
 
     @property
     def guarded(self) -> bool:

@@ -39,7 +39,7 @@ class Households:
         for user in self._users:
             item = f"request-{self.asked}"
             self.asked += 1
-            drawn = self.flags.draw(FLAG, user, item)
+            drawn = self.flags.draw(FLAG, user)
             if drawn is None:
                 continue
             error = self._chance.random() < fails(drawn.arm)

@@ -58,7 +58,7 @@ def test_one_that_is_no_worse_is_on_for_all_in_the_end(database: Database) -> No
         shares.append(households.share)
     assert shares == [0.2, 0.5, 1.0, 1.0]
     assert households.guard.phase == guard.DONE
-    assert households.flags.draw(FLAG, "household-3-1", "request") is None
+    assert households.flags.draw(FLAG, "household-3-1") is None
     with database.reading() as connection:
         assert len(list(table.history(connection, FLAG))) == 4
 
@@ -132,7 +132,7 @@ def test_a_guard_is_stopped_by_a_person_who_sets_the_flag(database: Database) ->
         set_flag(connection, FLAG, "ben", "named", 2.0, users=["household-0-1"])
     assert households.guard.phase == guard.WATCHING
     households.flags.refresh()
-    assert households.flags.draw(FLAG, "household-0-1", "request") is None  # who is named is not drawn
+    assert households.flags.draw(FLAG, "household-0-1") is None  # who is named is not drawn
     with database.writing() as connection:
         set_flag(connection, FLAG, "ben", "complaints", 3.0, share=0.0)
     assert (households.guard.phase, households.share, households.step()) == ("stopped", 0.0, [])
@@ -143,8 +143,9 @@ def test_truth_may_come_before_its_outcome_and_twice(database: Database) -> None
     households = Households(database, 10, lambda _: 0.9)
     households.begin()
     writer = OutcomeWriter(database)
-    drawn = households.flags.draw(FLAG, "", "early")
-    assert drawn is not None and drawn.unit == ""
+    drawn = households.flags.draw(FLAG, "early", alone=True)
+    assert drawn is not None and drawn.unit == "" and households.flags.draw(FLAG, "") is None
+    assert drawn.arm == households.flags.value(FLAG, "early")
     for correct in (True, False, False):
         writer.mark("early", correct, 5.0)
     writer.start()
