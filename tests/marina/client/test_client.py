@@ -79,11 +79,13 @@ def test_a_wrong_token_is_said_at_once(server: Server) -> None:
 
 @contextlib.contextmanager
 def killing(server: Server) -> Iterator[list[int]]:
-    """Kill the model's worker again and again."""
+    """Kill the model's worker at once, and again every two and a half seconds."""
     stop, killed = threading.Event(), list[int]()
 
     def kill() -> None:
-        while not stop.wait(0.7):
+        pause_s = 0.1
+        while not stop.wait(pause_s):
+            pause_s = 2.5
             for pid in server.worker_pids("code_risk"):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
