@@ -123,6 +123,9 @@ def read_answers(said: Mapping[str, Any], count: int | None, model: str, version
     model, version, ident
         What stands in the place of what the body does not say.
     """
+    by_model = list((said.get("served") or {}).get("models", {}).values())  # where a product asked the model
+    if len(by_model) == 1:
+        version, ident = by_model[0]["version"], by_model[0]["prediction_id"]
     faults = {one["index"]: one for one in said.get("errors", ()) if isinstance(one, Mapping) and "index" in one}
     answers = []
     for place in range(1 if count is None else count):
@@ -130,12 +133,11 @@ def read_answers(said: Mapping[str, Any], count: int | None, model: str, version
         if count is not None:
             given = given[place]
             because = because[place] if isinstance(because, Sequence) else because
-        served = said.get("served") or {}
         answers.append(
             Answer(
                 model=str(said.get("model", model)),
                 version=str(said.get("version") or said.get("model_version") or version),
-                request_id=str(said.get("request_id") or served.get("request_id") or ident),
+                request_id=str(said.get("request_id") or ident),
                 predictions=_predictions(given),
                 instance=place,
                 warnings=tuple(said.get("warnings", ())),

@@ -70,6 +70,13 @@ def application(store: Store) -> FastAPI:
 
         return StreamingResponse(events(), media_type="text/event-stream")
 
+    @app.post("/ml/code/{model}")
+    async def code(model: str, body: dict[str, Any]) -> dict[str, Any]:
+        assert body == {"repo_id": "marina"}
+        served = {"version": "1.0", "cache": "memory", "prediction_id": "an-earlier-one"}
+        said = {"request_id": "of-the-product", "models": {"code_risk": served}, "flags": {}}
+        return {"model": model, "model_version": "1.0", "predictions": {"value": 0.2, "label": "sound"}, "served": said}
+
     @app.get("/api/ml/predict")
     async def predict(horizon: str = "4h") -> dict[str, Any]:
         return {"predictions": [ALERT | {"horizon": horizon, "assets_affected": ["BTC"], "severity_estimate": "S2"}]}

@@ -188,6 +188,13 @@ def test_features_of_a_repository_are_read_with_their_states() -> None:
             client.feature_store.get_features("marina", ["guts"])
 
 
+def test_a_repository_s_prediction_is_known_by_the_id_under_which_it_is_logged() -> None:
+    with products.running(products.Store()) as url, Client(url) as client:
+        answer = client.predict("code_risk", repo_id="marina")
+    assert (answer.model, answer.label, answer.version) == ("RiskPredictor", "sound", "1.0")
+    assert answer.request_id == "an-earlier-one"
+
+
 def test_a_stream_is_taken_up_again_where_it_broke() -> None:
     with products.running(products.Store()) as url:
         with Client(url) as client:
