@@ -1,6 +1,7 @@
 """A flag that makes a product worse is rolled back by itself; one that makes no difference is rolled out."""
 
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,22 @@ def test_a_process_that_dies_in_the_middle_of_a_rollback_has_done_nothing_and_th
     assert (households.guard.phase, households.share) == (guard.WATCHING, 0.2)
     assert [one.share for one in households.step()] == [0.0]
     assert (households.guard.phase, households.share) == (guard.ROLLED_BACK, 0.0)
+
+
+def test_the_loop_rolls_back_by_itself(database: Database) -> None:
+    households = Households(database, 500, lambda _: 0.9, seed=1)
+    households.begin()
+    for _ in range(6):
+        households.ask(lambda on: 0.08 if on else 0.0)
+    reported: list[str] = []
+    loop = guard.GuardLoop(database, reported.append)
+    loop.start()
+    end = time.monotonic() + 60
+    while not reported and time.monotonic() < end:
+        time.sleep(0.05)
+    loop.stop()
+    assert households.share == 0.0
+    assert reported[0].startswith(f"flag {FLAG}: rolled back to 0 %: roll back: errors: canary")
 
 
 def test_a_guard_is_stopped_by_a_person_who_sets_the_flag(database: Database) -> None:
