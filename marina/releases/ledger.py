@@ -30,6 +30,9 @@ HEAD = "application/vnd.marina.ledger-head+json"
 KEY = "ledger_key"
 """The name under which a connection carries the key."""
 
+FLAG = "flag:"
+"""What rows about a feature flag have before its name, in the place of a model's: no model is called so."""
+
 _LOCK = 727465
 
 

@@ -43,7 +43,7 @@ class Aliases:
         with database.reading() as connection:
             new = connection.execute(sa.select(LEDGER.c.seq, LEDGER.c.model).where(LEDGER.c.seq > self._seen)).all()
         self._seen = max([self._seen, *(row.seq for row in new)])
-        self._behind |= {row.model for row in new}
+        self._behind |= {row.model for row in new if not row.model.startswith(ledger.FLAG)}
         if self._process is not None:
             if self._process.poll() is None:
                 if time.monotonic() - self._started_at > HUNG_S:

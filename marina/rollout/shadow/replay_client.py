@@ -3,7 +3,7 @@
 import http.client
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -55,9 +55,26 @@ class ShadowAnswer:
 
 
 class Replay:
-    """A few connections to one TorchServe, each with at most one request in flight."""
+    """A few connections to one TorchServe, each with at most one request in flight.
 
-    def __init__(self, socket_path: Path, per_second: float = PER_SECOND, at_once: int = AT_ONCE) -> None:
+    Parameters
+    ----------
+    socket_path
+        TorchServe's.
+    per_second, at_once
+        How many requests to send at most.
+    augmented
+        Models that this deployment asks with test-time augmentation, as its gateway does.
+    """
+
+    def __init__(
+        self,
+        socket_path: Path,
+        per_second: float = PER_SECOND,
+        at_once: int = AT_ONCE,
+        augmented: Collection[str] = (),
+    ) -> None:
+        self._augmented = augmented
         self._connections = [_Connection(socket_path) for _ in range(at_once)]
         self._interval_s = 1 / per_second
         self._next = 0.0
@@ -74,7 +91,7 @@ class Replay:
         while len(answers) < len(inputs) and None not in answers:
             some = inputs[len(answers) : len(answers) + len(self._connections)]
             self._wait(len(some))
-            answers += self._together(f"/predictions/{model}/{version}", some)
+            answers += self._together(f"/predictions/{model}/{version}", some, model in self._augmented)
         return answers + [None] * (len(inputs) - len(answers))
 
     def close(self) -> None:
@@ -82,10 +99,10 @@ class Replay:
         for connection in self._connections:
             connection.close()
 
-    def _together(self, path: str, inputs: Sequence[Input]) -> list[ShadowAnswer | None]:
+    def _together(self, path: str, inputs: Sequence[Input], augmented: bool) -> list[ShadowAnswer | None]:
         """Send inputs, one on each connection; return the answers when all are there, or late."""
         used = list(zip(self._connections, inputs, strict=False))
-        asked = [connection.ask(path, one) for connection, one in used]
+        asked = [connection.ask(path, one, augmented) for connection, one in used]
         end = time.monotonic() + TIMEOUT_S
         return [connection.answer(end) if sent else None for (connection, _), sent in zip(used, asked, strict=True)]
 
@@ -108,7 +125,7 @@ class _Connection(http.client.HTTPConnection):
         self.sock.settimeout(TIMEOUT_S)
         self.sock.connect(str(self._socket_path))
 
-    def ask(self, path: str, one: Input) -> bool:
+    def ask(self, path: str, one: Input, augmented: bool = False) -> bool:
         """Send an input; return whether it was taken."""
         headers = {
             "Content-Type": one.content_type,
@@ -116,6 +133,7 @@ class _Connection(http.client.HTTPConnection):
             "X-Shadow": "1",
             "X-Top-K": "1",
             "X-Partial": "true",  # an instance that is refused says nothing of the others
+            **({"X-TTA": "true"} if augmented else {}),
         }
         try:
             if self.sock:

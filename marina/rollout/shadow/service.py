@@ -71,7 +71,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     step_aside(NICE)
     settings = read_settings()
-    replay = Replay(RunDir(Path(os.environ["MARINA_RUN_DIR"])).inference_socket)
+    socket = RunDir(Path(os.environ["MARINA_RUN_DIR"])).inference_socket
+    replay = Replay(socket, augmented=settings.tta_models)
     shadow = Shadow(Database(settings.database), settings.replica_name, replay)
     outage = Outage(log, "shadows wait")
     while True:

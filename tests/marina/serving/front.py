@@ -127,7 +127,8 @@ class _Tell(BaseHTTPRequestHandler):
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         version = self.path.rpartition("/")[2]
-        wishes = json.loads(self.headers.get("X-TTA") or "{}").get(version, [200])
+        wished = json.loads(self.headers.get("X-TTA") or "{}")  # true and false are no wishes
+        wishes = wished.get(version, [200]) if isinstance(wished, dict) else [200]
         asked: Counter[tuple[str, str]] = self.server.asked  # type: ignore[attr-defined]
         key = (self.headers.get("X-Request-Id", ""), version)
         wish = wishes[min(asked[key], len(wishes) - 1)]

@@ -300,6 +300,14 @@ def test_of_too_many_the_oldest_are_left_out_for_good(
     assert len(told) == 1
 
 
+def test_a_shadow_of_a_deployment_with_augmentation_is_asked_with_it(silent: Silent) -> None:
+    for augmented in ((), (MODEL,), ("another",)):
+        sender = Replay(silent.path, augmented=augmented)
+        sender.send(MODEL, "2.0", [Input("one", 0.0, "application/json", b"{}")])
+        sender.close()
+    assert [one.headers.get("X-TTA") for one in silent.seen] == [None, "true", None]
+
+
 def test_the_rate_and_the_number_at_once_are_bounded(silent: Silent) -> None:
     sender = Replay(silent.path, per_second=100, at_once=3)
     inputs = [Input(f"{number}", 0.0, "application/json", b'{"sleep_s": 0.05}') for number in range(30)]

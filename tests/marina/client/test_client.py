@@ -1,0 +1,134 @@
+"""The client against a real server: its page's examples, and no call lost while workers are killed."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from marina.client import Answer, AsyncClient, Client, InvalidError
+from tests.families.code_health import releases, rows
+from tests.marina.client import products
+from tests.serving import ROOT, Server, running
+from training.packaging.archive import build
+
+README = (ROOT / "marina" / "client" / "README.md").read_text()
+CALLS = 1000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    archive = build(releases()["code_risk"], tmp_path_factory.mktemp("store")).path
+    with running([archive], {"inference_tokens": '["a-token-of-sixteen-letters"]'}) as server:
+        yield server
+
+
+@pytest.fixture
+def environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARINA_URL", server.url)
+    monkeypatch.setenv("MARINA_TOKEN", server.client_tokens[0])
+
+
+def test_the_examples_of_its_page_run(
+    environment: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert len(blocks) == 7
+    known: dict[str, object] = {"__name__": "example"}
+    with products.running(products.Store()) as url:
+        for block in blocks:
+            of_products = "feature_store" in block or "market" in block
+            if of_products:
+                with Client(url) as client:
+                    exec(compile(block, "README.md", "exec"), known | {"client": client})
+            else:
+                exec(compile(block, "README.md", "exec"), known)
+    said = capsys.readouterr().out
+    for words in ("code_risk 1.0", "instances[1].features", "('early',)", "31.0 fresh", "alert 1 SPIKE_LIKELY 0.7",
+                  "422 invalid features"):  # fmt: skip
+        assert words in said or words.replace("early", "recorded") in said, words
+
+
+def features(seed: int) -> dict[str, float]:
+    from models.code_health.features import READS
+
+    return dict(zip(READS["code_risk"], rows("code_risk", 1, seed)[0].tolist(), strict=True))
+
+
+def test_many_are_answered_in_their_order_over_several_requests(environment: None) -> None:
+    with Client() as client:
+        answers = client.predict_many("code_risk", [features(number) for number in range(300)])
+        alone = [client.predict("RiskPredictor", features(number)) for number in (0, 255, 256, 299)]
+    assert [answer.instance for answer in answers] == [*range(256), *range(44)]
+    assert len({answer.request_id for answer in answers}) == 2
+    chosen = [answers[number] for number in (0, 255, 256, 299)]
+    assert [one.value for one in alone] == pytest.approx([one.value for one in chosen], abs=1e-6)
+
+
+def test_a_wrong_token_is_said_at_once(server: Server) -> None:
+    with Client(server.url, "another-token-of-letters") as client, pytest.raises(InvalidError) as refused:
+        client.predict("RiskPredictor", features(0))
+    assert refused.value.status == 401
+
+
+@contextlib.contextmanager
+def killing(server: Server) -> Iterator[list[int]]:
+    """Kill the model's worker at once, and again every two and a half seconds."""
+    stop, killed = threading.Event(), list[int]()
+
+    def kill() -> None:
+        pause_s = 0.1
+        while not stop.wait(pause_s):
+            pause_s = 2.5
+            for pid in server.worker_pids("code_risk"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        stop.set()
+        thread.join()
+
+
+def by_threads(url: str) -> list[Answer]:
+    with Client(deadline_s=120) as client, ThreadPoolExecutor(16) as pool:
+        return list(pool.map(lambda number: client.predict("RiskPredictor", features(number % 50)), range(CALLS)))
+
+
+def by_tasks(url: str) -> list[Answer]:
+    async def ask() -> list[Answer]:
+        async with AsyncClient(deadline_s=120) as client:
+            turn = asyncio.Semaphore(16)
+
+            async def one(number: int) -> Answer:
+                async with turn:
+                    return await client.predict("RiskPredictor", features(number % 50))
+
+            return await asyncio.gather(*map(one, range(CALLS)))
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ask", [by_threads, by_tasks])
+def test_of_a_thousand_calls_none_is_lost_while_workers_are_killed(
+    environment: None, server: Server, ask: Callable[[str], list[Answer]], tmp_path: Path
+) -> None:
+    with Client() as client:
+        expected = [client.predict("RiskPredictor", features(number)).value for number in range(50)]
+    with killing(server) as killed:
+        answers = ask(server.url)
+    assert len(killed) >= 1
+    assert len({answer.request_id for answer in answers}) == CALLS
+    assert [answer.value for answer in answers] == pytest.approx(expected * (CALLS // 50), abs=1e-5)
+    server.wait()
