@@ -19,6 +19,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from marina.setting_groups.loop import LoopSettings
+from marina.setting_groups.products import ProductSettings
 from marina.setting_types import Address, Host, Origin, Port, Token
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +27,7 @@ MEBIBYTE = 1024 * 1024
 SETTINGS_FILE = ROOT / "settings.env"
 
 
-class Settings(LoopSettings, BaseSettings):
+class Settings(LoopSettings, ProductSettings, BaseSettings):
     """What differs between a laptop and production: values only, never code."""
 
     model_config = SettingsConfigDict(
