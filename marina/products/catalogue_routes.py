@@ -118,12 +118,13 @@ def _read(content: bytes) -> tuple[list[str], list[list[str]], str]:
     first = text.split("\n", 1)[0]
     mark = max(",;\t", key=first.count)
     try:
-        table = [row for row in csv.reader(io.StringIO(text), delimiter=mark) if row]
+        table = [row for row in csv.reader(io.StringIO(text), delimiter=mark, strict=True) if row]
     except csv.Error as error:
         raise ProductError(400, "undecodable", f"The file is no CSV: {error}.") from None
     heading = [name.strip() for name in table[0]] if table else []
-    if "designation" not in heading:
-        raise ProductError(422, "invalid", "heading: expected a column designation", field="heading")
+    if heading.count("designation") != 1 or len(set(heading)) < len(heading):
+        message = "heading: expected one column designation, and no name twice"
+        raise ProductError(422, "invalid", message, field="heading")
     if not 1 < len(table) <= MOST_ROWS + 1:
         raise ProductError(422, "invalid", f"rows: expected 1 to {MOST_ROWS}, got {len(table) - 1}", field="rows")
     for number, row in enumerate(table[1:], 2):
