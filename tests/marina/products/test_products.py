@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from marina.database.product_tables import RECOMMENDATIONS, TRUTHS_OF_RULES
+from marina.products.feature_source import StoreFeatures
 from marina.releases import ledger
 from models.code_health.features import READS
 from tests.families import budget, catalog, code_health, market
@@ -170,6 +172,40 @@ def test_code_is_judged_by_the_products_names(products: Products, name: str, mod
     assert len(many.json()["predictions"]) == 2
     unknown = products.client.post(f"/ml/code/{name}", json={"repo_id": "nowhere"})
     assert unknown.status_code == 404 and READS[model][0] in unknown.json()["error"]["message"]
+
+
+class Row:
+    """One repository's vector, as a feature store answers."""
+
+    def __init__(self, values: Mapping[str, float | None]) -> None:
+        self._values = values
+
+    def record(self, row: int) -> Mapping[str, Mapping[str, float | str | None]]:
+        assert row == 0
+        states = {name: "missing" if value is None else "fresh" for name, value in self._values.items()}
+        return {name: {"value": value, "state": states[name]} for name, value in self._values.items()}
+
+
+class OneRepository:
+    """A store that knows one repository; the risk model's features of it."""
+
+    async def get(self, view: str, entities: Sequence[str]) -> Row:
+        assert view == "code_health"
+        known = code_health.good("code_risk")[0]["features"]
+        return Row({name: known[name] if entities == ["marina"] else None for name in READS["code_risk"]})
+
+
+def test_a_repository_is_judged_by_what_the_store_knows_of_it(products: Products) -> None:
+    before, products.context.features = products.context.features, StoreFeatures(OneRepository())
+    try:
+        features = code_health.good("code_risk")[0]["features"]
+        direct = products.client.post("/ml/code/risk", json={"features": features}).json()
+        answer = products.client.post("/ml/code/risk", json={"repo_id": "marina"})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["predictions"] == direct["predictions"]
+        assert products.client.post("/ml/code/risk", json={"repo_id": "other"}).status_code == 404
+    finally:
+        products.context.features = before
 
 
 def test_listings_are_classified_one_many_or_as_a_file(products: Products) -> None:
