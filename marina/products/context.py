@@ -55,7 +55,7 @@ def context_of(request: Request) -> Context:
 
 
 def call_of(request: Request, user: str = "") -> Call:
-    """Return the request as it is known while it is answered; flags are asked for the user, else for the session or the request."""
+    """Return the request while it is answered; flags are asked for the user, else the session, else the request."""
     passed = {name: value for name in PASSED_ON if (value := request.headers.get(name))}
     ident = request_id_of(request)
     return Call(ident, passed, user or passed.get("x-user-id", "") or passed.get("x-session-id", "") or ident)

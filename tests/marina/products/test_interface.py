@@ -6,7 +6,7 @@ from schemathesis import checks
 
 from tests.marina.products.conftest import Products
 
-EXAMPLES = 8
+EXAMPLES = 5
 """Requests of each route."""
 
 ENDLESS = "/api/ml/stream"
