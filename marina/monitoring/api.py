@@ -33,6 +33,7 @@ from marina.monitoring.gpu_metrics import GpuMetrics, find_gpus
 from marina.monitoring.loop_metrics import collect_loop
 from marina.monitoring.notifier import Notifier, NotifierThread
 from marina.monitoring.process_metrics import ProcessMetrics, ProcessTree
+from marina.monitoring.product_metrics import collect_products
 from marina.monitoring.server_metrics import ArchiveCheck, collect_versions, own_server
 from marina.monitoring.summary_names import SummaryNames
 from marina.monitoring.webhook import WebhookError, read_notices, record_notices
@@ -60,6 +61,7 @@ def collectors(settings: Settings) -> list[Collect]:
         collect_loop,
         backups_of(settings),
         collect_features,
+        collect_products,
         collect_versions,
         ArchiveCheck(settings.state_dir / "declared").collect,
         own_server(settings),

@@ -1,0 +1,267 @@
+"""The market: predictions, features, settings, comparisons of versions, and a stream of alerts."""
+
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import Field, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from marina.products import market_predictions, market_status
+from marina.products.context import call_of, context_of, reply
+from marina.products.errors import ProductError
+from marina.products.market_config import MODEL, AlertType, Horizon, MarketSettings
+from marina.products.market_rows import add_window, alerts_since
+from marina.products.market_stream import event
+from marina.products.schemas import Body, Reply, Text
+
+router = APIRouter(prefix="/api/ml", tags=["market"])
+
+Who = Annotated[Text, Field(min_length=1, max_length=128)]
+Why = Annotated[Text, Field(min_length=1, max_length=1000)]
+
+MOST_MISSED = 100
+"""Alerts that a listener who comes back is given."""
+
+
+class PredictReply(Reply):
+    """What is likely to happen."""
+
+    predictions: list[dict[str, Any]]
+    model_status: dict[str, Any]
+    performance_summary: dict[str, Any]
+    generated_at: float
+    window: dict[str, Any]
+
+
+@router.get("/predict", responses={200: {"model": PredictReply}})
+async def predict(
+    request: Request,
+    horizon: Annotated[Horizon | None, Query(description="Only this one; the settings' default where none.")] = None,
+    all_horizons: Annotated[bool, Query(description="All four horizons.")] = False,
+    alert_type: Annotated[AlertType | None, Query(description="Only this one.")] = None,
+    min_probability: Annotated[float, Query(ge=0, le=1, allow_inf_nan=False)] = 0.0,
+    include_performance: Annotated[bool, Query(description="Also how good answers were lately.")] = True,
+) -> Response:
+    """Predict from the current window, the most probable first; each with its severity and what to do."""
+    context, call = context_of(request), call_of(request)
+    settings = await run_in_threadpool(context.market.read)
+    if not settings.enabled:
+        raise ProductError(403, "predictions_off", "Predictions are switched off (PUT /api/ml/config, enabled).")
+    window = await market_predictions.current(context)
+    answer = await market_predictions.predict(context, call, window)
+    wanted = None if all_horizons else horizon or settings.default_horizon
+    predictions = [
+        one
+        for one in (
+            market_predictions.phrase(row, answer.version, settings, None) for row in answer.body["predictions"]
+        )
+        if wanted in (None, one["horizon"])
+        and alert_type in (None, one["alert_type"])
+        and one["probability"] >= min_probability
+        and settings.alert_types.get(one["alert_type"], True)
+    ]
+    status, performance = await run_in_threadpool(market_status.status, context.database)
+    body = {
+        "predictions": predictions,
+        "model_status": status,
+        "performance_summary": performance if include_performance else {},
+        "generated_at": time.time(),
+        "window": {"id": window.id, "received_at": window.received_at, "time": window.body.get("time")},
+        "warnings": answer.body.get("warnings", []),
+    }
+    return reply(call, body)
+
+
+class StatusReply(Reply):
+    """The model's versions."""
+
+    model_status: dict[str, Any]
+    performance_summary: dict[str, Any]
+    last_training: dict[str, Any] | None
+
+
+@router.get("/models/status", responses={200: {"model": StatusReply}})
+async def models_status(request: Request) -> Response:
+    """Return which versions serve, how good they were by the truths that came, and the newest training."""
+    context = context_of(request)
+    status, performance = await run_in_threadpool(market_status.status, context.database)
+    last = await run_in_threadpool(context.retraining.last, "market")
+    body = {"model_status": status, "performance_summary": performance, "last_training": last}
+    return reply(call_of(request), body)
+
+
+class FeaturesReply(Reply):
+    """The features of the current window."""
+
+    features: dict[str, float | None]
+    phase: str
+    window: dict[str, Any]
+
+
+@router.get("/features/current", responses={200: {"model": FeaturesReply}})
+async def features(request: Request) -> Response:
+    """Return the features that the model sees now, and the phase of the market."""
+    context, call = context_of(request), call_of(request)
+    window = await market_predictions.current(context)
+    said = (await market_predictions.explain(context, call, window)).body["explanations"]
+    where = {"id": window.id, "received_at": window.received_at, "time": window.body.get("time")}
+    return reply(call, {"features": said["features"], "phase": said["regime"], "window": where})
+
+
+class ExplanationReply(Reply):
+    """What each feature contributes."""
+
+    alert_type: str
+    horizon: str
+    probability: float
+    attributions: dict[str, float]
+    features: dict[str, float | None]
+    method: str
+
+
+@router.get("/explain", responses={200: {"model": ExplanationReply}})
+async def explain(request: Request, alert_type: AlertType, horizon: Horizon = "24h") -> Response:
+    """Return what each feature adds to one prediction's probability."""
+    context, call = context_of(request), call_of(request)
+    window = await market_predictions.current(context)
+    answer = await market_predictions.explain(context, call, window)
+    said, label = answer.body["explanations"], f"{alert_type}@{horizon}"
+    probability = next(one["probability"] for one in answer.body["predictions"] if one["label"] == label)
+    body = {
+        "alert_type": alert_type, "horizon": horizon, "probability": probability, "method": said["method"],
+        "attributions": said["by_label"][label], "features": said["features"], "model_version": answer.version,
+    }  # fmt: skip
+    return reply(call, body)
+
+
+class WindowBody(Body):
+    """A week or more of hourly closes, as docs/families/market.md says."""
+
+    prices: Annotated[
+        dict[Annotated[Text, Field(max_length=64)], Annotated[list[float | None], Field(max_length=2048)] | None],
+        Field(min_length=3, max_length=32),
+    ]
+    fear_greed: float | None = None
+    funding: float | None = None
+    sentiment: float | None = None
+    confidence: float | None = None
+    time: Annotated[Text, Field(max_length=64)] | None = None
+
+
+class WindowReply(Reply):
+    """What the window says, and which alerts it raised."""
+
+    window: str
+    predictions: list[dict[str, Any]]
+    alerts: list[dict[str, Any]]
+
+
+@router.post("/features/window", responses={200: {"model": WindowReply}})
+async def post_window(request: Request, body: WindowBody) -> Response:
+    """Make this the current window. What the model refuses is not kept; alerts go to whoever listens."""
+    context, call = context_of(request), call_of(request)
+    sent = body.model_dump(exclude_none=True)
+    sent["prices"] = body.prices
+    await context.server.ask(call, MODEL, sent)
+    window = await run_in_threadpool(add_window, context.database, sent)
+    predictions, alerts = await market_predictions.publish(context, call, window)
+    return reply(call, {"window": window.id, "predictions": predictions, "alerts": alerts})
+
+
+@router.get(
+    "/stream",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
+async def stream(
+    request: Request, last_event_id: Annotated[str | None, Header(max_length=64)] = None
+) -> StreamingResponse:
+    """Push predictions and alerts as they come (server-sent events); who comes back gets the alerts it missed."""
+    context = context_of(request)
+    missed: list[dict[str, Any]] = []
+    if last_event_id:
+        try:
+            after = float(last_event_id)
+        except ValueError:
+            raise ProductError(422, "invalid", "Last-Event-ID: expected the id of an event") from None
+        missed = await run_in_threadpool(alerts_since, context.database, after, MOST_MISSED)
+    events = context.stream.listen([event("alert", str(one["time"]), one) for one in missed])
+    return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+class Retrain(Body):
+    """Who wants a training, and why."""
+
+    who: Who
+    why: Why
+
+
+class RetrainReply(Reply):
+    """A training was started."""
+
+    status: str
+    family: str
+
+
+@router.post("/models/retrain", status_code=202, responses={202: {"model": RetrainReply}})
+async def retrain(request: Request, body: Retrain) -> Response:
+    """Train the market's model again, as a command of its own; one at a time (409)."""
+    context = context_of(request)
+    started = await run_in_threadpool(
+        context.retraining.start, "market", MODEL, context.settings.market_data, body.who, body.why
+    )
+    answer = reply(call_of(request), {"status": "started", "family": started.family, "log": started.log})
+    answer.status_code = 202
+    return answer
+
+
+class TestsReply(Reply):
+    """Comparisons of two versions."""
+
+    ab_tests: list[dict[str, Any]]
+    active: int
+
+
+@router.get("/ab-tests", responses={200: {"model": TestsReply}})
+async def ab_tests(request: Request) -> Response:
+    """Return the comparisons of a challenger with the baseline, those under way first."""
+    found = await run_in_threadpool(market_status.ab_tests, context_of(request).database, time.time())
+    active = sum(one["status"] != "completed" for one in found)
+    return reply(call_of(request), {"ab_tests": found, "active": active})
+
+
+class ConfigReply(Reply):
+    """The settings in force."""
+
+    config: MarketSettings
+
+
+class ConfigChange(Body):
+    """Some settings, and who changes them and why."""
+
+    who: Who
+    why: Why
+    config: Annotated[dict[Annotated[str, Field(max_length=64)], Any], Field(min_length=1)]
+    """Fields of the settings; those that are tables by type may name some types only."""
+
+
+@router.get("/config", responses={200: {"model": ConfigReply}})
+async def config(request: Request) -> Response:
+    """Return the settings in force."""
+    settings = await run_in_threadpool(context_of(request).market.read)
+    return reply(call_of(request), {"config": settings.model_dump()})
+
+
+@router.put("/config", responses={200: {"model": ConfigReply}})
+async def set_config(request: Request, body: ConfigChange) -> Response:
+    """Change settings while the server runs; each change is a row of the ledger."""
+    market = context_of(request).market
+    try:
+        settings = await run_in_threadpool(market.change, body.config, body.who, body.why)
+    except (ValidationError, TypeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        field = ".".join(["config", *map(str, first["loc"])])
+        raise ProductError(422, "invalid", f"{field}: {first['msg']}", field=field) from None
+    return reply(call_of(request), {"config": settings.model_dump()})

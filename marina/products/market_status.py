@@ -1,0 +1,88 @@
+"""Which versions of the market's model there are, how good they were, and which are compared."""
+
+import json
+import time
+from typing import Any
+
+import sqlalchemy as sa
+
+from marina.database.connection import Database
+from marina.database.tables import DECLARATIONS, DRIFT_REPORTS, REPLICAS, ROLLOUTS
+from marina.events.quality import count_quality
+from marina.products.market_config import MODEL
+
+WEEK_S = 7 * 86_400.0
+MOST_TESTS = 50
+
+
+def model_status(connection: sa.Connection) -> dict[str, Any]:
+    """Return each declared version's share of the requests, and whether it is ready."""
+    given, seen = DECLARATIONS.c, REPLICAS.c
+    states = {
+        row.version: row.state
+        for row in connection.execute(
+            sa.select(seen.version, seen.state).where(seen.model == MODEL).order_by(seen.seen_at)
+        )
+    }
+    rows = connection.execute(sa.select(DECLARATIONS).where(given.model == MODEL).order_by(given.weight.desc())).all()
+    total = sum(row.weight for row in rows) or 1.0
+    versions = [
+        {
+            "version": row.version, "share": row.weight / total, "state": states.get(row.version, "unknown"),
+            "sha256": row.sha256, "declared_at": row.declared_at,
+        }
+        for row in rows
+    ]  # fmt: skip
+    active = versions[0]["version"] if versions and rows[0].weight > 0 else None
+    return {"model": MODEL, "active_version": active, "versions": versions}
+
+
+def performance_summary(connection: sa.Connection) -> dict[str, Any]:
+    """Return how good answers were by the truths of the last seven days, and whether they drift."""
+    found = count_quality(connection, time.time() - WEEK_S, None, MODEL)
+    newest = sa.select(DRIFT_REPORTS).where(DRIFT_REPORTS.c.model == MODEL).order_by(DRIFT_REPORTS.c.id.desc()).limit(1)
+    report = connection.execute(newest).first()
+    return {
+        "days": 7,
+        "versions": {
+            version: {
+                "answered": one.answered, "labelled": one.labelled, "metrics": one.measures(),
+            }
+            for (_, version), one in sorted(found.items())
+        },
+        "drift_detected": bool(report.drift_detected) if report else None,
+    }  # fmt: skip
+
+
+def status(database: Database) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return both."""
+    with database.reading() as connection:
+        return model_status(connection), performance_summary(connection)
+
+
+def ab_tests(database: Database, now: float) -> list[dict[str, Any]]:
+    """Return the newest comparisons of two versions, those under way first."""
+    given = ROLLOUTS.c
+    chosen = sa.select(ROLLOUTS).where(given.model == MODEL)
+    order = (given.ended_at.is_not(None), given.id.desc())
+    with database.reading() as connection:
+        rows = connection.execute(chosen.order_by(*order).limit(MOST_TESTS)).all()
+        quality = count_quality(connection, now - WEEK_S, None, MODEL) if rows else {}
+    measured = {version: one.measures() for (_, version), one in quality.items()}
+    return [
+        {
+            "test_id": str(row.id),
+            "baseline": row.stable,
+            "challenger": row.canary,
+            "status": "completed" if row.ended_at is not None else "paused" if row.paused else "active",
+            "phase": row.phase,
+            "started_at": row.started_at,
+            "ended_at": row.ended_at,
+            "duration_hours": round(((row.ended_at or now) - row.started_at) / 3600, 3),
+            "primary_metric": "f1",
+            "metrics": {"baseline": measured.get(row.stable, {}), "challenger": measured.get(row.canary, {})},
+            "policy": json.loads(row.policy),
+            "note": row.note,
+        }
+        for row in rows
+    ]

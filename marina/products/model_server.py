@@ -1,0 +1,216 @@
+"""Asks models through the gateway, as any client does: canaries, limits, the log and retries apply.
+
+One pool of connections for the whole process. The client's own token, session and user go along, so that a client is
+the same to the gateway whichever way it comes.
+"""
+
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import orjson
+
+from marina.processes.console import log
+from marina.products.answer_cache import AnswerCache, cache_key
+from marina.products.errors import ProductError, RelayedError
+from marina.products.flag_defaults import Flags
+from marina.products.live_versions import LiveVersions
+from marina.settings import Settings
+
+MOST_CONNECTIONS = 64
+
+PASSED_ON = ("authorization", "x-session-id", "x-user-id", "traceparent")
+"""Headers of the client's that go on to the gateway."""
+
+
+@dataclass
+class Call:
+    """One request to the products' interface, while it is answered.
+
+    Attributes
+    ----------
+    request_id
+        Its id; the first request to each model has the same.
+    headers
+        Of the client's headers, those that are passed on.
+    flags
+        Which flags were asked for, and what they said.
+    models
+        Which versions answered, and from where.
+    """
+
+    request_id: str
+    headers: Mapping[str, str]
+    key: str = ""
+    flags: dict[str, bool] = field(default_factory=dict)
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def flag(self, flags: Flags, name: str) -> bool:
+        """Ask for a flag, and remember what it said."""
+        if name not in self.flags:
+            self.flags[name] = flags.value(name, self.key)
+        return self.flags[name]
+
+    def served(self) -> dict[str, Any]:
+        """Return what every answer says of how it came about."""
+        return {"request_id": self.request_id, "models": self.models, "flags": self.flags}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer.
+
+    Attributes
+    ----------
+    body
+        As the model server gave it.
+    version
+        Which version answered.
+    request_id
+        Under which id it is in the prediction log: an earlier request's where a cache answered.
+    cache
+        ``memory``, ``redis``, ``shared``, ``miss``, or why no cache was asked: ``off``, ``release`` (several versions).
+    """
+
+    body: dict[str, Any]
+    version: str
+    request_id: str
+    cache: str
+
+
+class ModelServer:
+    """The gateway, and the caches before it.
+
+    Parameters
+    ----------
+    http
+        Sends requests to the gateway; its base URL is set.
+    cache, live
+        What is remembered, and which version would answer.
+    flags
+        Whether to remember at all.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, cache: AnswerCache, live: LiveVersions, flags: Flags) -> None:
+        self._http = http
+        self.cache = cache
+        self.live = live
+        self.flags = flags
+
+    async def ask(
+        self,
+        call: Call,
+        model: str,
+        question: Mapping[str, Any],
+        verb: str = "predictions",
+        *,
+        part: int = 0,
+        cached: bool = True,
+    ) -> Answer:
+        """Have a model answer.
+
+        Parameters
+        ----------
+        question
+            The body of the request.
+        verb
+            ``predictions`` or ``explanations``.
+        part
+            Which of several requests to the same model this is.
+        cached
+            Whether a cache may answer.
+
+        Raises
+        ------
+        ProductError
+            What the model server refused, in its words; 503 when it is away, 504 when it took too long.
+        """
+        rid = call.request_id if not part else f"{call.request_id[:120]}.{part}"
+        why = "off" if not (cached and call.flag(self.flags, "ml_api_cache")) else "release"
+        live = self.live.find(model) if why == "release" else None
+        if live is None:
+            raw, _, version = await self._fetch(call, model, question, verb, rid)
+            return self._answer(call, model, raw, version, why)
+        marked = live
+
+        async def fetch() -> tuple[bytes, bool]:
+            raw, whole, version = await self._fetch(call, model, question, verb, rid)
+            kept = whole and version == marked.version and self.live.find(model) == marked
+            return version.encode() + b"\n" + raw, kept
+
+        try:
+            key = cache_key(model, verb, live, {}, question)
+        except (ValueError, UnicodeEncodeError) as error:
+            raise ProductError(422, "invalid", f"body: {error}", field="body") from None
+        value, where = await self.cache.get(key, fetch)
+        named, _, body = value.partition(b"\n")
+        return self._answer(call, model, body, named.decode(), where)
+
+    async def tell(self, call: Call, labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Send what was true to ``POST /feedback``; return its answer.
+
+        Raises
+        ------
+        ProductError
+            As `ask`.
+        """
+        answer = await self._send(call, "/feedback", {"labels": list(labels)}, call.request_id)
+        return dict(orjson.loads(answer.content))
+
+    async def close(self) -> None:
+        """Let go of the connections to the gateway and to Redis."""
+        await self._http.aclose()
+        if self.cache.shared is not None:
+            await self.cache.shared.close()
+
+    async def _fetch(
+        self, call: Call, model: str, question: Mapping[str, Any], verb: str, rid: str
+    ) -> tuple[bytes, bool, str]:
+        answer = await self._send(call, f"/{verb}/{model}", question, rid)
+        return answer.content, b'"errors"' not in answer.content, answer.headers.get("x-model-version", "")
+
+    async def _send(self, call: Call, path: str, body: Mapping[str, Any], rid: str) -> httpx.Response:
+        headers = {**call.headers, "Content-Type": "application/json", "X-Request-Id": rid}
+        try:
+            answer = await self._http.post(path, content=orjson.dumps(body), headers=headers)
+        except httpx.TimeoutException:
+            raise ProductError(504, "deadline", "The model server did not answer in time. Send less at once.") from None
+        except httpx.HTTPError:
+            raise ProductError(503, "restarting", "The model server cannot be reached. Try again in 2 s.") from None
+        except (orjson.JSONEncodeError, UnicodeEncodeError) as error:
+            raise ProductError(422, "invalid", f"body: {error}", field="body") from None
+        if answer.is_success:
+            return answer
+        try:
+            said = orjson.loads(answer.content)["error"]
+        except (ValueError, KeyError, TypeError):
+            log(f"products: the gateway answered {answer.status_code} to {path} in no known form")
+            raise ProductError(503, "restarting", "The model server is starting. Try again in two seconds.") from None
+        raise RelayedError(answer.status_code, said, answer.headers.get("retry-after"))
+
+    def _answer(self, call: Call, model: str, raw: bytes, version: str, where: str) -> Answer:
+        body = orjson.loads(raw)
+        version = version or str(body.get("version", ""))
+        rid = str(body.get("request_id") or call.request_id)
+        call.models[model] = {"version": version, "cache": where, "prediction_id": rid}
+        return Answer(body, version, rid, where)
+
+
+def open_client(settings: Settings) -> httpx.AsyncClient:
+    """Return a pool of connections to this server's own gateway."""
+    host = settings.host if settings.host not in ("0.0.0.0", "::") else "127.0.0.1"
+    where = f"[{host}]" if ":" in host else host
+    tls = settings.tls_certificate is not None
+    context: ssl.SSLContext | bool = True
+    if tls:
+        context = ssl.create_default_context(cafile=str(settings.tls_certificate))
+        context.check_hostname = False  # it is this machine, whatever the certificate's names
+    return httpx.AsyncClient(
+        base_url=f"{'https' if tls else 'http'}://{where}:{settings.inference_port}",
+        timeout=settings.ml_model_timeout,
+        verify=context,
+        trust_env=False,
+        limits=httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS),
+    )

@@ -1,0 +1,147 @@
+"""The products' interface: budgets, the market, code health, the catalogue. The gateway passes requests on.
+
+    python -m marina.products.service
+
+It listens on ``products.sock`` in the folder that MARINA_RUN_DIR names, and asks models through the gateway. ``GET
+/docs`` shows what there is; docs/PRODUCTS.md has a command for each route.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp
+
+from marina.database.connection import Database, DatabaseError
+from marina.processes.console import log
+from marina.products import budget_routes, catalogue_routes, code_routes, market_routes, user_routes
+from marina.products.answer_cache import AnswerCache
+from marina.products.context import Context
+from marina.products.docs_page import add_docs
+from marina.products.errors import add_handlers
+from marina.products.feature_source import FeatureSource, NoFeatures
+from marina.products.flag_defaults import DefaultFlags, Flags
+from marina.products.idempotency import Idempotency
+from marina.products.live_versions import LiveVersions
+from marina.products.market_config import MarketConfig
+from marina.products.market_stream import Stream
+from marina.products.measures import SAVE_S, Counting, Measures
+from marina.products.memory_level import MemoryLevel
+from marina.products.model_server import ModelServer, open_client
+from marina.products.redis_level import RedisLevel
+from marina.products.retraining import Retraining
+from marina.products.rule_answers import RuleAnswers
+from marina.products.schemas import ERRORS
+from marina.releases.heads import open_database
+from marina.settings import Settings, read_settings
+
+WAIT_MS = 2000
+STOP_S = 2
+
+ABOUT = """One interface for five products. Every answer has `served`: its request id, which version of which model
+answered and from where (`rules`, a cache's level, or `miss`), and what each flag said. Refusals have the gateway's
+form. A POST or PUT may have an `Idempotency-Key`: sent again, it is answered alike and does nothing again."""
+
+
+def build_context(
+    settings: Settings,
+    database: Database,
+    run_dir: Path,
+    flags: Flags | None = None,
+    features: FeatureSource | None = None,
+) -> Context:
+    """Return the process's parts, from the settings."""
+
+    def told(why: str | None) -> None:
+        log(f"products: Redis {'answers again' if why is None else f'fails ({why}); answers are kept in memory only'}")
+
+    url = settings.ml_cache_redis_url.get_secret_value()
+    market = MarketConfig(database, settings.ml_cache_ttl)
+    cache = AnswerCache(
+        MemoryLevel(settings.ml_cache_bytes), RedisLevel(url, told) if url else None, lambda: market.known.cache_ttl_s
+    )
+    asked = flags or DefaultFlags(settings.flags_on)
+    return Context(
+        settings,
+        database,
+        asked,
+        ModelServer(open_client(settings), cache, LiveVersions(run_dir, database), asked),
+        RuleAnswers(database, settings.state_dir / "declared"),
+        features or NoFeatures(),
+        market,
+        Stream(),
+        Retraining(database, settings),
+    )
+
+
+def application(context: Context) -> FastAPI:
+    """Return the application."""
+    measures = Measures(context.database, context.settings.replica_name, context.server.cache)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(context.rules.look)
+        await run_in_threadpool(context.market.read)
+
+        async def keep_saving() -> None:
+            while True:
+                await run_in_threadpool(measures.save)
+                await asyncio.sleep(SAVE_S)
+
+        saving = asyncio.create_task(keep_saving())
+        yield
+        context.stream.close()
+        saving.cancel()
+        await run_in_threadpool(measures.save)
+        await context.server.close()
+
+    app = FastAPI(
+        title="Marina: the products' interface",
+        version="1",
+        description=ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        responses=ERRORS,
+        lifespan=lifespan,
+    )
+    app.state.context = context
+    add_handlers(app)
+    add_docs(app)
+    for routes in (budget_routes, user_routes, market_routes, code_routes, catalogue_routes):
+        app.include_router(routes.router)
+    app.add_middleware(Idempotency, database=context.database, largest_body=context.settings.body_limit_bytes)
+    app.add_middleware(Counting, measures=measures)
+    return app
+
+
+def main() -> int:
+    """Answer until SIGTERM or SIGINT; return the exit status."""
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: sys.exit(0))  # uvicorn raises it again once nothing is in flight
+    settings = read_settings()
+    run_dir = Path(os.environ["MARINA_RUN_DIR"])
+    try:
+        database = open_database(settings, WAIT_MS)
+        app: ASGIApp = application(build_context(settings, database, run_dir))
+    except (DatabaseError, ValueError) as error:
+        log(f"products: {error}", sys.stderr)
+        return 1
+    uvicorn.run(
+        app,
+        uds=str(run_dir / "products.sock"),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=STOP_S,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

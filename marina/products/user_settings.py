@@ -1,0 +1,118 @@
+"""What users have set, and which recommendations were made to them and found relevant."""
+
+import json
+import time
+import urllib.parse
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from marina.database.connection import Database
+from marina.database.product_tables import RECOMMENDATIONS, TRUTHS_OF_RULES, USERS
+from marina.monitoring.channels import ChannelError, parse_channel
+from marina.products.errors import ProductError
+from marina.products.recommendations import Recommendation
+
+
+@dataclass(frozen=True)
+class UserSettings:
+    """One user's; None: the model's own thresholds."""
+
+    user: str
+    suspicious: float | None = None
+    anomalous: float | None = None
+    channels: tuple[str, ...] = ()
+    language: str = "fr"
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The thresholds that are set."""
+        return {
+            name: value
+            for name, value in (("suspicious", self.suspicious), ("anomalous", self.anomalous))
+            if value is not None
+        }
+
+
+def read(database: Database, user: str) -> UserSettings:
+    """Return what a user has set."""
+    with database.reading() as connection:
+        row = connection.execute(sa.select(USERS).where(USERS.c.user == user)).first()
+    if row is None:
+        return UserSettings(user)
+    return UserSettings(user, row.suspicious, row.anomalous, tuple(json.loads(row.channels)), row.language)
+
+
+def write(database: Database, one: UserSettings) -> None:
+    """Keep what a user has set."""
+    row = {
+        "user": one.user, "suspicious": one.suspicious, "anomalous": one.anomalous,
+        "channels": json.dumps(one.channels), "language": one.language, "changed_at": time.time(),
+    }  # fmt: skip
+    with database.writing(durable=True) as connection:
+        database.put(connection, USERS, [row])
+
+
+def check_channels(urls: Sequence[str], hosts: Collection[str]) -> None:
+    """Check that alerts may be sent there.
+
+    Raises
+    ------
+    ProductError
+        When one is no channel, or its host is not among those allowed (MARINA_USER_ALERT_HOSTS).
+    """
+    for index, url in enumerate(urls):
+        field = f"channels[{index}]"
+        try:
+            parse_channel(url)
+        except ChannelError as error:
+            said = str(error).removeprefix("MARINA_NOTIFY_URLS: ")
+            raise ProductError(422, "invalid", f"{field}: {said}", field=field) from None
+        host = urllib.parse.urlsplit(url).hostname
+        if "*" not in hosts and host not in hosts:
+            message = f"{field}: alerts are not sent to {host}. The operator lists hosts in MARINA_USER_ALERT_HOSTS."
+            raise ProductError(422, "host_not_allowed", message, field=field)
+
+
+def add_recommendations(database: Database, user: str, request_id: str, made: Sequence[Recommendation]) -> set[str]:
+    """Keep recommendations; return the ids of those that were not made before."""
+    if not made:
+        return set()
+    now, idents = time.time(), [one.id for one in made]
+    rows = [
+        {"id": one.id, "user": user, "kind": one.kind, "finding": json.dumps(dict(one.finding)),
+         "request_id": request_id, "time": now, "relevant": None, "judged_at": None}
+        for one in made
+    ]  # fmt: skip
+    with database.writing() as connection:
+        known = sa.select(RECOMMENDATIONS.c.id).where(RECOMMENDATIONS.c.id.in_(idents))
+        before = set(connection.execute(known).scalars())
+        database.add_new(connection, RECOMMENDATIONS, rows)
+    return set(idents) - before
+
+
+def judge_recommendation(database: Database, ident: str, relevant: bool) -> bool:
+    """Keep whether a recommendation was found relevant; return whether there is one of that id."""
+    changed = sa.update(RECOMMENDATIONS).where(RECOMMENDATIONS.c.id == ident)
+    with database.writing(durable=True) as connection:
+        done = connection.execute(changed.values(relevant=relevant, judged_at=time.time()))
+        return bool(done.rowcount)
+
+
+def add_rule_truth(
+    database: Database, request_id: str, instance: int, source: str, predicted: str, label: str, who: str
+) -> str:
+    """Keep what was true of a rule's transaction; return ``recorded``, ``duplicate`` or ``conflict``."""
+    given = TRUTHS_OF_RULES.c
+    row = {
+        "request_id": request_id, "instance": instance, "source": source, "predicted": predicted, "label": label,
+        "who": who, "time": time.time(),
+    }  # fmt: skip
+    with database.writing(durable=True) as connection:
+        mine = sa.select(given.label).where(given.request_id == request_id, given.instance == instance)
+        known = connection.execute(mine).scalar()
+        if known is None:
+            database.add_new(connection, TRUTHS_OF_RULES, [row])
+            return "recorded"
+    return "duplicate" if known == label else "conflict"

@@ -1,0 +1,119 @@
+"""What users and listeners are told: predictive alerts, the stream, trainings."""
+
+import asyncio
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from marina.database.connection import Database
+from marina.products.errors import ProductError
+from marina.products.market_config import MarketConfig
+from marina.products.market_predictions import phrase
+from marina.products.market_rows import add_alert, alerts_since
+from marina.products.market_stream import MOST_LISTENERS, WAITING, Stream, event
+from marina.releases import ledger
+from tests.marina.products.conftest import Products
+from tests.marina.products.test_products import month
+
+
+@pytest.fixture
+def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """An address that takes posts, and what came."""
+    came: list[dict[str, Any]] = []
+
+    class Hook(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            came.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/hook", came
+        server.shutdown()
+        thread.join()
+
+
+def test_a_user_is_told_once_of_a_months_overspend(
+    products: Products, webhook: tuple[str, list[dict[str, Any]]]
+) -> None:
+    url, came = webhook
+    set_up = products.client.put("/ml/budget/channels/dora", json={"channels": [url], "language": "en"})
+    assert set_up.status_code == 200 and set_up.json()["channels"] == 1
+    first = products.client.post("/ml/budget/analyze", json=month(user="dora")).json()
+    assert [one["sent"] for one in first["alerts"]] == [True]
+    second = products.client.post("/ml/budget/analyze", json=month(user="dora")).json()
+    assert second["alerts"] == [] and len(came) == 1
+    assert "“alimentation”" in came[0]["text"] and came[0]["alerts"][0]["user"] == "dora"
+
+
+def test_a_training_is_started_once_and_is_in_the_ledger(products: Products) -> None:
+    body = {"who": "emil", "why": "new data"}
+    started = products.client.post("/api/ml/models/retrain", json=body)
+    assert started.status_code == 202, started.text
+    assert products.context.retraining.wait("market", 60) == 0
+    written = (products.context.settings.log_dir / "retrain_market.log").read_text()
+    assert "'--family', 'market', '--data', 'synthetic', '--reason', 'manual'" in written
+    with products.database.reading() as connection:
+        rows = [one for one in ledger.entries(connection) if one.action == "retrain"]
+    assert (rows[-1].who, rows[-1].said["why"]) == ("emil", "new data")
+
+
+def test_alerts_of_a_type_keep_its_pace(database: Database) -> None:
+    alert = {"alert_type": "SPIKE_LIKELY", "horizon": "4h"}
+    hour = 3600.0
+    sent = [bool(add_alert(database, alert, 6 * hour, 4, 1e9 + at * hour)) for at in (0, 5, 6, 12, 18, 24, 30)]
+    assert sent == [True, False, True, True, True, True, True]
+    close = [bool(add_alert(database, alert, 0.0, 4, 2e9 + at)) for at in range(6)]
+    assert close == [True] * 4 + [False] * 2
+    other = {**alert, "alert_type": "CORRELATION_BREAKDOWN"}
+    assert add_alert(database, other, 6 * hour, 4, 2e9)
+    assert [one["time"] for one in alerts_since(database, 2e9 + 1)] == [2e9 + 2, 2e9 + 3]
+
+
+def test_settings_gate_alerts_and_outlive_the_process(database: Database) -> None:
+    market = MarketConfig(database, 600.0)
+    answered = {
+        "alert_type": "SPIKE_LIKELY", "horizon_h": 4, "probability": 0.9, "alert": True, "confidence": 0.9,
+        "already": False, "severity_estimate": 1.2, "reading": 0.1, "target_time": None, "assets_affected": ["BTC"],
+    }  # fmt: skip
+    said = phrase(answered, "1.0", market.read(), "calm")
+    assert (said["severity_estimate"], said["alert"], said["gated_by"]) == ("S3", True, None)
+    market.change({"phase_gating": {"calm": []}}, "f", "calm is calm")
+    assert phrase(answered, "1.0", market.read(), "calm")["gated_by"] == "phase"
+    assert phrase(answered, "1.0", market.read(), "stressed")["alert"]
+    market.change({"prediction_thresholds": {"SPIKE_LIKELY": {"S2": 0.85, "S3": 0.95}}}, "f", "rarer")
+    again = MarketConfig(database, 600.0).read()
+    assert again.phase_gating["calm"] == [] and phrase(answered, "1.0", again, "calm")["severity_estimate"] == "S2"
+    with database.reading() as connection:
+        assert ledger.verify(connection) == [] and len(list(ledger.entries(connection))) == 2
+
+
+def test_listeners_get_what_comes_and_slow_ones_are_let_go() -> None:
+    async def main() -> None:
+        stream = Stream()
+        events = stream.listen([event("alert", "1", {"a": 1})])
+        assert await anext(events) == b"retry: 2000\n\n"
+        assert b"id: 1\n" in await anext(events)
+        stream.publish(event("predictions", "2", {"b": 2}))
+        assert await anext(events) == b'event: predictions\nid: 2\ndata: {"b":2}\n\n'
+        for number in range(WAITING + 1):
+            stream.publish(event("alert", str(number), {}))
+        assert len(stream) == 0
+        assert len([one async for one in events]) == WAITING
+        kept = [stream.listen([]) for _ in range(MOST_LISTENERS)]
+        with pytest.raises(ProductError, match="Too many"):
+            stream.listen([])
+        stream.close()
+        for one in kept:
+            assert len([written async for written in one]) == 1
+
+    asyncio.run(asyncio.wait_for(main(), 20))
