@@ -18,6 +18,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from marina.setting_groups.live import LiveSettings
 from marina.setting_groups.loop import LoopSettings
 from marina.setting_types import Address, Host, Origin, Port, Token
 
@@ -26,7 +27,7 @@ MEBIBYTE = 1024 * 1024
 SETTINGS_FILE = ROOT / "settings.env"
 
 
-class Settings(LoopSettings, BaseSettings):
+class Settings(LiveSettings, LoopSettings, BaseSettings):
     """What differs between a laptop and production: values only, never code."""
 
     model_config = SettingsConfigDict(

@@ -18,7 +18,10 @@ MODULES = {
     "controller": "marina.rollout.controller",
     "shadow": "marina.rollout.shadow.service",
     "watcher": "marina.monitoring.watcher",
+    "live": "marina.products.live.service",
 }
+STREAMING = frozenset({"live"})
+"""Those whose connections last: they are told to end them before the gateway waits for what is in flight."""
 
 
 class Sidecar:
