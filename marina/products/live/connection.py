@@ -2,8 +2,8 @@
 
 Binary messages are frames (`marina.products.live.frames`), text is JSON. The page begins with ``{"type": "hello"}``,
 and where it continues a session adds ``session`` and ``answers``, the number of the last answer it has; where the
-server asks for a token, ``token``. It is told ``welcome`` (``session``, ``resumed``, and ``received``: the number of the newest frame; what
-comes after it is to be sent again), and then, as they come:
+server asks for a token, ``token``. It is told ``welcome`` (``session``, ``resumed``, and ``received``: the number of
+the newest frame; what comes after it is to be sent again), and then, as they come:
 
 =========== =========================================================================================================
 state       ``state``; ``frame``, the number of the frame that brought it about; ``why``
@@ -222,8 +222,8 @@ class Connection:
         if kind == "embed":
             session.embeds = message.get("on") is True
         elif kind == "calibrate":
-            takes = {key: message[key] for key in ("calibration_of", "prototypes") if key in message}
-            session.calibration = takes if takes.get("prototypes") else {}
+            takes: dict[str, Any] = {key: message[key] for key in ("calibration_of", "prototypes") if key in message}
+            session.calibration = {**takes} if takes.get("prototypes") else {}
         elif kind == "bye":
             raise ClosingError(NORMAL, "as asked")
         else:

@@ -1,9 +1,9 @@
 """As much of FlatBuffers as MediaPipe's models need: one more piece of metadata in a TensorFlow Lite file.
 
 A FlatBuffer's tables are found by forward offsets, each relative to its own place. So what is there stays valid when it
-is moved as a whole: `with_metadata` writes a new root before the old bytes, whose lists name the old tables and one more. The format is described
-at https://flatbuffers.dev/internals, the schemas are TensorFlow Lite's schema.fbs and tflite-support's
-metadata_schema.fbs.
+is moved as a whole: `with_metadata` writes a new root before the old bytes, whose lists name the old tables and one
+more. The format is described at https://flatbuffers.dev/internals, the schemas are TensorFlow Lite's schema.fbs and
+tflite-support's metadata_schema.fbs.
 """
 
 from __future__ import annotations

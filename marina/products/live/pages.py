@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from marina.products.live.assets import WANTED
 from marina.products.live.demo_stream import DemoError, read_request, stream
 from marina.settings import Settings
+from models.signflow.landmarks import EDGES
 
 STATIC: Final = Path(__file__).parent / "static"
 HEADERS: Final = {
@@ -53,6 +54,7 @@ def routes(settings: Settings, connected: Callable[[], int]) -> list[BaseRoute]:
         """Say what the page can do here."""
         found = {
             "camera": all((settings.live_assets / name).is_file() for name in WANTED),
+            "edges": EDGES,
             "token": bool(settings.inference_tokens),
             "confidence": settings.live_confidence,
             "sessions": {"connected": connected(), "most": settings.live_sessions},

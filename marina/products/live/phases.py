@@ -59,7 +59,7 @@ class Rules:
     moving: float = 0.7
     resting: float = 0.3
     confirm_s: float = 0.1
-    rest_s: float = 0.4
+    rest_s: float = 0.5
     gone_s: float = 0.3
     shortest_s: float = 0.25
     longest_s: float = 3.0
@@ -83,7 +83,7 @@ class Machine:
     absent
         Whether no hand has been in view for `Rules.gone_s` since the last sign.
     moved
-        Whether a hand has moved since this one began.
+        Whether a hand has been faster than at rest since this one began.
     """
 
     phase: Phase = Phase.IDLE
@@ -126,13 +126,13 @@ def advance(machine: Machine, motion: Motion, rules: Rules = Rules()) -> tuple[M
         stirred=None,
         lively=motion.at,
         absent=False,
-        moved=motion.speed >= rules.moving,
+        moved=motion.speed > rules.resting,
     )
     return begun, Event.BEGUN
 
 
 def _record(machine: Machine, motion: Motion, rules: Rules) -> tuple[Machine, Event | None]:
-    machine = replace(machine, moved=machine.moved or motion.speed >= rules.moving)
+    machine = replace(machine, moved=machine.moved or motion.speed > rules.resting)
     if motion.at - machine.seen >= rules.gone_s:
         over, end = Event.GONE, machine.seen
     elif motion.at - machine.lively >= rules.rest_s:

@@ -94,7 +94,7 @@ class Session:
         return self._ring.since(self.machine.begun - self._rules.before_s)
 
     def keep(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """Number an answer, keep it, and be ready for the next sign; return it."""
+        """Keep an answer under the next number, be ready for another sign, and return it."""
         self._count += 1
         answer = {**answer, "number": self._count}
         self._answers.append(answer)
