@@ -162,7 +162,8 @@ async function playDemo() {
 async function start(source) {
   running(true);
   at("notice").textContent = "";
-  stream = new Stream((message) => told(message), at("token").value);
+  const own = new Stream((message) => { if (own === stream) told(message); }, at("token").value);
+  stream = own;
   try {
     stopSource = await source();
     if (!stream) stop();

@@ -38,7 +38,7 @@ def by_content(request: httpx.Request) -> httpx.Response:
 @contextlib.asynccontextmanager
 async def serving(ask: Ask = by_content, **values: Any) -> AsyncIterator[str]:
     """Serve with these settings and this model; give the address of the WebSocket."""
-    settings = Settings(_env_file=None, **{"live_partial_s": 60, **values})
+    settings = Settings(**{"live_partial_s": 60, **values})
     client = httpx.AsyncClient(transport=httpx.MockTransport(ask), base_url="http://gateway")
     config = uvicorn.Config(
         application(settings, client), ws="websockets-sansio", log_level="error", ws_per_message_deflate=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -54,16 +55,13 @@ def test_sessions_that_are_interleaved_get_what_they_get_alone() -> None:
             return str((await hear(page, "answer"))["sign"])
 
     async def interleaved(url: str) -> list[str]:
-        pages = [talking(url) for _ in streams]
-        opened = [await page.__aenter__() for page in pages]
-        for number in range(max(map(len, streams))):
-            for page, frames in zip(opened, streams, strict=True):
-                if number < len(frames):
-                    await page.send(pack(number, number / 30, frames[number]))
-        signs = [str((await hear(page, "answer"))["sign"]) for page in opened]
-        for page in pages:
-            await page.__aexit__(None, None, None)
-        return signs
+        async with contextlib.AsyncExitStack() as stack:
+            pages = [await stack.enter_async_context(talking(url)) for _ in streams]
+            for number in range(max(map(len, streams))):
+                for page, frames in zip(pages, streams, strict=True):
+                    if number < len(frames):
+                        await page.send(pack(number, number / 30, frames[number]))
+            return [str((await hear(page, "answer"))["sign"]) for page in pages]
 
     async def run() -> None:
         async with serving() as url:
