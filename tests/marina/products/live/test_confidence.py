@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marina.products.live.confidence import ConfidenceError, choose
@@ -11,6 +11,7 @@ from marina.products.live.confidence import ConfidenceError, choose
 clips = st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.4, 0.5, 0.9]), st.booleans()), min_size=1, max_size=60)
 
 
+@settings(deadline=None)
 @given(clips, st.floats(0.05, 1))
 def test_above_the_threshold_the_wanted_share_is_right_and_below_it_is_not(
     found: list[tuple[float, bool]], wanted: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marina.products.live.motion import Look, Motion, look_at, observe
@@ -37,6 +37,7 @@ def test_speed_is_in_shoulder_widths_a_second(per_second: int, width: float) -> 
     assert motions(frames, per_second)[-1].speed == pytest.approx(SPEED, abs=0.1)
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 29), max_size=10))
 def test_lost_hands_are_no_movement(lost: set[int]) -> None:
     frames = [frame(0.3) for _ in range(30)]

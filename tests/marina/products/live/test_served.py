@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 
 from marina.products.live.demo_stream import read_request, stream
 from tests.marina.products.live.talk import hear, play, talking
-from tests.serving import Server, running
+from tests.serving import ROOT, Server, running
 
 pytestmark = pytest.mark.slow
 SITE = "https://app.example.org"
@@ -33,7 +33,7 @@ def server(signflow_archive: Path) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def expected(server: Server) -> str:
     """What the model answers to the demo's sign when it is asked directly."""
-    frames = read_request(Path("sample_request.json"))[0].astype(np.float16).astype(np.float64)
+    frames = read_request(ROOT / "sample_request.json")[0].astype(np.float16).astype(np.float64)
     answer = httpx.post(f"{server.url}/predictions/signflow", json={"frames": frames.tolist()})
     return str(answer.json()["predictions"][0]["label"])
 
@@ -43,7 +43,7 @@ def address(server: Server) -> str:
 
 
 def test_a_sign_is_answered_through_the_gateway_and_takes_make_it_surer(server: Server, expected: str) -> None:
-    frames = stream(read_request(Path("sample_request.json")))
+    frames = stream(read_request(ROOT / "sample_request.json"))
 
     async def run() -> tuple[dict[str, Any], dict[str, Any]]:
         async with talking(address(server)) as page:

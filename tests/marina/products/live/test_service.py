@@ -183,7 +183,8 @@ def test_too_many_frames_end_the_connection() -> None:
                 for number in range(3000):
                     await page.send(pack(number, number / 30, np.zeros(225)))
                     await asyncio.sleep(0)
-                await ended(page)
+                while True:
+                    await page.recv()
             assert closing(error)[0] == 1008
 
     asyncio.run(run())
