@@ -20,7 +20,7 @@ AT_ONCE: Final = 64
 KEPT: Final = ("version", "predictions", "unusual", "embedding")
 """What of an answer the page is told."""
 
-CALM: Final = 4
+CALM: Final = 2
 """Guesses are asked for only while fewer requests than this are in flight: answers come first."""
 
 
