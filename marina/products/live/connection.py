@@ -182,13 +182,14 @@ class Connection:
 
     async def _guess(self, session: Session) -> None:
         """Say what it may be, again and again while it is recorded; an answer asked for meanwhile comes first."""
-        begun = session.machine.begun
+        begun, last = session.machine.begun, -1
         while True:
             await asyncio.sleep(self._policy.partial_s)
             if not self._recording(session, begun):
                 return
-            if not self._recogniser.calm:
+            if not self._recogniser.calm or session.outbox is None or session.received == last:
                 continue
+            last = session.received
             with contextlib.suppress(AskError):  # the answer will say so
                 found = await self._recogniser.ask(session.recorded(), session.group, self._token, session.calibration)
                 if self._recording(session, begun):
