@@ -3,8 +3,8 @@
 `advance(machine, motion, rules)` returns the machine after one more frame and what happened. It begins to record when a
 hand appears and stays, or when a hand in view moves; it is over when the hand has been gone or at rest for a while, or
 after three seconds. A hand must be faster to begin than it must be slow to end (hysteresis), each for some time: so
-neither a tremble nor a lost frame does either. What was recorded and did not move is dropped. While an answer is
-awaited nothing begins; the frames of that time are in the ring, and what begins then is recorded from its beginning.
+neither a tremble nor a lost frame does either. What was too short is dropped. While an answer is awaited nothing
+begins; the frames of that time are in the ring, and what begins then is recorded from its beginning.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class Machine:
         When a hand was last in view, and when one was last faster than at rest.
     absent
         Whether no hand has been in view for `Rules.gone_s` since the last sign.
-    moved
-        Whether a hand has been faster than at rest since this one began.
+    appeared
+        Whether it began with a hand that came into view: a sign that is held still counts then.
     """
 
     phase: Phase = Phase.IDLE
@@ -92,7 +92,7 @@ class Machine:
     seen: float = float("-inf")
     lively: float = float("-inf")
     absent: bool = True
-    moved: bool = False
+    appeared: bool = False
 
 
 def advance(machine: Machine, motion: Motion, rules: Rules = Rules()) -> tuple[Machine, Event | None]:
@@ -126,22 +126,21 @@ def advance(machine: Machine, motion: Motion, rules: Rules = Rules()) -> tuple[M
         stirred=None,
         lively=motion.at,
         absent=False,
-        moved=motion.speed > rules.resting,
+        appeared=machine.absent,
     )
     return begun, Event.BEGUN
 
 
 def _record(machine: Machine, motion: Motion, rules: Rules) -> tuple[Machine, Event | None]:
-    machine = replace(machine, moved=machine.moved or motion.speed > rules.resting)
     if motion.at - machine.seen >= rules.gone_s:
         over, end = Event.GONE, machine.seen
     elif motion.at - machine.lively >= rules.rest_s:
-        over, end = Event.REST, machine.lively
+        over, end = Event.REST, motion.at if machine.appeared else machine.lively
     elif motion.at - machine.begun >= rules.longest_s:
         over, end = Event.LONGEST, motion.at
     else:
         return machine, None
-    if not machine.moved or end - machine.begun < rules.shortest_s:
+    if end - machine.begun < rules.shortest_s:
         return replace(machine, phase=Phase.IDLE), Event.DROPPED
     return replace(machine, phase=Phase.INFERRING), over
 

@@ -120,13 +120,22 @@ def test_what_neither_moves_nor_rests_changes_nothing(speed: float) -> None:
         ([*GONE, *MOVING, *GONE], [Event.BEGUN, Event.GONE]),
         ([*GONE, *MOVING, *STILL], [Event.BEGUN, Event.REST]),
         ([*GONE, *MOVING * 6], [Event.BEGUN, Event.LONGEST]),
-        ([*GONE, *STILL, *STILL], [Event.BEGUN, Event.DROPPED]),
+        ([*GONE, *STILL, *STILL], [Event.BEGUN, Event.REST]),
         ([*GONE, *MOVING[:6], *GONE], [Event.BEGUN, Event.DROPPED]),
     ],
-    ids=["gone", "rest", "longest", "nothing moved", "too short"],
+    ids=["gone", "rest", "longest", "held still", "too short"],
 )
 def test_how_a_sign_ends(frames: list[Seen], expected: list[Event]) -> None:
     assert events(frames) == expected
+
+
+def test_a_hand_in_view_that_moves_for_a_moment_is_no_sign() -> None:
+    machine = answered(run([*GONE, *MOVING, *STILL])[-1][0])
+    at, happened = 65 * STEP_S, []
+    for index, speed in enumerate([1.0] * 6 + [0.0] * 30):
+        machine, event = advance(machine, Motion(at + index * STEP_S, True, speed))
+        happened += [event] if event else []
+    assert happened == [Event.BEGUN, Event.DROPPED] and machine.phase is Phase.IDLE
 
 
 def test_while_an_answer_is_awaited_nothing_begins() -> None:
