@@ -53,7 +53,7 @@ async def sign(url: str, which: int, frames: npt.NDArray[np.float16], seconds: f
     """Be one session: play frames again and again, from a place of its own."""
     await asyncio.sleep(RAMP_S * which / 100)
     sent: dict[int, float] = {}
-    async with connect(url, compression=None, open_timeout=60) as page:
+    async with connect(url, compression=None, open_timeout=60, proxy=None) as page:
         await page.send(json.dumps({"type": "hello"}))
         reading = asyncio.create_task(_read(page, which, sent, measured))
         begun = time.perf_counter()

@@ -65,7 +65,7 @@ def performed(count: int, seed: int = 0) -> list[npt.NDArray[np.float16]]:
 @contextlib.asynccontextmanager
 async def talking(url: str, **hello: Any) -> AsyncIterator[ClientConnection]:
     """Connect and greet."""
-    async with connect(url) as page:
+    async with connect(url, proxy=None) as page:
         await page.send(json.dumps({"type": "hello", **hello}))
         yield page
 

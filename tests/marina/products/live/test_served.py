@@ -65,7 +65,7 @@ def test_pages_of_other_sites_are_refused_unless_they_are_listed(server: Server)
     async def run(origin: str | None) -> str:
         from websockets.asyncio.client import connect
 
-        async with connect(address(server), origin=origin) as page:  # type: ignore[arg-type]
+        async with connect(address(server), origin=origin, proxy=None) as page:  # type: ignore[arg-type]
             await page.send(json.dumps({"type": "hello"}))
             return str((await hear(page, "welcome"))["type"])
 
