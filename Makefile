@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help install nginx postgresql prometheus redis chromium serve train archive test lint format settings demo load benchmark lock
 .PHONY: start-orchestrator stop-orchestrator logs-orchestrator trigger-auto-train trigger-auto-promote
 .PHONY: test-pipeline test-integration
-.PHONY: year closed-loop watch backup restore report check-drift view-alerts clear-alerts dashboards clean purge
+.PHONY: live-assets year closed-loop watch backup restore report check-drift view-alerts clear-alerts dashboards clean purge
 
 help: ## List every verb
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ benchmark: install nginx ## Measure SignFlow against its in-process limit, and e
 
 settings: install ## Write settings.example.env from marina/settings.py
 	@$(BIN)/python -m marina.settings > settings.example.env.new && mv settings.example.env.new settings.example.env
+
+live-assets: install ## Fetch what finds landmarks in the browser, for the camera of /live/ (needs npm)
+	@$(BIN)/python -m marina.products.live.assets
 
 demo: install nginx ## Release four versions of a small model under live traffic: one better, three faulty
 	@$(BIN)/python -m demo

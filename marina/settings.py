@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from marina.setting_groups.backup import BackupSettings
 from marina.setting_groups.features import FeatureSettings
+from marina.setting_groups.live import LiveSettings
 from marina.setting_groups.loop import LoopSettings
 from marina.setting_groups.products import ProductSettings
 from marina.setting_groups.techniques import TechniqueSettings
@@ -30,7 +31,9 @@ MEBIBYTE = 1024 * 1024
 SETTINGS_FILE = ROOT / "settings.env"
 
 
-class Settings(LoopSettings, BackupSettings, FeatureSettings, TechniqueSettings, ProductSettings, BaseSettings):
+class Settings(
+    LoopSettings, BackupSettings, FeatureSettings, TechniqueSettings, ProductSettings, LiveSettings, BaseSettings
+):
     """What differs between a laptop and production: values only, never code."""
 
     model_config = SettingsConfigDict(

@@ -1,0 +1,1 @@
+"""The products' own services: what their front ends talk to."""

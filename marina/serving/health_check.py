@@ -19,10 +19,10 @@ TIMEOUT_S = 3.0
 def own_client(settings: Settings, timeout_s: float) -> httpx.Client:
     """Return a client of the inference port, from this machine; TLS is spoken where the settings say so."""
     url = own_url(settings, settings.host, settings.inference_port)
-    return httpx.Client(base_url=url, timeout=timeout_s, verify=_own_certificate(settings), trust_env=False)
+    return httpx.Client(base_url=url, timeout=timeout_s, verify=own_certificate(settings), trust_env=False)
 
 
-def _own_certificate(settings: Settings) -> ssl.SSLContext | bool:
+def own_certificate(settings: Settings) -> ssl.SSLContext | bool:
     """Trust the gateway's own certificate, whatever its signer and names: it is asked by its address."""
     if settings.tls_certificate is None:
         return True

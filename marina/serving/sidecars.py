@@ -19,7 +19,10 @@ MODULES = {
     "shadow": "marina.rollout.shadow.service",
     "watcher": "marina.monitoring.watcher",
     "products": "marina.products.service",
+    "live": "marina.products.live.service",
 }
+STREAMING = frozenset({"live"})
+"""Those whose connections last: they are told to end them before the gateway waits for what is in flight."""
 
 
 class Sidecar:

@@ -34,7 +34,7 @@ from marina.serving.programs import MissingProgramError
 from marina.serving.reconciler import Reconciler
 from marina.serving.restart_backoff import Restarts, ending
 from marina.serving.run_dir import RunDir
-from marina.serving.sidecars import MODULES, Sidecar
+from marina.serving.sidecars import MODULES, STREAMING, Sidecar
 from marina.serving.torchserve_client import TorchServeClient
 from marina.serving.version_state import HUNG_S, State
 from marina.settings import Settings, management_token
@@ -301,6 +301,7 @@ class Supervisor:
             "publishing that nothing is ready": lambda: self._gateway.readiness.publish(
                 False, {}, self._reconciler.list_states()
             ),
+            "ending streams": self._end_streams,
             "stopping the gateway": lambda: self._end_gateway(first),
             "ending TorchServe": lambda: self._end_java(first),
             "stopping the sidecars": self._end_sidecars,
@@ -311,6 +312,11 @@ class Supervisor:
                 part()
         if first:
             log("stopped")
+
+    def _end_streams(self) -> None:
+        for sidecar in self._sidecars:
+            if sidecar.name in STREAMING:
+                sidecar.ask_to_stop()
 
     def _end_gateway(self, first: int) -> None:
         self._gateway.signal(signal.SIGQUIT)

@@ -1,0 +1,260 @@
+"""One WebSocket: what a page says, what happens to its session, and what it is told.
+
+Binary messages are frames (`marina.products.live.frames`), text is JSON. The page begins with ``{"type": "hello"}``,
+and where it continues a session adds ``session`` and ``answers``, the number of the last answer it has; where the
+server asks for a token, ``token``. It is told ``welcome`` (``session``, ``resumed``, and ``received``: the number of
+the newest frame; what comes after it is to be sent again), and then, as they come:
+
+=========== =========================================================================================================
+state       ``state``; ``frame``, the number of the frame that brought it about; ``why``
+guess       ``predictions``, of what has been recorded so far
+answer      ``number``, ``sign`` (null below the confidence, or where the sequence is unlike all of the training),
+            ``probability``, ``predictions``, ``ms`` (from the frame that ended the sign to this answer), ``frames``,
+            ``why``, ``version``, and where that was asked for ``embedding``
+received    ``frame``: frames until this one need not be kept
+error       ``code``, ``message``
+=========== =========================================================================================================
+
+``{"type": "calibrate", "calibration_of", "prototypes"}`` has the person's own takes count (without them: no longer),
+``{"type": "embed", "on": true}`` has answers bring the embedding that becomes a take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from marina.products.live.frames import FrameError, unpack
+from marina.products.live.outbox import POLICY, ClosingError, Outbox
+from marina.products.live.phases import OVER, Event, Phase
+from marina.products.live.recogniser import AskError, Recogniser
+from marina.products.live.session import FullError, Session, Sessions
+
+HELLO_S: Final = 5.0
+"""How long a connection may be open without a hello."""
+
+TRY_AGAIN: Final = 1013
+NORMAL: Final = 1000
+UNAUTHORIZED: Final = 4401
+ELSEWHERE: Final = 4409
+
+RECEIPT_FRAMES: Final = 15
+"""After so many frames the page is told which have arrived."""
+
+PER_SECOND, BURST = 75.0, 450.0
+"""Frames a session may send, and how many at once after a pause: what a page has kept while it was not connected."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the settings say.
+
+    Attributes
+    ----------
+    tokens
+        Inference tokens; none: no one is asked for one.
+    confidence
+        Below this probability there is no sign.
+    partial_s
+        Time between guesses.
+    idle_s
+        After so long without a message it ends.
+    """
+
+    tokens: tuple[str, ...] = ()
+    confidence: float = 0.5
+    partial_s: float = 0.5
+    idle_s: float = 60.0
+
+
+class Connection:
+    """One WebSocket, from its hello to its end."""
+
+    def __init__(self, socket: WebSocket, sessions: Sessions, recogniser: Recogniser, policy: Policy) -> None:
+        self._socket, self._sessions, self._recogniser, self._policy = socket, sessions, recogniser, policy
+        self._outbox = Outbox(socket.send_text)
+        self._token = ""
+        self._tokens, self._filled = BURST, time.monotonic()
+
+    async def run(self) -> None:
+        """Serve it until either side ends it."""
+        await self._socket.accept()
+        session: Session | None = None
+        try:
+            session = await self._greet()
+            await self._both(session)
+        except ClosingError as closing:
+            with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+                await self._socket.close(closing.code, str(closing)[:120])
+            if session is not None and closing.code == NORMAL:
+                self._sessions.end(session)
+        except WebSocketDisconnect:
+            pass
+        finally:
+            if session is not None and session.outbox is self._outbox:
+                self._sessions.leave(session)
+
+    async def _both(self, session: Session) -> None:
+        """Read and write until one of them ends."""
+        tasks = [asyncio.ensure_future(self._read(session)), asyncio.ensure_future(self._outbox.run())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _greet(self) -> Session:
+        """Wait for the hello, and return the session that it begins or continues."""
+        try:
+            async with asyncio.timeout(HELLO_S):
+                message = await self._socket.receive()
+        except TimeoutError:
+            raise ClosingError(POLICY, f"no hello within {HELLO_S:g} s") from None
+        hello = _read_text(message)
+        if hello.get("type") != "hello":
+            raise ClosingError(POLICY, 'expected {"type": "hello"} first')
+        token, ident, last = hello.get("token", ""), hello.get("session"), hello.get("answers", 0)
+        if self._policy.tokens:
+            known = isinstance(token, str) and any(
+                hmac.compare_digest(token.encode(), one.encode()) for one in self._policy.tokens
+            )
+            if not known:
+                raise ClosingError(UNAUTHORIZED, "this server asks for a token, and this is none of its own")
+            self._token = token
+        try:
+            session, resumed = self._sessions.open(ident if isinstance(ident, str) else None)
+        except FullError as error:
+            raise ClosingError(TRY_AGAIN, str(error)) from error
+        if session.outbox is not None:
+            session.outbox.end(ClosingError(ELSEWHERE, "continued in another window"))
+        session.outbox = self._outbox
+        self._outbox.put({"type": "welcome", "session": session.id, "resumed": resumed, "received": session.received})
+        session.send({"type": "state", "state": session.machine.phase, "frame": session.received, "why": "welcome"})
+        for answer in session.missed(last if isinstance(last, int) else 0) if resumed else ():
+            session.send(answer)
+        return session
+
+    async def _read(self, session: Session) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._policy.idle_s):
+                    message = await self._socket.receive()
+            except TimeoutError:
+                raise ClosingError(NORMAL, f"idle: nothing came for {self._policy.idle_s:g} s") from None
+            data = message.get("bytes")
+            if data is None:
+                self._hear(session, _read_text(message))
+            else:
+                self._take(session, data)
+
+    def _take(self, session: Session, data: bytes) -> None:
+        now = time.monotonic()
+        self._tokens = min(BURST, self._tokens + PER_SECOND * (now - self._filled)) - 1
+        self._filled = now
+        if self._tokens < 0:
+            raise ClosingError(POLICY, f"too many frames: at most {PER_SECOND:g} a second, 30 are enough")
+        try:
+            frame = unpack(data)
+        except FrameError as error:
+            raise ClosingError(POLICY, str(error)) from error
+        event = session.take(frame)
+        if event is not None:
+            self._follow(session, event, now)
+        if frame.number % RECEIPT_FRAMES == 0:
+            session.send({"type": "received", "frame": session.received})
+
+    def _follow(self, session: Session, event: Event, now: float) -> None:
+        session.send({"type": "state", "state": session.machine.phase, "frame": session.received, "why": event})
+        if event is Event.BEGUN:
+            _keep(session, self._guess(session))
+        elif event in OVER:
+            _keep(session, self._answer(session, event, now))
+
+    async def _guess(self, session: Session) -> None:
+        """Say what it may be, again and again while it is recorded; an answer asked for meanwhile comes first."""
+        begun, last = session.machine.begun, -1
+        while True:
+            await asyncio.sleep(self._policy.partial_s)
+            if not self._recording(session, begun):
+                return
+            if not self._recogniser.calm or session.outbox is None or session.received == last:
+                continue
+            last = session.received
+            with contextlib.suppress(AskError):  # the answer will say so
+                found = await self._recogniser.ask(session.recorded(), session.group, self._token, session.calibration)
+                if self._recording(session, begun):
+                    session.send({"type": "guess", "predictions": found["predictions"]})
+
+    @staticmethod
+    def _recording(session: Session, begun: float) -> bool:
+        return session.machine.phase is Phase.RECORDING and session.machine.begun == begun
+
+    async def _answer(self, session: Session, why: Event, ended: float) -> None:
+        """Ask for a sign that is over, and tell; with the next frames the session is ready for another."""
+        frames = session.recorded()
+        try:
+            found = await self._recogniser.ask(frames, session.group, self._token, session.calibration, session.embeds)
+        except AskError as error:
+            if error.code == "other_version":
+                session.calibration = {}
+            session.send({"type": "error", "code": error.code, "message": str(error)})
+            answer: dict[str, Any] = {"type": "answer", "sign": None, "probability": None, "predictions": []}
+            found = {}
+        else:
+            best = found["predictions"][0]
+            sure = best["probability"] >= self._policy.confidence and not found.get("unusual", False)
+            answer = {"type": "answer", "sign": best["label"] if sure else None, "probability": best["probability"]}
+        milliseconds = round(1000 * (time.monotonic() - ended), 1)
+        session.send(session.keep({**answer, **found, "ms": milliseconds, "frames": len(frames), "why": why}))
+        session.send({"type": "state", "state": session.machine.phase, "frame": session.received, "why": "answered"})
+
+    def _hear(self, session: Session, message: dict[str, Any]) -> None:
+        kind = message.get("type")
+        if kind == "embed":
+            session.embeds = message.get("on") is True
+        elif kind == "calibrate":
+            takes: dict[str, Any] = {key: message[key] for key in ("calibration_of", "prototypes") if key in message}
+            session.calibration = {**takes} if takes.get("prototypes") else {}
+        elif kind == "bye":
+            raise ClosingError(NORMAL, "as asked")
+        else:
+            known = "a frame, or JSON whose type is embed, calibrate or bye"
+            session.send({"type": "error", "code": "unknown_message", "message": f"expected {known}"})
+
+
+def _keep(session: Session, work: Any) -> None:
+    """Have a session's work done, whether or not its connection lasts."""
+    task = asyncio.get_running_loop().create_task(work)
+    session.tasks.add(task)
+    task.add_done_callback(session.tasks.discard)
+
+
+def _read_text(message: Any) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    WebSocketDisconnect
+        If the page has left.
+    ClosingError
+        If it is anything else.
+    """
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", NORMAL), message.get("reason"))
+    try:
+        read = orjson.loads(message.get("text") or message.get("bytes") or b"")
+    except orjson.JSONDecodeError:
+        read = None
+    if not isinstance(read, dict):
+        raise ClosingError(POLICY, "expected a JSON object")
+    return read
