@@ -18,6 +18,7 @@ MODULES = {
     "controller": "marina.rollout.controller",
     "shadow": "marina.rollout.shadow.service",
     "watcher": "marina.monitoring.watcher",
+    "console": "marina.console.service",
 }
 
 
