@@ -40,12 +40,12 @@ class Pages:
         self._source.globals |= {"plots": plots, "htmx": HTMX, "sse": SSE}
 
     def page(
-        self, request: Request, name: str, visitor: Visitor | None, status: int = 200, **values: Any
+        self, request: Request, name: str, visitor: Visitor | None, status: int = 200, /, **values: Any
     ) -> HTMLResponse:
         """Return a page, or a part of one, from a template."""
         return HTMLResponse(self.text(request, name, visitor, **values), status)
 
-    def text(self, request: Request, name: str, visitor: Visitor | None, **values: Any) -> str:
+    def text(self, request: Request, name: str, visitor: Visitor | None, /, **values: Any) -> str:
         """Return what a template says."""
         lang = language(request)
 

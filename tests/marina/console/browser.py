@@ -63,9 +63,9 @@ class Browser:
         assert found, f"{page} has no form for {action}"
         return unescape(found[1])
 
-    def submit(self, page: str, action: str, **fields: str) -> httpx.Response:
+    def submit(self, page: str, where: str, /, **fields: str) -> httpx.Response:
         """Fill a form of a page and send it."""
-        return self.request("POST", action, data={"csrf": self.token(page, action), **fields})
+        return self.request("POST", where, data={"csrf": self.token(page, where), **fields})
 
 
 class Console:
