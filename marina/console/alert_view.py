@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -36,7 +37,7 @@ def listing(connection: sa.Connection, before: int | None, model: str, state: st
     return Listed(found[:PAGE], found[PAGE - 1].id if len(found) > PAGE else None)
 
 
-def history(connection: sa.Connection, before: int | None) -> tuple[list[sa.Row[tuple[object, ...]]], int | None]:
+def history(connection: sa.Connection, before: int | None) -> tuple[list[Any], int | None]:
     """Return what people did about alerts, the newest first, and before which row the next page begins."""
     done = ALERT_ACTIONS.c
     columns = (done.id, done.time, done.who, done.action, done.note, done.alert, ALERTS.c.model, ALERTS.c.name)

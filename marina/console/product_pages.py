@@ -51,11 +51,11 @@ def router(context: Context) -> APIRouter:
     return pages
 
 
-def latest(connection: sa.Connection, model: str, count: int) -> list[tuple[sa.Row[Any], Any]]:
+def latest(connection: sa.Connection, model: str, count: int) -> list[tuple[Any, Any]]:
     """Return a model's newest answers, as they were logged and as they read."""
     one = PREDICTIONS.c
     versions = connection.execute(sa.select(one.version).where(one.model == model).distinct()).scalars().all()
-    rows: list[sa.Row[Any]] = []
+    rows: list[Any] = []
     for version in versions:  # by the index of each
         mine = sa.select(one.version, one.time, one.request_id, one.answer).where(one.model == model)
         rows += connection.execute(mine.where(one.version == version).order_by(one.time.desc()).limit(count)).all()

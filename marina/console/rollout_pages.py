@@ -14,7 +14,7 @@ from marina.console.errors import RefusedError, forbidden
 from marina.console.live import stream
 from marina.console.rendering import see
 from marina.rollout import rollouts
-from marina.rollout.state_machine import RETREATS
+from marina.rollout.rollouts import RETREATS
 
 
 def router(context: Context) -> APIRouter:

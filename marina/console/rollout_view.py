@@ -65,7 +65,7 @@ class View:
     shadow: Disagreements
 
 
-def listing(connection: sa.Connection, before: int | None, model: str) -> tuple[list[sa.Row[Any]], int | None]:
+def listing(connection: sa.Connection, before: int | None, model: str) -> tuple[list[Any], int | None]:
     """Return a page of rollouts, the newest first, and before which number the next page begins."""
     one = ROLLOUTS.c
     columns = (

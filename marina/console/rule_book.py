@@ -102,7 +102,7 @@ def edition(connection: sa.Connection, number: int) -> Edition:
     return _edition(row)
 
 
-def history(connection: sa.Connection, before: int | None, count: int) -> Sequence[sa.Row[Any]]:
+def history(connection: sa.Connection, before: int | None, count: int) -> Sequence[Any]:
     """Return versions without their texts, the newest first."""
     one = RULE_VERSIONS.c
     chosen = sa.select(one.number, one.time, one.who, one.why, one.sha256).order_by(one.number.desc()).limit(count)
