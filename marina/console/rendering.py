@@ -19,6 +19,7 @@ from marina.rollout.explain import clock, shares
 HERE = Path(__file__).parent
 THEMES = ("auto", "light", "dark")
 LANGUAGES = ("en", "fr")
+TINY = 1e-9
 HTMX, SSE = "htmx-2.0.11.min.js", "htmx-ext-sse-2.2.4.min.js"
 
 
@@ -105,6 +106,7 @@ def short(text: str, most: int = 120) -> str:
 
 def number(value: float | None, unit: str = "") -> str:
     """Write a number with its unit."""
+    value = 0.0 if value is not None and abs(value) < TINY else value
     return "-" if value is None else f"{value:,.4g}".replace(",", "\u202f") + (f" {unit}" if unit else "")
 
 

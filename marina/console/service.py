@@ -44,8 +44,10 @@ def main() -> int:
         except AWAY as error:
             log(f"console: the database is unavailable, trying again: {error}", sys.stderr)
             time.sleep(AGAIN_S)
+    app = application(database, settings)
+    app.state.context.figures.keep(lambda text: log(f"console: {text}", sys.stderr))
     uvicorn.run(
-        application(database, settings),
+        app,
         uds=str(Path(os.environ["MARINA_RUN_DIR"]) / "console.sock"),
         log_level="warning",
         access_log=False,

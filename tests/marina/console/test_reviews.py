@@ -17,7 +17,8 @@ REASON = {"kind": "duplicate", "part": "repetition", "days_apart": 1, "original"
 def _answer(console: Console, model: str, request_id: str, answer: Any, body: Any = None) -> None:
     row = {
         "request_id": request_id, "model": model, "version": "1.0", "instance": 0, "time": time.time(), "picked": True,
-        "label": answer[0]["label"] if isinstance(answer, list) else None, "confidence": 0.5, "answer": json.dumps(answer),
+        "label": answer[0]["label"] if isinstance(answer, list) else None, "confidence": 0.5,
+        "answer": json.dumps(answer),
     }  # fmt: skip
     with console.database.writing() as connection:
         connection.execute(sa.insert(PREDICTIONS), row)
