@@ -7,6 +7,8 @@ this module::
     python -m marina.settings > settings.example.env
 """
 
+import contextlib
+import getpass
 import os
 import re
 import secrets
@@ -19,6 +21,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from marina.setting_groups.backup import BackupSettings
+from marina.setting_groups.console import ConsoleSettings
 from marina.setting_groups.features import FeatureSettings
 from marina.setting_groups.live import LiveSettings
 from marina.setting_groups.loop import LoopSettings
@@ -32,7 +35,14 @@ SETTINGS_FILE = ROOT / "settings.env"
 
 
 class Settings(
-    LoopSettings, BackupSettings, FeatureSettings, TechniqueSettings, ProductSettings, LiveSettings, BaseSettings
+    ConsoleSettings,
+    LoopSettings,
+    BackupSettings,
+    FeatureSettings,
+    TechniqueSettings,
+    ProductSettings,
+    LiveSettings,
+    BaseSettings,
 ):
     """What differs between a laptop and production: values only, never code."""
 
@@ -315,15 +325,40 @@ def management_token(settings: Settings) -> tuple[str, Path | None]:
     """
     if settings.management_token is not None and settings.management_token.get_secret_value():
         return settings.management_token.get_secret_value(), None
-    path = settings.token_file
+    return _kept_secret(settings.token_file), settings.token_file
+
+
+def console_token(settings: Settings) -> tuple[str, Path]:
+    """Find the token of the console's first person, ``NAME~SECRET``, and the file (mode 0600) that keeps it; make it.
+
+    The name is that of who starts the server, as far as names of people may look like it.
+    """
+    path = settings.state_dir / "console.token"
+    name = re.sub(r"[^a-z0-9._-]", "", getpass.getuser().lower()).lstrip("0123456789._-")[:40] or "operator"
+    return _kept_secret(path, f"{name}~"), path
+
+
+def console_key(settings: Settings) -> str:
+    """Find the key that signs the console's sessions, or make it."""
+    return _kept_secret(settings.state_dir / "console.key")
+
+
+def _kept_secret(path: Path, prefix: str = "") -> str:
+    """Return the secret that a file keeps; make both where there is none. Of two that make it at once, one does."""
     if path.exists() and (kept := path.read_text().strip()):
-        return kept, path
+        return kept
     path.parent.mkdir(parents=True, exist_ok=True)
-    token = secrets.token_urlsafe(32)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(token + "\n")
-    return token, path
+        file.write(f"{prefix}{secrets.token_urlsafe(32)}\n")
+    if path.exists():  # empty: cut off while it was written
+        os.replace(fresh, path)
+    else:
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+        fresh.unlink()
+    return path.read_text().strip()
 
 
 def example() -> str:

@@ -7,7 +7,7 @@ stands. A label that is no class of the model that answered is not kept (`marina
 an answer that is no single label comes as a truth of its parts (`marina.events.truths`), and has the same outcomes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -99,7 +99,13 @@ class _Said(NamedTuple):
     time: float
 
 
-def record(database: Database, labels: Sequence[Label], now: float, share: float = 1.0) -> list[Outcome]:
+def record(
+    database: Database,
+    labels: Sequence[Label],
+    now: float,
+    share: float = 1.0,
+    beside: Callable[[sa.Connection, list[Outcome]], None] | None = None,
+) -> list[Outcome]:
     """Keep labels in one transaction; doing it again is harmless.
 
     Parameters
@@ -112,6 +118,8 @@ def record(database: Database, labels: Sequence[Label], now: float, share: float
         Seconds since 1970.
     share
         Share of the answers that is logged.
+    beside
+        Writes what is to be there if and only if the labels are, in the same transaction.
 
     Returns
     -------
@@ -140,6 +148,8 @@ def record(database: Database, labels: Sequence[Label], now: float, share: float
         outcomes = [book.take(one, share) for one in labels]
         _write(database, connection, book)
         database.put(connection, EARLY_LABELS, list(book.waiting.values()))
+        if beside is not None:
+            beside(connection, outcomes)
     return outcomes
 
 

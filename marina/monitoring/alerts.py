@@ -31,6 +31,9 @@ DECISIONS = ("retrain", "nothing", "adjust", "roll_back")
 RULE = "rule"
 """The kind of what a rule of Prometheus found."""
 
+REQUEST = "request"
+"""The kind of what a person asked for without an alert."""
+
 LONGEST = {"model": 128, "version": 64, "kind": 32, "name": 64, "what": 1000, "harm": 500, "link": 500}
 """Characters that are kept of each text."""
 
@@ -206,10 +209,12 @@ def acknowledge(database: Database, alert_id: int, who: str, note: str, now: flo
         When there is none of that number, or it is not open.
     """
     with database.writing(durable=True) as connection:
-        _still_open(connection, alert_id)
+        ledger.lock(connection)
+        row = _still_open(connection, alert_id)
         seen = sa.update(ALERTS).where(ALERTS.c.id == alert_id, ALERTS.c.state == "open")
         connection.execute(seen.values(state="acknowledged", updated_at=now))
         _act(connection, alert_id, who, ACKNOWLEDGE, note, now)
+        ledger.append(connection, who, "acknowledge alert", row.model, _evidence(row) | {"why": note}, now)
 
 
 def decide(database: Database, alert_id: int, who: str, action: str, why: str, now: float) -> None:
@@ -239,9 +244,46 @@ def decide(database: Database, alert_id: int, who: str, action: str, why: str, n
             values["resolved_at"] = now
         connection.execute(sa.update(ALERTS).where(ALERTS.c.id == alert_id).values(values))
         _act(connection, alert_id, who, action, why, now)
-        details = {"alert": alert_id, "kind": row.kind, "name": row.name, "version": row.version, "why": why}
-        details |= {"decision": action, "effect": row.effect, "evidence": row.evidence, "needed": row.needed}
+        details = _evidence(row) | {"why": why, "decision": action}
         ledger.append(connection, who, "decide alert", row.model, details, now)
+
+
+def request_training(database: Database, model: str, who: str, why: str, key: str, now: float) -> int:
+    """Ask for a training that no alert asks for: an alert of its own kind, which is decided as it is opened.
+
+    The loop takes it for a decision to retrain. Doing it again with the same key changes nothing.
+
+    Parameters
+    ----------
+    database
+        One for a writer of the ledger (`marina.releases.heads.open_database`).
+    key
+        What distinguishes this request from others, at most 64 characters.
+
+    Returns
+    -------
+    int
+        The alert's number.
+
+    Raises
+    ------
+    AlertError
+        When no reason is given.
+    """
+    if not why.strip():
+        raise AlertError("A request to retrain needs a reason. It is kept in the ledger.")
+    finding = Finding(model, "", REQUEST, key, "warning", f"{who} asked for a training: {why}", now, 0, 0, 0, "", "")
+    with database.writing(durable=True) as connection:
+        ledger.lock(connection)
+        values = _values(finding)
+        asked = (ALERTS.c.model == model, ALERTS.c.version == "", ALERTS.c.kind == REQUEST, ALERTS.c.name == key)
+        if (there := connection.execute(sa.select(ALERTS.c.id).where(*asked)).scalar()) is not None:
+            return int(there)
+        values |= {"opened_at": now, "updated_at": now, "resolved_at": now, "state": "decided", "sent": ""}
+        number = int(connection.execute(sa.insert(ALERTS).returning(ALERTS.c.id), values).scalar_one())
+        _act(connection, number, who, "retrain", why, now)
+        ledger.append(connection, who, "trigger retrain", model, {"alert": number, "why": why}, now)
+    return number
 
 
 def unsent(connection: sa.Connection) -> list[Alert]:
@@ -267,6 +309,11 @@ def _is_news(one: Alert) -> bool:
 def _values(finding: Finding) -> dict[str, Any]:
     fields = {field.name: getattr(finding, field.name) for field in dataclasses.fields(Finding)}
     return fields | {name: fields[name].replace("\0", "")[:length] for name, length in LONGEST.items()}
+
+
+def _evidence(row: sa.Row[Any]) -> dict[str, Any]:
+    about = {"alert": row.id, "kind": row.kind, "name": row.name, "version": row.version}
+    return about | {"effect": row.effect, "evidence": row.evidence, "needed": row.needed}
 
 
 def _act(connection: sa.Connection, alert_id: int, who: str, action: str, note: str, now: float) -> None:

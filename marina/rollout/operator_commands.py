@@ -1,5 +1,6 @@
 """The operator's commands: each is one transaction, and changes nothing when it cannot be done."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,14 +26,14 @@ Find = Callable[[str, str, Path, str], Declared]
 """Finds the archive of a model's version, last seen at a path, that has a SHA-256."""
 
 
-def pause(database: Database, model: str, who: str, now: float) -> Rollout:
+def pause(database: Database, model: str, who: str, now: float, reason: str = "") -> Rollout:
     """Let a rollout advance no further; see `state_machine.pause`."""
-    return _order(database, model, who, now, lambda one: state_machine.pause(one, who))
+    return _order(database, model, who, now, lambda one: _because(state_machine.pause(one, who), reason))
 
 
-def resume(database: Database, model: str, who: str, now: float) -> Rollout:
+def resume(database: Database, model: str, who: str, now: float, reason: str = "") -> Rollout:
     """Let a rollout advance again; see `state_machine.resume`."""
-    return _order(database, model, who, now, lambda one: state_machine.resume(one, who))
+    return _order(database, model, who, now, lambda one: _because(state_machine.resume(one, who), reason))
 
 
 def abort(database: Database, model: str, who: str, reason: str, now: float) -> Rollout:
@@ -41,7 +42,7 @@ def abort(database: Database, model: str, who: str, reason: str, now: float) -> 
     return _order(database, model, who, now, lambda one: state_machine.abort(one, now, why))
 
 
-def approve(database: Database, model: str, who: str, now: float) -> int:
+def approve(database: Database, model: str, who: str, now: float, reason: str = "") -> int:
     """Approve that a canary takes all traffic; return how many more approvals are needed.
 
     Raises
@@ -60,9 +61,8 @@ def approve(database: Database, model: str, who: str, now: float) -> int:
             raise RolloutError(f"{one}: {who} has approved already.")
         connection.execute(sa.insert(APPROVALS), {"rollout": one.id, "who": who, "time": now})
         missing = state_machine.missing_approvals(one, rollouts.agreed(connection, one.id))
-        ledger.append(
-            connection, who, "approve", model, {"rollout": one.id, "why": f"{missing} more approvals needed"}, now
-        )
+        why = f"{missing} more approvals needed" + (f": {reason}" if reason else "")
+        ledger.append(connection, who, "approve", model, {"rollout": one.id, "why": why}, now)
         return missing
 
 
@@ -149,6 +149,10 @@ def _champion(connection: sa.Connection, model: str, version: str | None) -> led
     if version is None:
         return ledger.previous_champion(connection, model)
     return next((one for one in ledger.champions(connection, model) if one.version == version), None)
+
+
+def _because(transition: Transition, reason: str) -> Transition:
+    return dataclasses.replace(transition, why=f"{transition.why}: {reason}") if reason else transition
 
 
 def _order(database: Database, model: str, who: str, now: float, order: Callable[[Rollout], Transition]) -> Rollout:

@@ -20,6 +20,7 @@ MODULES = {
     "watcher": "marina.monitoring.watcher",
     "products": "marina.products.service",
     "live": "marina.products.live.service",
+    "console": "marina.console.service",
 }
 STREAMING = frozenset({"live"})
 """Those whose connections last: they are told to end them before the gateway waits for what is in flight."""

@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -37,7 +38,7 @@ from marina.serving.run_dir import RunDir
 from marina.serving.sidecars import MODULES, STREAMING, Sidecar
 from marina.serving.torchserve_client import TorchServeClient
 from marina.serving.version_state import HUNG_S, State
-from marina.settings import Settings, management_token
+from marina.settings import Settings, console_token, management_token
 
 TICK_S = 0.2
 WATCH_S = 1.0
@@ -277,6 +278,10 @@ class Supervisor:
         url = own_url(settings, settings.management_host, settings.management_port)
         log(f"  management   {url}/models  ({where})")
         log(f"  metrics      http://127.0.0.1:{settings.metrics_port}/metrics")
+        url = own_url(settings, settings.host, settings.inference_port)
+        token, path = console_token(settings)
+        shown = f"sign in with {token}" if sys.stdout.isatty() else f"token in {path}"
+        log(f"  console      {url}/console  ({shown})")
         log(f"  logs         {settings.log_dir}")
 
     def _note_processes(self) -> None:

@@ -5,7 +5,7 @@ A change of `marina/database/tables.py` needs a new file in `versions/`; a test 
 
 from alembic import context
 
-from marina.database import backup_tables, flag_tables, loop_tables, product_tables  # noqa: F401 - their tables are then known to METADATA
+from marina.database import backup_tables, console_tables, flag_tables, loop_tables, product_tables  # noqa: F401 - their tables are then known to METADATA
 from marina.database.tables import METADATA
 
 context.configure(

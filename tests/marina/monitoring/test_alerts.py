@@ -47,12 +47,13 @@ def test_a_decision_is_in_the_ledger_and_ends_what_a_detector_found(database: Da
     alerts.decide(database, number, "ada", "retrain", "new cameras", 120.0)
     with database.reading() as connection:
         one, actions = alerts.read(connection, number)
-        [row] = ledger.entries(connection)
+        seen, row = ledger.entries(connection)
         assert ledger.verify(connection) == [] and alerts.undecided(connection, "signflow") == []
     assert (one.state, one.resolved_at) == ("decided", 120.0 if ends else None)
     assert [(act.who, act.action, act.note) for act in actions] == [
         ("ada", "acknowledge", "on it"), ("ada", "retrain", "new cameras")
     ]  # fmt: skip
+    assert (seen.action, seen.said["why"]) == ("acknowledge alert", "on it")
     assert (row.who, row.model, row.said["decision"], row.said["alert"]) == ("ada", "signflow", "retrain", number)
     assert (alerts.open_alert(database, replace(FOUND, kind=kind), 130.0) == number) is not ends
     with pytest.raises(MarinaError, match="decided already"):

@@ -1,0 +1,50 @@
+"""Guesses at tokens, counted by address: past a number of wrong ones, right ones wait too."""
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+WINDOW_S = 300.0
+MOST_KEYS = 10_000
+"""Addresses that are remembered; the least recent are forgotten first."""
+
+
+class Attempts:
+    """Counts of the last five minutes.
+
+    Parameters
+    ----------
+    most
+        Wrong tokens that one key may offer in that time.
+    """
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def wait_s(self, *keys: str) -> int:
+        """Return how many seconds one of these keys has to wait; 0 where none has."""
+        with self._lock:
+            now = self._clock()
+            return max((self._left(key, now) for key in keys), default=0)
+
+    def count(self, *keys: str) -> None:
+        """Count a wrong token."""
+        with self._lock:
+            now = self._clock()
+            for key in keys:
+                times = self._wrong.setdefault(key, deque(maxlen=self._most))
+                times.append(now)
+                self._wrong.move_to_end(key)
+            while len(self._wrong) > MOST_KEYS:
+                self._wrong.popitem(last=False)
+
+    def _left(self, key: str, now: float) -> int:
+        times = self._wrong.get(key)
+        if times is None or len(times) < self._most:
+            return 0
+        left = times[0] + WINDOW_S - now
+        return max(0, int(left) + 1) if left > 0 else 0

@@ -1,0 +1,114 @@
+"""What people decide, for pages and for the control API: each is one transaction that leaves one row of the ledger.
+
+A process that is killed in the middle has done all of it or nothing. To undo is to decide again: a new row.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+
+from archives.errors import MarinaError
+from marina.console.errors import RefusedError
+from marina.console.people import Person
+from marina.database.connection import Database
+from marina.database.tables import DECLARATIONS
+from marina.monitoring import alerts, watch_settings
+from marina.monitoring.watch_settings import WatchSettings
+from marina.releases.declarations import Declared
+from marina.rollout import archive_lookup, operator_commands
+from marina.rollout.policy.schema import read_policy
+from marina.rollout.rollouts import Rollout
+from marina.settings import Settings
+
+ORDERS: Final[Mapping[str, str]] = {
+    "pause": "operator",
+    "resume": "operator",
+    "abort": "operator",
+    "approve": "approver",
+}
+"""What can be ordered of an open rollout, and the role that it needs."""
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Where decisions are carried out.
+
+    Attributes
+    ----------
+    database
+        One for a writer of the ledger (`marina.releases.heads.open_database`).
+    """
+
+    database: Database
+    settings: Settings
+
+    def acknowledge(self, who: Person, alert: int, note: str) -> None:
+        """Record that someone has seen an alert; see `marina.monitoring.alerts.acknowledge`."""
+        alerts.acknowledge(self.database, alert, who.name, note, time.time())
+
+    def decide(self, who: Person, alert: int, action: str, why: str) -> None:
+        """Record what is to be done about an alert; see `marina.monitoring.alerts.decide`."""
+        alerts.decide(self.database, alert, who.name, action, why, time.time())
+
+    def retrain(self, who: Person, model: str, why: str, key: str) -> int:
+        """Ask the loop for a training; return the number under which it is asked for. The same key asks once."""
+        self._served(model)
+        return alerts.request_training(self.database, model, who.name, why, key[:64], time.time())
+
+    def roll_back(self, who: Person, model: str, why: str, to: str | None) -> Rollout:
+        """Return to the version before, or to a named one; see `marina.rollout.operator_commands.roll_back`."""
+        self._served(model)
+
+        def find(name: str, version: str, archive: Path, sha256: str) -> Declared:
+            there = archive if os.path.isfile(archive) else None
+            return archive_lookup.find(self.settings, name, version, there, sha256)
+
+        return operator_commands.roll_back(
+            self.database, model, who.name, why, time.time(), find, read_policy(), to or None
+        )
+
+    def order(self, who: Person, model: str, order: str, why: str) -> str:
+        """Pause, resume, abort or approve a model's open rollout; return what came of it, as text."""
+        if order == "approve":
+            missing = operator_commands.approve(self.database, model, who.name, time.time(), why)
+            return f"approved; {missing} more approvals needed" if missing else "approved"
+        if order == "abort":
+            return operator_commands.abort(self.database, model, who.name, why, time.time()).phase
+        commands: dict[str, Callable[..., Rollout]] = {
+            "pause": operator_commands.pause, "resume": operator_commands.resume
+        }  # fmt: skip
+        return commands[order](self.database, model, who.name, time.time(), why).note
+
+    def set_thresholds(self, who: Person, model: str, values: dict[str, float], why: str) -> WatchSettings:
+        """Set from where on drift of a model is worth a warning, an alert or a call."""
+        self._served(model)
+        return watch_settings.change(self.database, self.settings, model, values, who.name, why, time.time())
+
+    def _served(self, model: str) -> None:
+        with self.database.reading() as connection:
+            found = sa.select(DECLARATIONS.c.model).where(DECLARATIONS.c.model == model).limit(1)
+            if "\0" in model or connection.execute(found).scalar() is None:
+                raise RefusedError(404, "unknown_model", f"No model {model[:128]!r} is served here.")
+
+
+def numbers(fields: Mapping[str, str], names: tuple[str, ...]) -> dict[str, float]:
+    """Read the numbers among a form's fields; those that are empty are left out.
+
+    Raises
+    ------
+    MarinaError
+        When one is no number.
+    """
+    found = {}
+    for name in names:
+        if text := fields.get(name, "").strip().replace(",", "."):
+            try:
+                found[name] = float(text)
+            except ValueError:
+                raise MarinaError(f"{name}: expected a number, got {text[:40]!r}") from None
+    return found

@@ -1,0 +1,36 @@
+// Keys on pages of reviews: 1 to 9 choose a verdict of the chosen item, j and k move, u undoes. Forms work without.
+"use strict";
+(() => {
+  const items = () => [...document.querySelectorAll("[data-item]")];
+  let at = 0;
+  const choose = (to) => {
+    const all = items();
+    if (!all.length) return;
+    at = Math.max(0, Math.min(all.length - 1, to));
+    all.forEach((one, place) => one.classList.toggle("chosen", place === at));
+    all[at].scrollIntoView({ block: "nearest" });
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
+    const one = items()[at];
+    if (event.key === "j") choose(at + 1);
+    else if (event.key === "k") choose(at - 1);
+    else if (event.key === "u") document.querySelector("[data-key=u]")?.click();
+    else if (/^[1-9]$/.test(event.key)) one?.querySelector(`[data-key="${event.key}"]`)?.click();
+    else return;
+    event.preventDefault();
+  });
+  document.addEventListener("DOMContentLoaded", () => choose(0));
+  document.addEventListener("htmx:afterSettle", () => choose(at));
+  // A moving skeleton: the frames of a drawing, one after another.
+  if (!matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    let tick = 0;
+    setInterval(() => {
+      tick += 1;
+      document.querySelectorAll("svg.skeleton").forEach((drawing) => {
+        const frames = drawing.querySelectorAll(".frame");
+        frames.forEach((frame, place) => frame.setAttribute("visibility", place === tick % frames.length ? "visible" : "hidden"));
+      });
+    }, 80);
+  }
+})();

@@ -1,0 +1,76 @@
+"""The rules that people edit: checked, tried, kept by version, and put back."""
+
+import json
+import time
+from urllib.parse import quote
+
+import pytest
+import sqlalchemy as sa
+import yaml
+
+from marina.console import rule_book
+from marina.database.tables import INPUTS
+from tests.marina.console.browser import Console
+
+RULE = "name: books-fnac\ncategory: loisirs\nconfidence: 0.95\npriority: 999\nkeywords: [FNAC]\n"
+
+
+def _sent(console: Console, label: str, number: int) -> None:
+    body = json.dumps({"label": label, "amount": -12.5, "date": "2026-03-04"}).encode()
+    row = {"request_id": f"i{number}", "model": rule_book.MODEL, "version": "1.0", "time": time.time()}
+    with console.database.writing() as connection:
+        connection.execute(sa.insert(INPUTS), row | {"content_type": "application/json", "body": body})
+
+
+@pytest.mark.slow
+def test_a_rule_is_tried_kept_and_put_back(console: Console) -> None:
+    for number, label in enumerate(("CARTE 02/03 FNAC PARIS", "PRLV SEPA EDF", "CARTE 02/03 FNAC LYON")):
+        _sent(console, label, number)
+    mine = console.browser("operator")
+    page = f"/console/rules/edit?text={quote(RULE)}"
+    text = mine.get(page).text
+    assert "of 3 transactions" in text and "FNAC" in text
+    saved = mine.submit(page, "/console/rules/save", text=RULE, base="0", why="books are leisure")
+    assert saved.headers["location"] == "/console/rules/history"
+    exported = yaml.safe_load(mine.get("/console/rules/export").text)
+    assert "books-fnac" in [one["name"] for one in exported["rules"]]
+    late = mine.submit(page, "/console/rules/save", text=RULE, base="0", why="again")
+    assert late.status_code == 409 and "kept meanwhile" in late.text
+    token = console.app.state.context.access.sessions
+    session = token.read(mine.cookies["marina_console"])
+    back = {"csrf": token.form_token(session, "/console/rules/restore"), "number": "0", "base": "1", "why": "undo"}
+    assert mine.request("POST", "/console/rules/restore", data=back).status_code == 303
+    assert "books-fnac" not in mine.get("/console/rules/export").text
+    assert [row.action for row in console.rows()][-2:] == ["edit rules", "edit rules"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: x\ncategory: y", "confidence is missing"),
+        ("name: X Y\ncategory: y\nconfidence: 0.5", "expected a-z"),
+        ("name: x\ncategory: y\nconfidence: 2", "at most 1"),
+        ("name: x\ncategory: y\nconfidence: 0.5\nregex: '('", "regex"),
+        ("name: x\ncategory: y\nconfidence: 0.5\nshape: round", "unknown field"),
+        ("[1", "not YAML"),
+        ("- 1", "expected a mapping"),
+    ],
+)
+def test_what_is_wrong_with_a_rule_is_said_as_one_types(console: Console, text: str, said: str) -> None:
+    mine = console.browser("viewer")
+    assert said in mine.get(f"/console/rules/check?text={quote(text)}").text
+    assert said in mine.get(f"/console/rules/edit?text={quote(text)}").text
+
+
+def test_rules_are_searched(console: Console) -> None:
+    text = console.browser("viewer").get("/console/rules?q=cash-with").text
+    assert "cash-withdrawal" in text and "bank-fee" not in text
+
+
+def test_an_import_with_mistakes_changes_nothing(console: Console) -> None:
+    before = len(console.rows())
+    mine = console.browser("operator")
+    answer = mine.submit(
+        "/console/rules", "/console/rules/import", text="version: 1\nrules: [{name: x}]", base="0", why="x"
+    )
+    assert answer.status_code == 409 and "category is missing" in answer.text and len(console.rows()) == before
