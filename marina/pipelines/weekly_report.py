@@ -330,13 +330,13 @@ def _importance(settings: Settings) -> Section:
     rows: list[Sequence[str]] = []
     for model, paths in sorted(by_model.items()):
         archives = list(_opened(paths[-2:]))
-        stated = [importances(one) for one in archives]
+        known = [importances(one) for one in archives]
         if len(archives) < 2:
             rows.append((model, "-", "the store has one version"))
-        elif not all(stated):
+        elif not all(known):
             rows.append((model, "-", "its archives state no importance of features"))
         else:
-            found = stability(*stated)
+            found = stability(*known)
             versions = " and ".join(one.contract.version for one in archives)
             rows.append((model, "-" if found is None else f"{found:.3f}", f"rank correlation of {versions}"))
     about = (
