@@ -5,7 +5,7 @@
 
 One process asks for one vector at a time at fixed times, whatever the answers do; a latency runs from when a read was
 due, and beside it from when it was sent: the difference is the generator's own delay. Redis runs on the same machine.
-Zipf keys are of the same 5,000 entities, with an exponent of 1.1. The join asks for as many moments as the table has rows, of a tenth as many entities.
+Keys are of 5,000 entities. The join asks for as many moments as the table has rows, of a tenth as many entities.
 """
 
 import argparse

@@ -26,6 +26,8 @@ def named(entities: Sequence[str]) -> list[str]:
     if isinstance(entities, str):
         raise FeatureStoreError(f"expected a list of entities, got one text: [{entities!r}]")
     for entity in entities:
+        if isinstance(entity, str) and 0 < len(entity) <= LONGEST_ENTITY and entity.isascii() and "\0" not in entity:
+            continue
         try:
             name(entity, LONGEST_ENTITY).encode()
         except ValueError:

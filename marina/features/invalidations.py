@@ -12,7 +12,8 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from marina.features.local_cache import LocalCache
-from marina.features.redis_online import PREFIX, TIMEOUT_S, RedisOnline, entity_of
+from marina.features.redis_online import TIMEOUT_S, RedisOnline, entity_of
+from marina.features.views import PREFIX
 
 AGAIN_S = 0.2
 PING_S = 1.0

@@ -60,6 +60,8 @@ class LocalCache:
 
     def get(self, key: Key) -> bytes | Unknown | None:
         """Return an entry, or `UNKNOWN`."""
+        if self._shut:
+            return UNKNOWN
         with self._lock:
             found = self._entries.get(key)
             if found is None or (self._longest is not None and time.monotonic() - found[1] > self._longest):

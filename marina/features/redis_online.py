@@ -15,10 +15,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from marina.features.errors import OnlineStoreAwayError
-from marina.features.views import HEAD, KEPT, View
-
-PREFIX: Final = "fs:"
-"""How every key begins."""
+from marina.features.views import HEAD, KEPT, PREFIX, View
 
 TIMEOUT_S: Final = 1.0
 CHUNK: Final = 500
@@ -88,7 +85,7 @@ class RedisOnline:
             raise _away(ConnectionError())
         found: list[bytes | None] = []
         for start in range(0, len(entities), CHUNK):
-            keys = [key_of(view, entity) for entity in entities[start : start + CHUNK]]
+            keys = [view.prefix + entity for entity in entities[start : start + CHUNK]]
             try:
                 answer: list[Any] = await self._reads.mget([_filled(view, self.run), *keys])
             except _FAULTS as error:
@@ -166,7 +163,7 @@ class RedisOnline:
 
 def key_of(view: View, entity: str) -> str:
     """Return an entity's key."""
-    return f"{PREFIX}{view.name}:{view.schema}:{entity}"
+    return f"{view.prefix}{entity}"
 
 
 def entity_of(key: str) -> tuple[str, str] | None:

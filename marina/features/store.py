@@ -35,7 +35,7 @@ from marina.features.arguments import checked, micros, named, now
 from marina.features.errors import FeatureStoreError, OnlineStoreAwayError
 from marina.features.invalidations import Invalidations
 from marina.features.joining import Found, Joiner
-from marina.features.local_cache import LocalCache, Unknown
+from marina.features.local_cache import UNKNOWN, LocalCache, Unknown
 from marina.features.offline import OfflineStore
 from marina.features.online import OnlineStore
 from marina.features.redis_online import RedisOnline
@@ -125,20 +125,18 @@ class FeatureStore:
         known, entities = self.view(view), named(entities)
         if not self._tasks:
             self._start()
-        packed: list[bytes | None] = []
-        asked: list[int] = []
-        for place, entity in enumerate(entities):
-            found = self.cache.get((view, entity))
-            if isinstance(found, Unknown):
-                asked.append(place)
-                packed.append(None)
-            else:
-                packed.append(found)
-        self.reads["cache"] += len(entities) - len(asked)
-        if asked:
-            read = await self._joiners[view].get([entities[place] for place in asked])
-            for place, one in zip(asked, read, strict=True):
-                packed[place] = one
+        found = [self.cache.get((view, entity)) for entity in entities]
+        asked = [place for place, one in enumerate(found) if one is UNKNOWN]
+        self.reads["cache"] += len(found) - len(asked)
+        packed: list[bytes | None]
+        if len(asked) == len(found):
+            packed = await self._joiners[view].get(entities)
+        else:
+            packed = [None if isinstance(one, Unknown) else one for one in found]
+            if asked:
+                read = await self._joiners[view].get([entities[place] for place in asked])
+                for place, one in zip(asked, read, strict=True):
+                    packed[place] = one
         vectors = Vectors(known, entities, packed, now())
         if self._share and random.random() < self._share:
             self._samples.append(samples.choose(vectors))
@@ -308,7 +306,8 @@ class FeatureStore:
                 if self._online is not None:
                     return found  # nobody says when it is outdated
             found = [one if view.holds(one) else None for one in found]
-            self.cache.end(reading, zip([(view.name, entity) for entity in entities], found, strict=True))
+            if reading is not None:
+                self.cache.end(reading, zip([(view.name, entity) for entity in entities], found, strict=True))
             return found
         finally:
             self.cache.end(reading, ())

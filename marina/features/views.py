@@ -23,6 +23,9 @@ HOUR_S, DAY_S = 3600.0, 86_400.0
 KEPT: Final = 2
 """After this many times its TTL a vector counts as missing, no longer as stale."""
 
+PREFIX: Final = "fs:"
+"""How every key in Redis begins."""
+
 HEAD: Final = struct.Struct(">4sqq")
 """Schema id, event time and known time (microseconds since 1970): how a packed vector begins."""
 
@@ -62,6 +65,11 @@ class View:
         return self.schema_id.hex()
 
     @cached_property
+    def prefix(self) -> str:
+        """How the keys of its entities in Redis begin."""
+        return f"{PREFIX}{self.name}:{self.schema}:"
+
+    @cached_property
     def dtype(self) -> np.dtype[np.void]:
         """A packed vector: head, little-endian float32 values, and a bit for each that is present (first: highest)."""
         width = len(self.features)
@@ -76,6 +84,10 @@ class View:
         )
 
     @cached_property
+    def _size(self) -> int:
+        return self.dtype.itemsize
+
+    @cached_property
     def absent(self) -> bytes:
         """A packed vector that has none of the features."""
         row = np.zeros(1, self.dtype)
@@ -84,7 +96,7 @@ class View:
 
     def holds(self, packed: bytes | None) -> bool:
         """Return whether these are the bytes of a vector of this view."""
-        return packed is not None and len(packed) == self.dtype.itemsize and packed[:4] == self.schema_id
+        return packed is not None and len(packed) == self._size and packed.startswith(self.schema_id)
 
     def positions(self, groups: Iterable[str]) -> list[int]:
         """Return where the features of some groups are, in the view's order.

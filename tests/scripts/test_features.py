@@ -51,7 +51,7 @@ def test_windows_of_a_market_are_written_once(tmp_path: Path, capsys: pytest.Cap
     at = [(hours[-1] + pd.Timedelta(hours=1)).timestamp()]
     joined = store.get_historical_features("market_window", ["main"], at, as_known_at=2e9)
     closes = np.column_stack(list(prices.values()))[None, -168:]
-    np.testing.assert_allclose(joined.values, market.features(closes), rtol=1e-5)
+    np.testing.assert_allclose(joined.values, market.features(closes), rtol=1e-5, atol=1e-5)
 
 
 def test_households_are_written_and_history_is_joined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
