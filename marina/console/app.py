@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -103,6 +103,11 @@ class _Guarded:
             await self._app(scope, receive, send)
             return
         left = LARGEST_BODY
+        sized = Headers(scope=scope).get("content-length", "0")
+        if not sized.isdecimal() or int(sized) > LARGEST_BODY:
+            said = {"code": "too_large", "message": f"A body has at most {LARGEST_BODY} bytes.", "request_id": ""}
+            await JSONResponse({"error": said}, 413, HEADERS)(scope, receive, send)
+            return
 
         async def take() -> Message:
             nonlocal left

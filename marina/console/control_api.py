@@ -18,7 +18,7 @@ from marina.console.figures import Figures
 from marina.console.people import Person
 
 Model = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Why = Annotated[str, Field(min_length=1, max_length=LONGEST_REASON, pattern=r"^[^\x00]*\S[^\x00]*$")]
+Why = Annotated[str, Field(min_length=1, max_length=LONGEST_REASON, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
 AlertId = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 

@@ -126,7 +126,8 @@ def _figure(
     heads = Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name in head)
     return Markup(
         '<figure><figcaption>{}</figcaption><svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
-        '<details><summary aria-label="table">⊞</summary><div class="wide"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>'
+        '<details><summary aria-label="table">⊞</summary><div class="wide"><table><thead><tr>{}</tr></thead>'
+        "<tbody>{}</tbody></table>"
         "</div>"
         "</details></figure>"
     ).format(title, WIDTH, HEIGHT, title, body, heads, cells)

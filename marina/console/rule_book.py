@@ -200,6 +200,14 @@ def check(text: str) -> list[str]:
     return lines[:-1]
 
 
+def check_base(connection: sa.Connection, base: int) -> None:
+    """Raise `RuleBookError` where someone has kept a version since `base`."""
+    newest = connection.execute(sa.select(sa.func.max(RULE_VERSIONS.c.number))).scalar() or 0
+    if newest != base:
+        text = f"Version {newest} was kept meanwhile, and you looked at {base}. Look again, then decide."
+        raise RuleBookError(text)
+
+
 def save(database: Database, text: str, who: Person, why: str, now: float, base: int) -> int:
     """Keep a version, with its row of the ledger; return its number.
 
@@ -211,11 +219,7 @@ def save(database: Database, text: str, who: Person, why: str, now: float, base:
     digest = hashlib.sha256(text.encode()).hexdigest()
     with database.writing(durable=True) as connection:
         ledger.lock(connection)
-        newest = connection.execute(sa.select(sa.func.max(RULE_VERSIONS.c.number))).scalar() or 0
-        if newest != base:
-            raise RuleBookError(
-                f"Version {newest} was kept meanwhile, and you looked at {base}. Look again, then decide."
-            )
+        check_base(connection, base)
         row = {"time": now, "who": who.name, "why": why, "sha256": digest, "rules": text}
         number = int(connection.execute(sa.insert(RULE_VERSIONS).returning(RULE_VERSIONS.c.number), row).scalar_one())
         details = {"why": why, "rules": number, "from": base, "sha256": digest}

@@ -90,6 +90,7 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
     def save(form: Annotated[Form, operator]) -> Response:
         why, text, base = form.why, form.text("text", LONGEST_RULE), _number(form.fields.get("base", ""))
         with context.database.reading() as connection:
+            rule_book.check_base(connection, base)
             rules = rule_book.edition(connection, base).rules
         whole = rule_book.with_rule(rules, rule_book.parse_rule(text), form.fields.get("name", ""))
         rule_book.check(whole)
@@ -99,6 +100,8 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
     @pages.post("/rules/import")
     def take(form: Annotated[Form, operator]) -> Response:
         why, text, base = form.why, form.text("text", LONGEST_FILE), _number(form.fields.get("base", ""))
+        with context.database.reading() as connection:
+            rule_book.check_base(connection, base)
         rule_book.read_rules(text)
         rule_book.check(text)
         rule_book.save(context.database, text, form.person, why, time.time(), base)

@@ -30,14 +30,15 @@ def test_a_rule_is_tried_kept_and_put_back(console: Console) -> None:
     page = f"/console/rules/edit?text={quote(RULE)}"
     text = mine.get(page).text
     assert "of 3 transactions" in text and "FNAC" in text
-    saved = mine.submit(page, "/console/rules/save", text=RULE, base="0", why="books are leisure")
+    token = console.app.state.context.access.sessions
+    session = token.read(mine.cookies["marina_console"])
+    form = {"csrf": token.form_token(session, "/console/rules/save"), "text": RULE, "base": "0", "why": "leisure"}
+    saved = mine.request("POST", "/console/rules/save", data=form)
     assert saved.headers["location"] == "/console/rules/history"
     exported = yaml.safe_load(mine.get("/console/rules/export").text)
     assert "books-fnac" in [one["name"] for one in exported["rules"]]
-    late = mine.submit(page, "/console/rules/save", text=RULE, base="0", why="again")
+    late = mine.request("POST", "/console/rules/save", data=form)
     assert late.status_code == 409 and "kept meanwhile" in late.text
-    token = console.app.state.context.access.sessions
-    session = token.read(mine.cookies["marina_console"])
     back = {"csrf": token.form_token(session, "/console/rules/restore"), "number": "0", "base": "1", "why": "undo"}
     assert mine.request("POST", "/console/rules/restore", data=back).status_code == 303
     assert "books-fnac" not in mine.get("/console/rules/export").text
