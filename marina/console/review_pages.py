@@ -14,11 +14,11 @@ from marina.console.context import Context
 from marina.console.errors import RefusedError
 from marina.console.rendering import see
 from marina.console.review_queue import AGAIN, SOURCE
+from marina.console.withdrawals import withdraw
 from marina.database.tables import LABELS, LEDGER, PREDICTIONS
 from marina.events.feedback import REQUEST_ID
 from marina.events.labels import LONGEST, Label, record
 from marina.events.truths import Sent
-from marina.events.withdrawals import withdraw
 from marina.releases import ledger
 
 REVIEW, LABEL, UNDO = "review anomaly", "label", "undo label"

@@ -17,7 +17,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from archives.errors import MarinaError
-from marina.database.tables import METADATA
+from marina.database.schema import METADATA
 from marina.processes.background import step_aside
 from marina.processes.console import log
 from marina.settings import Settings, read_settings

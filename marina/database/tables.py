@@ -34,8 +34,6 @@ stored, byte for byte.
 import sqlalchemy as sa
 
 from marina.database import metadata
-from marina.database.feature_tables import FEATURE_OUTBOX, FEATURE_PARITY, FEATURE_ROWS, FEATURE_SAMPLES  # noqa: F401
-from marina.database.raw_tables import BAD_ROWS, RAW_BATCHES, RAW_RELEASES, RAW_ROWS  # noqa: F401 - are of METADATA
 
 METADATA = metadata.METADATA
 _ID = _MODEL = _WHO = sa.String(128)

@@ -23,7 +23,8 @@ import sqlalchemy as sa
 
 from archives.errors import MarinaError
 from marina.database.connection import MIGRATIONS, Database
-from marina.database.tables import DECLARATIONS, LEDGER, METADATA
+from marina.database.schema import METADATA
+from marina.database.tables import DECLARATIONS, LEDGER
 from marina.settings import Settings
 
 SQLITE, DUMP, TABLES = "sqlite", "pg_dump", "tables"

@@ -13,7 +13,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from marina.database.connection import AWAY, REFUSED, Database, DatabaseError
-from marina.database.tables import LABELS, METADATA
+from marina.database.schema import METADATA
+from marina.database.tables import LABELS
 
 LABEL = {"request_id": "a", "instance": 0, "label": "hello", "time": 1.5}
 
