@@ -163,12 +163,12 @@ def _join(database: Database, rows: int) -> None:
         values = rng.normal(size=(len(events[part]), len(VIEW.features)))
         known = int(events[part].max())
         packed = pack(VIEW, values, events[part], known)
-        told = [
+        packed_rows = [
             (VIEW.name, VIEW.schema, f"repository {owner}", event, known, one)
             for owner, event, one in zip(whose[part].tolist(), events[part].tolist(), packed, strict=True)
         ]
         with database.writing() as connection:
-            database.add_rows(connection, FEATURE_ROWS, told)
+            database.add_rows(connection, FEATURE_ROWS, packed_rows)
     print(f"{rows:,} rows written in {time.perf_counter() - begun:.1f} s ({database.engine.dialect.name})")
     entities = [f"repository {owner}" for owner in rng.integers(0, max(rows // 10, 1), rows).tolist()]
     times = start + rng.uniform(0, 100 * 86_400, rows)
