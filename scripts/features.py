@@ -82,11 +82,8 @@ def _run(store: FeatureStore, options: argparse.Namespace) -> int:
     elif options.command == "market":
         from training.market.recorded import read
 
-        history = read(options.prices)[0]
-        last = options.last or None
-        _report(
-            sources.write_market_windows(store, options.market, history.times, history.prices, history.context, last)
-        )
+        known, last = read(options.prices)[0], options.last or None
+        _report(sources.write_market_windows(store, options.market, known.times, known.prices, known.context, last))
     elif options.command == "households":
         _report(_households(store, options.accounts))
     elif options.command == "refill":

@@ -10,9 +10,9 @@
     store.read(view, entities)                             # as get, for a program without an event loop
     store.get_historical_features(view, entities, times)   # what was known of each entity at each time
 
-With Redis (MARINA_ML_FEATURE_STORE_URL) reads that come together share a round trip. While Redis is unavailable, or has not
-been filled yet, the database is read in its place; where neither answers, `FeatureStoreAwayError` says so. Without a
-URL the database is the online store, too, and a vector may be a second old.
+With Redis (MARINA_ML_FEATURE_STORE_URL) reads that come together share a round trip. While Redis is unavailable, or
+has not been filled yet, the database is read in its place; where neither answers, `FeatureStoreAwayError` says so.
+Without a URL the database is the online store, too, and a vector may be a second old.
 """
 
 import asyncio
