@@ -138,7 +138,7 @@ class FeatureStore:
                 for place, one in zip(asked, read, strict=True):
                     packed[place] = one
         vectors = Vectors(known, entities, packed, now())
-        if self._share and random.random() < self._share:
+        if entities and random.random() < self._share:
             self._samples.append(samples.choose(vectors))
         return vectors
 

@@ -39,6 +39,17 @@ def test_missing_is_not_zero_and_zero_is_not_missing(store: FeatureStore) -> Non
     assert read.record(0)["transactions_monthly"] == {"value": 0.0, "state": "fresh"}
 
 
+def test_of_no_entities_there_are_no_rows(database: Database) -> None:
+    async def reads() -> None:
+        async with FeatureStore(database, dict(VIEWS), sample_share=1.0) as store:
+            read = await store.get("household", [])
+            assert read.values.shape == read.states.shape == (0, WIDTH)
+            assert store.get_historical_features("household", [], []).values.shape == (0, WIDTH)
+            assert store.write("household", [], [], np.empty((0, WIDTH))).rows == 0
+
+    asyncio.run(reads())
+
+
 def test_a_vector_is_stale_after_its_ttl_and_missing_after_twice(database: Database) -> None:
     store = FeatureStore(database, views_with({"household": 100.0}))
     store.write("household", ["fresh", "stale", "gone"], [NOW - 50, NOW - 150, NOW - 250], vector() * 3)
