@@ -82,11 +82,10 @@ def _run(store: FeatureStore, options: argparse.Namespace) -> int:
     elif options.command == "market":
         from training.market.recorded import read
 
-        told = read(options.prices)[0]
-        last = options.last or None
-        _say(sources.write_market_windows(store, options.market, told.times, told.prices, told.context, last))
+        known, last = read(options.prices)[0], options.last or None
+        _report(sources.write_market_windows(store, options.market, known.times, known.prices, known.context, last))
     elif options.command == "households":
-        _say(_households(store, options.accounts))
+        _report(_households(store, options.accounts))
     elif options.command == "refill":
         for name in options.views or store.views:
             print(f"{name}: {store.refill(name):,} vectors were missing or older online")
@@ -137,7 +136,7 @@ def _table(file: Path, wanted: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
-def _say(written: Written) -> None:
+def _report(written: Written) -> None:
     print(f"{written.rows:,} vectors, {written.added:,} of them new")
     if not written.online:
         print("Redis does not answer: they are served from the database until it does", file=sys.stderr)

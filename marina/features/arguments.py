@@ -62,7 +62,7 @@ def checked(
     if late := [place for place, event in enumerate(events.tolist()) if event > moment]:
         raise FeatureStoreError(
             f"{view.name} of {names[late[0]]!r}: its event time {event_times[late[0]]} is after it was known, "
-            f"{moment / 1e6}. Events are of the past; look at the clock of whoever writes"
+            f"{moment / 1e6}. Events are of the past; look at the writer's clock"
         )
     return events, table
 

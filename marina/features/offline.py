@@ -143,7 +143,8 @@ class OfflineStore:
         FeatureStoreAwayError
             When the database does not answer.
         """
-        names, codes = np.unique(np.asarray(entities, dtype=object).astype(str), return_inverse=True)
+        code_of = {name: code for code, name in enumerate(dict.fromkeys(entities))}
+        names, codes = list(code_of), np.fromiter((code_of[entity] for entity in entities), np.int64, len(entities))
         order = np.argsort(codes, kind="stable")
         starts = np.searchsorted(codes[order], np.arange(0, len(names) + HISTORIES, HISTORIES))
         answers = np.full(len(at), None, dtype=object)
@@ -152,7 +153,7 @@ class OfflineStore:
             with self._database.reading() as connection:
                 for part, (first, end) in enumerate(itertools.pairwise(starts)):
                     base = part * HISTORIES
-                    data, entity = self._rows_of(connection, view, names[base : base + HISTORIES].tolist(), latest)
+                    data, entity = self._rows_of(connection, view, names[base : base + HISTORIES], latest)
                     asking = order[first:end]
                     heads = np.frombuffer(b"".join(data), view.dtype)
                     places = as_of(

@@ -89,7 +89,7 @@ class RedisOnline:
             try:
                 answer: list[Any] = await self._reads.mget([_filled(view, self.run), *keys])
             except _FAULTS as error:
-                self.run = None  # whoever answers next may be another
+                self.run = None  # what answers next may be another Redis
                 raise _away(error) from error
             if answer[0] is None:
                 return None

@@ -36,11 +36,11 @@ def choose(vectors: Vectors) -> Sample:
 
 
 def keep(database: Database, taken: Sequence[Sample]) -> None:
-    """Keep samples; where the database is away they are lost, which costs nothing but the samples."""
+    """Keep samples; where the database is unavailable they are lost, which costs nothing but the samples."""
     if not taken:
         return
     try:
         with database.writing() as connection:
             connection.execute(sa.insert(FEATURE_SAMPLES), [vars(sample) for sample in taken])
     except AWAY:
-        log(f"features: the database is away; {len(taken)} samples for the parity check are lost", sys.stderr)
+        log(f"features: the database is unavailable; {len(taken)} samples for the parity check are lost", sys.stderr)

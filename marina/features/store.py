@@ -10,9 +10,9 @@
     store.read(view, entities)                             # as get, for a program without an event loop
     store.get_historical_features(view, entities, times)   # what was known of each entity at each time
 
-With Redis (MARINA_ML_FEATURE_STORE_URL) reads that come together share a round trip. While Redis is away, or has not
-been filled yet, the database is read in its place; where neither answers, `FeatureStoreAwayError` says so. Without a
-URL the database is the online store, too, and a vector may be a second old.
+With Redis (MARINA_ML_FEATURE_STORE_URL) reads that come together share a round trip. While Redis is unavailable, or
+has not been filled yet, the database is read in its place; where neither answers, `FeatureStoreAwayError` says so.
+Without a URL the database is the online store, too, and a vector may be a second old.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ from marina.processes.console import log
 from marina.settings import Settings
 
 EMBEDDED_S: Final = 1.0
-"""How old a vector in memory may be where nobody says what is outdated."""
+"""How old a vector in memory may be where nothing says what is outdated."""
 
 TEND_S: Final = 5.0
 LOOK_S: Final = 600.0
@@ -138,7 +138,7 @@ class FeatureStore:
                 for place, one in zip(asked, read, strict=True):
                     packed[place] = one
         vectors = Vectors(known, entities, packed, now())
-        if self._share and random.random() < self._share:
+        if entities and random.random() < self._share:
             self._samples.append(samples.choose(vectors))
         return vectors
 
@@ -304,7 +304,7 @@ class FeatureStore:
                 found = await asyncio.to_thread(self.offline.newest, view, entities)
                 self.reads["database"] += len(entities)
                 if self._online is not None:
-                    return found  # nobody says when it is outdated
+                    return found  # nothing says when it is outdated
             found = [one if view.holds(one) else None for one in found]
             if reading is not None:
                 self.cache.end(reading, zip([(view.name, entity) for entity in entities], found, strict=True))

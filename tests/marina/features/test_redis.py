@@ -75,7 +75,7 @@ def test_what_is_newer_is_never_overwritten(server: redis.Redis) -> None:
     with server.client() as client:
         kept = client.get(key_of(VIEW, "a"))
         assert isinstance(kept, bytes) and VIEW.holds(kept)
-        assert 2 * VIEW.ttl_s < client.pttl(key_of(VIEW, "a")) / 1000 < 2 * VIEW.ttl_s + 120
+        assert 2 * VIEW.ttl_s - 3600 < client.pttl(key_of(VIEW, "a")) / 1000 < 2 * VIEW.ttl_s + 120
     asyncio.run(online.close())
 
 
