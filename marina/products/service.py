@@ -96,11 +96,13 @@ def application(context: Context) -> FastAPI:
                 await asyncio.sleep(SAVE_S)
 
         saving = asyncio.create_task(keep_saving())
-        yield
-        context.stream.close()
-        saving.cancel()
-        await run_in_threadpool(measures.save)
-        await context.server.close()
+        try:
+            yield
+        finally:
+            context.stream.close()
+            saving.cancel()
+            await context.server.close()
+            await run_in_threadpool(measures.save)
 
     app = FastAPI(
         title="Marina: the products' interface",
