@@ -24,7 +24,7 @@ def series(name: str, **labels: str) -> Series:
 
 
 class Measures:
-    """Counters that go on where they stood, and gauges.
+    """Counters that continue where they stood, and gauges.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Measures:
         self._counted[series("marina_product_seconds_total", route=route)] += seconds  # type: ignore[assignment]
 
     def totals(self) -> dict[Series, float]:
-        """Return the counters, as they go on from before this process."""
+        """Return the counters, which continue those from before this process."""
         now: dict[Series, float] = dict(self._counted)
         for (level, outcome), count in self._cache.counts.items():
             now[series("marina_answer_cache_total", level=level, outcome=outcome)] = count
@@ -71,7 +71,7 @@ class Measures:
         return found
 
     def save(self) -> None:
-        """Keep them; while the database is away they go on being counted."""
+        """Keep them; while the database is unavailable they are counted further."""
         try:
             self._save()
         except AWAY:

@@ -22,7 +22,7 @@ from marina.settings import Settings
 MOST_CONNECTIONS = 64
 
 PASSED_ON = ("authorization", "x-session-id", "x-user-id", "traceparent")
-"""Headers of the client's that go on to the gateway."""
+"""Headers of the client's that are passed on to the gateway."""
 
 
 @dataclass
@@ -125,7 +125,7 @@ class ModelServer:
         Raises
         ------
         ProductError
-            What the model server refused, in its words; 503 when it is away, 504 when it took too long.
+            What the model server refused, in its words; 503 when it is unavailable, 504 when it took too long.
         """
         rid = call.request_id if not part else f"{call.request_id[:120]}.{part}"
         why = "off" if not (cached and call.flag(self.flags, "ml_api_cache")) else "release"
