@@ -1,5 +1,6 @@
 """What the products' interface counts, kept in the database for /metrics (marina/monitoring/product_metrics.py)."""
 
+import functools
 import json
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ Series = tuple[str, str]
 """A metric's name, and its labels as a JSON object."""
 
 
+@functools.lru_cache(maxsize=4096)  # of every request
 def series(name: str, **labels: str) -> Series:
     """Return a series' key."""
     return name, json.dumps(labels, sort_keys=True)

@@ -142,7 +142,7 @@ class ModelServer:
 
         try:
             key = cache_key(model, verb, live, {}, question)
-        except (ValueError, UnicodeEncodeError) as error:
+        except TypeError as error:
             raise ProductError(422, "invalid", f"body: {error}", field="body") from None
         value, where = await self.cache.get(key, fetch)
         named, _, body = value.partition(b"\n")
