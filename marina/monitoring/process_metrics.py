@@ -15,7 +15,8 @@ PARTS = (
     ("collector", r"marina\.events\.collector"), ("api", r"marina\.(events|monitoring)\.api"),
     ("controller", r"marina\.rollout\.controller"), ("shadow", r"marina\.rollout\.shadow"),
     ("watcher", r"marina\.monitoring\.watcher"), ("worker", r"marina\.serving\.worker|model_service_worker"),
-    ("torchserve", r"(^|/)java\b|org\.pytorch\.serve"), ("gateway", r"\bnginx\b"),
+    ("products", r"marina\.products\.service"), ("torchserve", r"(^|/)java\b|org\.pytorch\.serve"),
+    ("gateway", r"\bnginx\b"),
     ("supervisor", r"scripts/serve\.py|scripts\.serve"),
 )  # fmt: skip
 """What a process is, by its command line, the first that fits; any other is ``other``."""

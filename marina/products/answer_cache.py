@@ -14,10 +14,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import orjson
+
 from marina.products.live_versions import Live
 from marina.products.memory_level import MemoryLevel
 from marina.products.redis_level import RedisLevel
-from marina.releases.ledger import canonical
 
 JITTER = 0.1
 """Answers are kept up to this share shorter, so that those that came together do not go together."""
@@ -38,11 +39,11 @@ def cache_key(model: str, verb: str, live: Live, flags: Mapping[str, bool], ques
 
     Raises
     ------
-    ValueError
-        When a number in the question is none or infinite.
+    TypeError
+        When no JSON can hold the question: an integer of more than 64 bits.
     """
-    said = canonical([model, verb, live.digest, dict(flags), question])
-    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+    said = orjson.dumps([model, verb, live.digest, dict(flags), question], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(said).hexdigest()
 
 
 class AnswerCache:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class FeatureSource(Protocol):
-    """Whoever knows the features of repositories."""
+    """What knows the features of repositories."""
 
     async def find(self, repository: str, names: Sequence[str]) -> Mapping[str, float | None] | None:
         """Return a repository's features by name, null where one is missing or too old; None of an unknown one."""

@@ -17,7 +17,7 @@ FLAGS: Final = {
 
 
 class Flags(Protocol):
-    """Whoever knows which flags are on."""
+    """What knows which flags are on."""
 
     def value(self, name: str, key: str) -> bool:
         """Return whether a flag is on for a key: a user, a session, or nothing."""

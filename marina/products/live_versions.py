@@ -18,6 +18,9 @@ from marina.database.tables import DECLARATIONS
 UNSETTLED_NS = 100_000_000
 """A folder that changed so lately may change again within the same tick of the file system's clock."""
 
+AWAY_S = 2.0
+"""How long a database that failed is not asked again: until then no answer is kept or found."""
+
 
 @dataclass(frozen=True)
 class Live:
@@ -49,6 +52,7 @@ class LiveVersions:
     def __init__(self, run_dir: Path, database: Database) -> None:
         self._run_dir = run_dir
         self._database = database
+        self._away_until = 0.0
         self._known: dict[str, tuple[tuple[int, int], Live | None]] = {}
 
     def find(self, model: str) -> Live | None:
@@ -60,10 +64,13 @@ class LiveVersions:
         known = self._known.get(model)
         if known is not None and known[0] == mark and time.time_ns() - max(mark) > UNSETTLED_NS:
             return known[1]
+        if time.monotonic() < self._away_until:
+            return None
         try:
             found = self._read(model)
             settled = self._mark(model) == mark
         except (OSError, *AWAY):
+            self._away_until = time.monotonic() + AWAY_S
             return None
         if settled:
             self._known[model] = mark, found

@@ -77,7 +77,7 @@ def phrase(answered: Mapping[str, Any], version: str, settings: MarketSettings, 
 
 
 async def publish(context: Context, call: Call, window: Window) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Predict from a window, and send what is an alert and may be sent by its type's pace, to whoever listens.
+    """Predict from a window, and send what is an alert and may be sent by its type's pace, to anyone who listens.
 
     Returns
     -------

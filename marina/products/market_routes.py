@@ -160,7 +160,7 @@ class WindowReply(Reply):
 
 @router.post("/features/window", responses={200: {"model": WindowReply}})
 async def post_window(request: Request, body: WindowBody) -> Response:
-    """Make this the current window. What the model refuses is not kept; alerts go to whoever listens."""
+    """Make this the current window. What the model refuses is not kept; alerts go to anyone who listens."""
     context, call = context_of(request), call_of(request)
     sent = body.model_dump(exclude_none=True)
     sent["prices"] = body.prices

@@ -1,4 +1,4 @@
-"""Server-sent events to whoever listens (the WHATWG HTML standard, "Server-sent events").
+"""Server-sent events to anyone who listens (the WHATWG HTML standard, "Server-sent events").
 
 A listener that does not keep up is let go: its browser connects again and gets what it missed by the last event's id.
 """

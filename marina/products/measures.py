@@ -1,5 +1,6 @@
 """What the products' interface counts, kept in the database for /metrics (marina/monitoring/product_metrics.py)."""
 
+import functools
 import json
 import time
 from collections import Counter
@@ -18,13 +19,14 @@ Series = tuple[str, str]
 """A metric's name, and its labels as a JSON object."""
 
 
+@functools.lru_cache(maxsize=4096)  # of every request
 def series(name: str, **labels: str) -> Series:
     """Return a series' key."""
     return name, json.dumps(labels, sort_keys=True)
 
 
 class Measures:
-    """Counters that go on where they stood, and gauges.
+    """Counters that continue where they stood, and gauges.
 
     Parameters
     ----------
@@ -49,7 +51,7 @@ class Measures:
         self._counted[series("marina_product_seconds_total", route=route)] += seconds  # type: ignore[assignment]
 
     def totals(self) -> dict[Series, float]:
-        """Return the counters, as they go on from before this process."""
+        """Return the counters, which continue those from before this process."""
         now: dict[Series, float] = dict(self._counted)
         for (level, outcome), count in self._cache.counts.items():
             now[series("marina_answer_cache_total", level=level, outcome=outcome)] = count
@@ -71,7 +73,7 @@ class Measures:
         return found
 
     def save(self) -> None:
-        """Keep them; while the database is away they go on being counted."""
+        """Keep them; while the database is unavailable they are counted further."""
         try:
             self._save()
         except AWAY:

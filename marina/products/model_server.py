@@ -22,7 +22,7 @@ from marina.settings import Settings
 MOST_CONNECTIONS = 64
 
 PASSED_ON = ("authorization", "x-session-id", "x-user-id", "traceparent")
-"""Headers of the client's that go on to the gateway."""
+"""Headers of the client's that are passed on to the gateway."""
 
 
 @dataclass
@@ -125,7 +125,7 @@ class ModelServer:
         Raises
         ------
         ProductError
-            What the model server refused, in its words; 503 when it is away, 504 when it took too long.
+            What the model server refused, in its words; 503 when it is unavailable, 504 when it took too long.
         """
         rid = call.request_id if not part else f"{call.request_id[:120]}.{part}"
         why = "off" if not (cached and call.flag(self.flags, "ml_api_cache")) else "release"
@@ -142,7 +142,7 @@ class ModelServer:
 
         try:
             key = cache_key(model, verb, live, {}, question)
-        except (ValueError, UnicodeEncodeError) as error:
+        except TypeError as error:
             raise ProductError(422, "invalid", f"body: {error}", field="body") from None
         value, where = await self.cache.get(key, fetch)
         named, _, body = value.partition(b"\n")

@@ -1,4 +1,4 @@
-"""Starts a training of a family as a command of its own, one at a time; it goes on if this process ends."""
+"""Starts a training of a family as a command of its own, one at a time; it continues if this process ends."""
 
 import json
 import os

@@ -59,13 +59,15 @@ def build_context(
 ) -> Context:
     """Return the process's parts, from the settings."""
 
-    def told(why: str | None) -> None:
+    def report_change(why: str | None) -> None:
         log(f"products: Redis {'answers again' if why is None else f'fails ({why}); answers are kept in memory only'}")
 
     url = settings.ml_cache_redis_url.get_secret_value()
     market = MarketConfig(database, settings.ml_cache_ttl)
     cache = AnswerCache(
-        MemoryLevel(settings.ml_cache_bytes), RedisLevel(url, told) if url else None, lambda: market.known.cache_ttl_s
+        MemoryLevel(settings.ml_cache_bytes),
+        RedisLevel(url, report_change) if url else None,
+        lambda: market.known.cache_ttl_s,
     )
     asked = flags or DefaultFlags(settings.flags_on)
     return Context(
@@ -96,11 +98,13 @@ def application(context: Context) -> FastAPI:
                 await asyncio.sleep(SAVE_S)
 
         saving = asyncio.create_task(keep_saving())
-        yield
-        context.stream.close()
-        saving.cancel()
-        await run_in_threadpool(measures.save)
-        await context.server.close()
+        try:
+            yield
+        finally:
+            context.stream.close()
+            saving.cancel()
+            await context.server.close()
+            await run_in_threadpool(measures.save)
 
     app = FastAPI(
         title="Marina: the products' interface",

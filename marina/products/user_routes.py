@@ -102,7 +102,7 @@ class TransactionTruth(Body):
 
 
 class OutcomeReply(Reply):
-    """What became of it: recorded, early, duplicate or conflict, as docs/LABELS.md says."""
+    """The outcome: recorded, early, duplicate or conflict, as docs/LABELS.md says."""
 
     outcome: str
 
