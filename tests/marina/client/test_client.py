@@ -13,9 +13,13 @@ from pathlib import Path
 import pytest
 
 from marina.client import Answer, AsyncClient, Client, InvalidError
-from tests.families.code_health import releases, rows
+from models.code_health.features import READS
+from tests.families.code_health import rows
 from tests.marina.client import products
 from tests.serving import ROOT, Server, running
+from training.code_health.recipe import Options, train
+from training.code_health.release import release
+from training.code_health.synthetic.rows import Synthesis
 from training.packaging.archive import build
 
 README = (ROOT / "marina" / "client" / "README.md").read_text()
@@ -24,7 +28,11 @@ CALLS = 1000
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    archive = build(releases()["code_risk"], tmp_path_factory.mktemp("store")).path
+    tiny = Synthesis(projects=5, years=3.5)
+    options = Options(
+        home=tmp_path_factory.mktemp("home"), models=("code_risk",), synthesis=tiny, trials=1, explained=0
+    )
+    archive = build(release(train(options)["code_risk"], "1.0"), tmp_path_factory.mktemp("store")).path
     with running([archive], {"inference_tokens": '["a-token-of-sixteen-letters"]'}) as server:
         yield server
 
@@ -56,8 +64,6 @@ def test_the_examples_of_its_page_run(
 
 
 def features(seed: int) -> dict[str, float]:
-    from models.code_health.features import READS
-
     return dict(zip(READS["code_risk"], rows("code_risk", 1, seed)[0].tolist(), strict=True))
 
 
