@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         home=tmp_path_factory.mktemp("home"), models=("code_risk",), synthesis=tiny, trials=1, explained=0
     )
     archive = build(release(train(options)["code_risk"], "1.0"), tmp_path_factory.mktemp("store")).path
-    with running([archive], {"request_timeout_s": 60, "inference_tokens": '["a-token-of-sixteen-letters"]'}) as server:
+    with running([archive], {"request_timeout_s": 20, "inference_tokens": '["a-token-of-sixteen-letters"]'}) as server:
         yield server
 
 
