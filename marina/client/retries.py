@@ -1,7 +1,8 @@
 """When a call is sent again: what broke off before an answer, 429 and 503, for as long as the deadline leaves time.
 
 Predictions are pure and feedback is idempotent, so either may be computed twice. One that merely takes long is not sent
-again, but once where the server's own limit passed (504): a worker that died may have taken it along. Pauses are as advised by ``Retry-After``, else they double from 50 ms, with jitter (Brooker, 2015).
+again, but once where the server's own limit passed (504): a worker that died may have taken it along. Pauses are as
+advised by ``Retry-After``, else they double from 50 ms, with jitter (Brooker, 2015).
 """
 
 from __future__ import annotations
