@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,7 +16,7 @@ from marina.client import Answer, AsyncClient, Client, InvalidError
 from models.code_health.features import READS
 from tests.families.code_health import rows
 from tests.marina.client import products
-from tests.serving import ROOT, Server, running
+from tests.serving import ROOT, Server, manage, running
 from training.code_health.recipe import Options, train
 from training.code_health.release import release
 from training.code_health.synthetic.rows import Synthesis
@@ -32,7 +33,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         home=tmp_path_factory.mktemp("home"), models=("code_risk",), synthesis=tiny, trials=1, explained=0
     )
     archive = build(release(train(options)["code_risk"], "1.0"), tmp_path_factory.mktemp("store")).path
-    with running([archive], {"request_timeout_s": 20, "inference_tokens": '["a-token-of-sixteen-letters"]'}) as server:
+    with running([archive], {"request_timeout_s": 8, "inference_tokens": '["a-token-of-sixteen-letters"]'}) as server:
+        assert manage(server, "PUT", "/models/code_risk/1.0?min_worker=2&max_worker=2").is_success
+        end = time.monotonic() + 120
+        while len(server.worker_pids("code_risk")) < 2 and time.monotonic() < end:
+            time.sleep(0.1)
         yield server
 
 
@@ -84,14 +89,14 @@ def test_a_wrong_token_is_said_at_once(server: Server) -> None:
 
 @contextlib.contextmanager
 def killing(server: Server, answers: list[Answer]) -> Iterator[list[int]]:
-    """Kill the model's only worker after every 250 answers, so that it serves in between on any machine."""
+    """Kill one of the model's workers after every 250 answers, so that it serves in between on any machine."""
     stop, killed = threading.Event(), list[int]()
 
     def kill() -> None:
         while not stop.wait(0.02):
             if len(answers) < 100 + 250 * len(killed):
                 continue
-            for pid in server.worker_pids("code_risk"):
+            for pid in server.worker_pids("code_risk")[:1]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
