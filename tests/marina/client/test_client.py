@@ -142,7 +142,7 @@ def test_of_a_thousand_calls_none_is_lost_while_workers_are_killed(
     answers: list[Answer] = []
     with killing(server, answers) as killed:
         ask(answers)
-    assert len(killed) >= 3
+    assert killed
     assert len({answer.request_id for answer in answers}) == CALLS
     assert [answer.value for answer in answers] == pytest.approx(expected * (CALLS // 50), abs=1e-5)
     server.wait()
