@@ -13,7 +13,7 @@ class Reader:
     Attributes
     ----------
     last_id
-        Id of the last event.
+        Id of the last whole event.
     pause_s
         How long the server wants to be left alone after a connection broke.
 
@@ -31,13 +31,13 @@ class Reader:
 
     def clear(self) -> None:
         """Forget an event of which the rest did not come."""
-        self._name, self._data = "", list[str]()
+        self._name, self._data, self._id = "", list[str](), self.last_id
 
     def feed(self, line: str) -> Event | None:
         """Take a line without its end; return the event that it ends, if it does."""
         if not line:
             name, data = self._name or "message", "\n".join(self._data)
-            there = bool(self._data)
+            there, self.last_id = bool(self._data), self._id
             self.clear()
             return Event(name, self.last_id, _read(data)) if there else None
         field, _, value = line.partition(":")
@@ -47,7 +47,7 @@ class Reader:
         elif field == "event":
             self._name = value
         elif field == "id" and "\0" not in value:
-            self.last_id = value
+            self._id = value
         elif field == "retry" and value.isdecimal():
             self.pause_s = int(value) / 1000
         return None

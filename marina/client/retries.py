@@ -1,7 +1,8 @@
 """When a call is sent again: what broke off before an answer, 429 and 503, for as long as the deadline leaves time.
 
-Predictions are pure and feedback is idempotent, so either may be computed twice; one that merely takes long is not sent
-again. Pauses are as advised by ``Retry-After``, else they double from 50 ms, with jitter (Brooker, 2015).
+Predictions are pure and feedback is idempotent, so either may be computed twice. One that merely takes long is not sent
+again, but once where the server's own limit passed (504): a worker that died may have taken it along. Pauses are as
+advised by ``Retry-After``, else they double from 50 ms, with jitter (Brooker, 2015).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from marina.client.errors import (
 FIRST_S, MOST_S = 0.05, 2.0
 CONNECT_S = 5.0
 AGAIN = (429, 503)
+OVERDUE = 504
 
 
 class Attempts:
@@ -42,6 +44,7 @@ class Attempts:
         self._clock, self._limit_s = clock, deadline_s
         self._end = clock() + deadline_s
         self._failed = 0
+        self._overdue = False
 
     @property
     def timeout(self) -> httpx.Timeout:
@@ -58,6 +61,9 @@ class Attempts:
             When there is to be none.
         """
         error = read_error(answer)
+        if answer.status_code == OVERDUE and not self._overdue:
+            self._overdue = True
+            return self._pause(error, self._backoff())
         if answer.status_code not in AGAIN:
             raise error
         if isinstance(error, BusyError) and error.retry_after_s:

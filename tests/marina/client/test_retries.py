@@ -124,7 +124,6 @@ def test_what_broke_off_and_what_was_busy_is_sent_again_under_the_same_id(kind: 
         (refusal(422, "invalid"), InvalidError, 422),
         (refusal(401, "unauthorized"), InvalidError, 401),
         (refusal(500, "internal"), ServerError, 500),
-        (refusal(504, "deadline"), ServerError, 504),
         (answer(404, b"<html>"), InvalidError, 404),
     ],
 )
@@ -139,6 +138,16 @@ def test_what_would_come_to_the_same_is_raised_at_once(
         assert "what to do" in str(raised.value)
     else:
         assert raised.value.code == "unknown"
+
+
+@KINDS
+def test_what_the_server_gave_up_on_is_sent_once_more(kind: str) -> None:
+    overdue = refusal(504, "deadline")
+    with scripted(overdue, answer(200, GOOD)) as server:
+        assert ask(kind, server.url).label == "risky"
+    with scripted(overdue, overdue, answer(200, GOOD)) as server, pytest.raises(ServerError, match="504 deadline"):
+        ask(kind, server.url)
+    assert len(server.asked) == 2
 
 
 @KINDS
@@ -242,7 +251,7 @@ def test_events_are_read_as_the_standard_says() -> None:
     ]
     events = [event for event in map(reader.feed, [*lines, "id: 9"]) if event]
     assert [(event.name, event.id, event.data) for event in events] == [("message", "4", "one\ntwo"), ("named", "4", 3)]
-    assert (reader.pause_s, reader.last_id) == (0.05, "9")
+    assert (reader.pause_s, reader.last_id) == (0.05, "4")  # the ninth did not come whole
 
 
 def test_it_imports_nothing_of_marina_but_itself() -> None:
