@@ -99,10 +99,10 @@ def test_openapi_names_the_control_api(console: Console) -> None:
 
 
 @settings(
-    max_examples=12, deadline=None, derandomize=True,
+    max_examples=6, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
-@given(actions=st.lists(st.tuples(st.sampled_from(STORY), st.sampled_from(["operator", "approver"])), max_size=8))
+@given(actions=st.lists(st.tuples(st.sampled_from(STORY), st.sampled_from(["operator", "approver"])), max_size=6))
 def test_any_sequence_of_actions_leaves_one_row_each(
     tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, str]]
 ) -> None:
