@@ -149,7 +149,7 @@ def a_drift_alarm_is_answered(
     alert = alerts.open_alert(database, finding(model="echo"), time.time())
     page.goto(f"{server.url}/console")
     if shots:
-        page.screenshot(path=shots / "console_overview.png")
+        page.screenshot(path=shots / "console_overview.png", clip={"x": 0, "y": 0, "width": 1180, "height": 230})
         page.set_viewport_size(PHONE)
         page.screenshot(path=shots / "console_phone.png")
         page.set_viewport_size(WIDE)
