@@ -124,8 +124,8 @@ def test_any_sequence_of_actions_leaves_one_row_each(
 
 
 def test_of_two_who_press_at_once_one_wins_and_the_other_is_told(tmp_path: Path, database: Database) -> None:
-    console = Console(tmp_path / "state" if tmp_path.joinpath("state").mkdir() is None else tmp_path,
-                      database.engine.url.render_as_string(hide_password=False))  # fmt: skip
+    (state := tmp_path / "state").mkdir()
+    console = Console(state, database.engine.url.render_as_string(hide_password=False))
     action = f"/console/alerts/{console.alert}/decide"
     asked = []
     for role in ("operator", "approver"):
