@@ -58,7 +58,7 @@ def router(context: Context) -> APIRouter:
             plots, answers = drift.draw(connection, one.model, now, (legend[0], legend[1])) if one.model else ([], 0)
             scores = alert_view.drift_scores(connection, one.model) if one.model else []
         return context.pages.page(
-            request, "alert.html", visitor, one=one, actions=actions, drawn=plots, answers=answers, scores=scores,
+            request, "alert.html", visitor, one=one, actions=actions, plotted=plots, answers=answers, scores=scores,
             open=alert_view.can_be_decided(one), of_rule=alert_view.is_of_rule(one), decisions=DECISIONS, now=now,
         )  # fmt: skip
 
@@ -93,7 +93,7 @@ def router(context: Context) -> APIRouter:
             plots, answers = drift.draw(connection, model, now, (legend[0], legend[1]))
             scores = alert_view.drift_scores(connection, model)
         return context.pages.page(
-            request, "model.html", visitor, model=model, current=current, chosen=chosen, counts=counts, drawn=plots,
+            request, "model.html", visitor, model=model, current=current, chosen=chosen, counts=counts, plotted=plots,
             answers=answers, scores=scores, levels=("critical", "alert", "warning", "none"), tried=bool(tried),
             thresholds=THRESHOLDS,
         )  # fmt: skip

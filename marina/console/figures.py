@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from marina.database.connection import AWAY, Database
+from marina.database.connection import Database
 from marina.database.tables import EVIDENCE
 from marina.events import latency_histogram
 from marina.events.quality import Quality, QualityWindow
@@ -83,7 +83,7 @@ class Figures:
                 try:
                     self.refresh(time.time())
                     fault = ""
-                except (*AWAY, ValueError, ArithmeticError) as error:
+                except (sa.exc.SQLAlchemyError, ValueError, LookupError, TypeError, ArithmeticError) as error:
                     if str(error) != fault:
                         report(f"figures are not counted: {error}")
                     fault = str(error)

@@ -21,7 +21,7 @@ from marina.releases.ledger import Entry
 from marina.rollout.audit import audit
 
 PAGE = 40
-TOLD = ("live", "why")
+SHOWN_APART = ("live", "why")
 
 
 def router(context: Context) -> APIRouter:
@@ -106,4 +106,4 @@ def parse_time(text: str) -> float:
 
 def evidence_of(entry: Entry) -> str:
     """Return what else a row says, in a line."""
-    return ", ".join(f"{name} {value}" for name, value in entry.said.items() if name not in TOLD)
+    return ", ".join(f"{name} {value}" for name, value in entry.said.items() if name not in SHOWN_APART)

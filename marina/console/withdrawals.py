@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from marina.database.connection import Database
 from marina.database.tables import LABELS, TRUTHS
-from marina.releases import ledger
+from marina.events.labels import one_at_a_time
 
 Beside = Callable[[sa.Connection], None]
 
@@ -30,7 +30,7 @@ def withdraw(database: Database, request_id: str, instance: int, part: str | Non
         Whether there was any.
     """
     with database.writing(durable=True) as connection:
-        ledger.lock(connection)  # it is the lock of labels as well
+        one_at_a_time(connection)
         table = LABELS if part is None else TRUTHS
         mine = (table.c.request_id == request_id, table.c.instance == instance, table.c.source == source)
         row = connection.execute(sa.select(table).where(*mine)).one_or_none()

@@ -135,7 +135,7 @@ def record(
         return []
     keys = list({one.key for one in labels})
     with database.writing() as connection:
-        _one_at_a_time(connection)
+        one_at_a_time(connection)
         answered = read_answered(connection, keys)
         waiting = [key for key in keys if key not in answered]
         book = _open_book(connection, answered, keys, list({one.key for one in labels if one.truth}), now)
@@ -232,7 +232,7 @@ def adopt(database: Database, connection: sa.Connection, answered: Iterable[Key]
     """
     if connection.execute(sa.select(EARLY_LABELS.c.instance).limit(1)).first() is None and not _locks(connection):
         return 0
-    _one_at_a_time(connection)
+    one_at_a_time(connection)
     there = set(answered)
     waiting = known(connection, EARLY_LABELS, {key[0] for key in there})
     if not waiting:
@@ -309,7 +309,7 @@ def _locks(connection: sa.Connection) -> bool:
     return connection.dialect.name == "postgresql"
 
 
-def _one_at_a_time(connection: sa.Connection) -> None:
+def one_at_a_time(connection: sa.Connection) -> None:
     """Wait for other transactions that write labels, as on SQLite one does for any.
 
     Else a label could find no answer, and the answer no label, both being written at once.

@@ -11,6 +11,6 @@ class TechniqueSettings(BaseSettings):
 
     model_config = SettingsConfigDict(use_attribute_docstrings=True)
 
-    tta_models: tuple[ModelName, ...] = ()
+    tta_models: list[ModelName] = []
     """Models of which every request has test-time augmentation (`signflow`: the mean over five views, at two to four \
 times the cost), unless it says `"tta": false` or `X-TTA: false` itself."""

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import httpx
 import sqlalchemy as sa
+from pydantic import SecretStr
 
 from marina.console import people
 from marina.console.app import application
@@ -73,8 +74,12 @@ class Console:
 
     def __init__(self, folder: Path, url: str = "") -> None:
         self.settings = Settings(
-            state_dir=folder, archive_store=folder / "store", database_url=url, console_attempts=5, unsigned="allow"
-        )  # type: ignore[call-arg, arg-type]
+            state_dir=folder,
+            archive_store=folder / "store",
+            database_url=SecretStr(url),
+            console_attempts=5,
+            unsigned="allow",
+        )
         self.settings.archive_store.mkdir()
         self.database: Database = open_database(self.settings)
         self.database.upgrade()

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import sqlalchemy as sa
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 from marina.console import people
 from marina.database.connection import Database
@@ -42,7 +42,8 @@ class Broken:
             context.set_response_content_type(index, "application/json")
         return [b"{}"] * len(data)
 """
-WIDE, PHONE = {"width": 1180, "height": 820}, {"width": 390, "height": 800}
+WIDE: ViewportSize = {"width": 1180, "height": 820}
+PHONE: ViewportSize = {"width": 390, "height": 800}
 SOON_MS = 30_000
 
 
@@ -57,11 +58,11 @@ def tell(shots: Path | None = None) -> None:
     assert program
     with tempfile.TemporaryDirectory(prefix="mc-", dir="/tmp") as folder:
         first, broken, good = (
-            serving.archive(Path(folder) / name, version=version, **more)
-            for name, version, more in (("a", "1.0", {}), ("b", "2.0", {"code": BROKEN}), ("c", "3.0", {}))
+            serving.archive(Path(folder) / name, version=version, code=code)
+            for name, version, code in (("a", "1.0", serving.ECHO), ("b", "2.0", BROKEN), ("c", "3.0", serving.ECHO))
         )
         with serving.running([first]) as server, sync_playwright() as playwright:
-            settings = Settings(state_dir=server.state_dir, unsigned="allow")  # type: ignore[call-arg]
+            settings = Settings(state_dir=server.state_dir, unsigned="allow")
             database = open_database(settings)
             browser = playwright.chromium.launch(
                 executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"]
@@ -149,7 +150,7 @@ def a_drift_alarm_is_answered(
     alert = alerts.open_alert(database, finding(model="echo"), time.time())
     page.goto(f"{server.url}/console")
     if shots:
-        page.screenshot(path=shots / "console_overview.png")
+        page.screenshot(path=shots / "console_overview.png", clip={"x": 0, "y": 0, "width": 1180, "height": 230})
         page.set_viewport_size(PHONE)
         page.screenshot(path=shots / "console_phone.png")
         page.set_viewport_size(WIDE)

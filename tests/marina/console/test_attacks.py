@@ -37,7 +37,7 @@ FORMS = (
     ("/console/models/sums", "/console/models/sums/roll-back", "operator"),
     ("/console/models/sums?warning=0.05", "/console/models/sums/thresholds", "operator"),
 )
-CALLS = (
+CALLS: tuple[tuple[str, str, Any, str], ...] = (
     ("POST", "/api/trigger-retrain", {"model": "sums", "reason": "x"}, "operator"),
     ("POST", "/api/rollback-model", {"model": "sums", "reason": "x"}, "operator"),
     ("GET", "/api/alerts", None, "viewer"),
@@ -62,7 +62,11 @@ class Attack:
 
 
 def _pages() -> list[Attack]:
-    return [Attack(f"no session: {page}", lambda c, page=page: c.browser().get(page), (303,)) for page in PAGES]
+    return [Attack(f"no session: {page}", _load(page), (303,)) for page in PAGES]
+
+
+def _load(page: str) -> Callable[[Console], httpx.Response]:
+    return lambda c: c.browser().get(page)
 
 
 def _forms() -> list[Attack]:
@@ -98,6 +102,10 @@ def _forms() -> list[Attack]:
     return found
 
 
+def _with(call: Callable[..., httpx.Response], headers: dict[str, str]) -> Callable[[Console], httpx.Response]:
+    return lambda c: call(c, headers)
+
+
 def _calls() -> list[Attack]:
     found = []
     for method, path, body, role in CALLS:
@@ -116,8 +124,8 @@ def _calls() -> list[Attack]:
             return answer
 
         found += [
-            Attack(f"no token: {path}", lambda c, call=call: call(c, {}), (401,)),
-            Attack(f"wrong token: {path}", lambda c, call=call: call(c, {"authorization": "Bearer ada~x"}), (401,)),
+            Attack(f"no token: {path}", _with(call, {}), (401,)),
+            Attack(f"wrong token: {path}", _with(call, {"authorization": "Bearer ada~x"}), (401,)),
             Attack(f"cookie in place of a token: {path}", with_cookie, (401,)),
         ]
         if role != "viewer":

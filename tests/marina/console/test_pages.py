@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from marina.console.rendering import HERE
 from marina.database.tables import ALERTS, DECLARATIONS, ROLLOUTS
 from tests.marina.console.browser import Console, finding
+from tests.marina.monitoring import watched
 from tests.marina.rollout import releases
 
 VENDORED = {
@@ -103,3 +104,25 @@ def test_no_page_of_lists_reads_a_whole_table(console: Console) -> None:
         for name, query in plans.items():
             plan = " ".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}"))
             assert "SEARCH" in plan and "SCAN" not in plan, (name, plan)
+
+
+def test_a_models_page_shows_its_features_beside_the_reference(console: Console) -> None:
+    watched.declare(console.database, console.settings.archive_store)
+    watched.insert(console.database, watched.answers(400, hue=2.0))
+    text = console.browser("viewer").get("/console/models/colours").text
+    plots = re.findall(r"<figcaption>(\w+)</figcaption>", text)
+    assert plots[0] == "hue" and set(plots) == {"hue", "size", "label"}
+    assert "The last 400 answers" in text
+    found = console.browser("viewer").get("/console/registry/colours/1.0").text
+    assert "accuracy" in found and "golden inputs" in found
+    listed = console.browser("viewer").get("/console/registry?left=colours:1.0&right=colours:1.0").text
+    assert "None." in listed
+
+
+def test_the_ledger_says_what_was_live_at_a_time_and_is_exported(console: Console) -> None:
+    mine = console.browser("viewer")
+    assert "1.0 100 %" in mine.get("/console/ledger?at=1970-01-12T13:00").text
+    assert "Nothing was live." in mine.get("/console/ledger?at=1970-01-01T00:00").text
+    assert mine.get("/console/ledger?at=soon").status_code == 409
+    assert len(mine.get("/console/ledger/export").text.splitlines()) == len(console.rows())
+    assert "all hashes and signatures valid" in mine.get("/console/ledger/verify").text

@@ -86,8 +86,8 @@ def test_a_reported_transaction_is_judged_and_the_verdict_undone(console: Consol
 def test_the_least_certain_come_first_and_labels_count_at_once(console: Console) -> None:
     _serve(console, "signs", "label", ["hello", "thanks", "yes"])
     for number, share in enumerate((0.9, 0.4, 0.6)):
-        said = [{"label": "hello", "probability": share}, {"label": "yes", "probability": 0.35}]
-        _answer(console, "signs", f"s{number}", said)
+        likely = [{"label": "hello", "probability": share}, {"label": "yes", "probability": 0.35}]
+        _answer(console, "signs", f"s{number}", likely)
     mine = console.browser("annotator")
     page = mine.get("/console/annotation?model=signs").text
     assert page.index("s1~0~-1") < page.index("s2~0~-1") < page.index("s0~0~-1") and 'value="thanks"' in page
