@@ -55,7 +55,7 @@ async def sign(url: str, which: int, frames: npt.NDArray[np.float16], seconds: f
     sent: dict[int, float] = {}
     async with connect(url, compression=None, open_timeout=60, proxy=None) as page:
         await page.send(json.dumps({"type": "hello"}))
-        reading = asyncio.create_task(_read(page, which, sent, measured))
+        reading = asyncio.create_task(_read(page, which, len(frames), sent, measured))
         begun = time.perf_counter()
         for number in range(int(seconds * PER_SECOND)):
             due = begun + number / PER_SECOND
@@ -68,20 +68,20 @@ async def sign(url: str, which: int, frames: npt.NDArray[np.float16], seconds: f
         reading.cancel()
 
 
-async def _read(page: ClientConnection, which: int, sent: dict[int, float], measured: Measured) -> None:
-    ended, number = 0.0, 0
+async def _read(page: ClientConnection, which: int, length: int, sent: dict[int, float], measured: Measured) -> None:
+    ended, frame = 0.0, 0
     async for text in page:
         message = json.loads(text)
         if message["type"] == "state" and message["state"] == "INFERRING":
-            ended = sent[message["frame"]]
+            frame = message["frame"]
+            ended = sent[frame]
         elif message["type"] == "answer":
             if not message["predictions"]:
                 measured.unanswered += 1
                 continue
             measured.served.append(message["ms"])
             measured.seen.append(1000 * (time.perf_counter() - ended))
-            measured.answers[which % SIGNERS, number].add(message["predictions"][0]["label"])
-            number += 1
+            measured.answers[which % SIGNERS, frame % length].add(message["predictions"][0]["label"])
 
 
 def measure(server: temporary_server.Server, sessions: int, seconds: float) -> Measured:

@@ -36,6 +36,7 @@ from marina.products.live.outbox import POLICY, ClosingError, Outbox
 from marina.products.live.phases import OVER, Event, Phase
 from marina.products.live.recogniser import AskError, Recogniser
 from marina.products.live.session import FullError, Session, Sessions
+from models.signflow.sequences import Frames
 
 HELLO_S: Final = 5.0
 """How long a connection may be open without a hello."""
@@ -82,6 +83,7 @@ class Connection:
         self._outbox = Outbox(socket.send_text)
         self._token = ""
         self._tokens, self._filled = BURST, time.monotonic()
+        self._heard = time.monotonic()
 
     async def run(self) -> None:
         """Serve it until either side ends it."""
@@ -102,8 +104,8 @@ class Connection:
                 self._sessions.leave(session)
 
     async def _both(self, session: Session) -> None:
-        """Read and write until one of them ends."""
-        tasks = [asyncio.ensure_future(self._read(session)), asyncio.ensure_future(self._outbox.run())]
+        """Read and write until one of them ends, or nothing comes any more."""
+        tasks = [asyncio.ensure_future(work) for work in (self._read(session), self._outbox.run(), self._watch())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -112,6 +114,12 @@ class Connection:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        """End a connection on which nothing comes; that is cheaper than a time limit for each frame."""
+        while (left := self._heard + self._policy.idle_s - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+        raise ClosingError(NORMAL, f"idle: nothing came for {self._policy.idle_s:g} s")
 
     async def _greet(self) -> Session:
         """Wait for the hello, and return the session that it begins or continues."""
@@ -146,11 +154,8 @@ class Connection:
 
     async def _read(self, session: Session) -> None:
         while True:
-            try:
-                async with asyncio.timeout(self._policy.idle_s):
-                    message = await self._socket.receive()
-            except TimeoutError:
-                raise ClosingError(NORMAL, f"idle: nothing came for {self._policy.idle_s:g} s") from None
+            message = await self._socket.receive()
+            self._heard = time.monotonic()
             data = message.get("bytes")
             if data is None:
                 self._hear(session, _read_text(message))
@@ -158,7 +163,7 @@ class Connection:
                 self._take(session, data)
 
     def _take(self, session: Session, data: bytes) -> None:
-        now = time.monotonic()
+        now = self._heard
         self._tokens = min(BURST, self._tokens + PER_SECOND * (now - self._filled)) - 1
         self._filled = now
         if self._tokens < 0:
@@ -176,13 +181,13 @@ class Connection:
     def _follow(self, session: Session, event: Event, now: float) -> None:
         session.send({"type": "state", "state": session.machine.phase, "frame": session.received, "why": event})
         if event is Event.BEGUN:
-            _keep(session, self._guess(session))
+            _keep(session, self._guess(session, session.machine.begun))
         elif event in OVER:
-            _keep(session, self._answer(session, event, now))
+            _keep(session, self._answer(session, session.recorded(), event, now))  # without frames that come later
 
-    async def _guess(self, session: Session) -> None:
+    async def _guess(self, session: Session, begun: float) -> None:
         """Say what it may be, again and again while it is recorded; an answer asked for meanwhile comes first."""
-        begun, last = session.machine.begun, -1
+        last = -1
         while True:
             await asyncio.sleep(self._policy.partial_s)
             if not self._recording(session, begun):
@@ -199,9 +204,8 @@ class Connection:
     def _recording(session: Session, begun: float) -> bool:
         return session.machine.phase is Phase.RECORDING and session.machine.begun == begun
 
-    async def _answer(self, session: Session, why: Event, ended: float) -> None:
+    async def _answer(self, session: Session, frames: Frames, why: Event, ended: float) -> None:
         """Ask for a sign that is over, and tell; with the next frames the session is ready for another."""
-        frames = session.recorded()
         try:
             found = await self._recogniser.ask(frames, session.group, self._token, session.calibration, session.embeds)
         except AskError as error:

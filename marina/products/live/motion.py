@@ -48,8 +48,7 @@ def _means() -> npt.NDArray[np.float32]:
 
 
 _MEANS: Final = _means()
-_LEFT: Final = slice(AXES * LEFT_HAND.start, AXES * LEFT_HAND.stop)
-_RIGHT: Final = slice(AXES * RIGHT_HAND.start, AXES * RIGHT_HAND.stop)
+_HAND: Final = 2 * PLACES
 
 
 class Look(NamedTuple):
@@ -62,12 +61,12 @@ class Look(NamedTuple):
     seen
         Whether the left hand is in view, and the right one.
     places
-        Of both hands, in shoulder widths from between the shoulders, (left, right), float32 [6, 2] each.
+        Of the left hand, and of the right one: six x, then six y, in shoulder widths from between the shoulders.
     """
 
     at: float
     seen: tuple[bool, bool]
-    places: tuple[Array, Array]
+    places: tuple[list[float], list[float]]
 
 
 class Motion(NamedTuple):
@@ -93,14 +92,17 @@ def look_at(at: float, landmarks: Array) -> Look:
     frame = landmarks.astype(np.float32)
     if math.isnan(float(frame.sum())):
         frame = np.nan_to_num(frame)
-    seen = (bool(frame[_LEFT].any()), bool(frame[_RIGHT].any()))
-    means = _MEANS @ frame
-    x, y, other_x, other_y = means[-4:].tolist()
-    middle, width = ((x + other_x) / 2, (y + other_y) / 2), math.hypot(x - other_x, y - other_y)
+    means: list[float] = (_MEANS @ frame).tolist()
+    x, y, other_x, other_y = means[-4:]
+    middle_x, middle_y, width = (x + other_x) / 2, (y + other_y) / 2, math.hypot(x - other_x, y - other_y)
     if not (x or y) or not (other_x or other_y) or width < LEAST_WIDTH:
-        middle, width = (0.0, 0.0), USUAL_WIDTH
-    places = (means[:-4].reshape(2, PLACES, 2) - np.array(middle, np.float32)) / np.float32(width)
-    return Look(at, seen, (places[0], places[1]))
+        middle_x, middle_y, width = 0.0, 0.0, USUAL_WIDTH
+    seen, places = [], []
+    for hand in (means[:_HAND], means[_HAND : 2 * _HAND]):
+        seen.append(any(hand))
+        left = [(one - middle_x) / width for one in hand[::2]]
+        places.append([*left, *[(one - middle_y) / width for one in hand[1::2]]])
+    return Look(at, (seen[0], seen[1]), (places[0], places[1]))
 
 
 def observe(history: tuple[Look, ...], look: Look) -> tuple[tuple[Look, ...], Motion]:
@@ -121,17 +123,17 @@ def observe(history: tuple[Look, ...], look: Look) -> tuple[tuple[Look, ...], Mo
 def _speed(history: tuple[Look, ...], side: int) -> float:
     """Return how fast a hand moves, by two averages of the frames that show it."""
     newest = history[-1].at
+    if not any(one.seen[side] for one in history):
+        return 0.0
     late = [one for one in history if one.seen[side] and one.at > newest - SMOOTHED_S]
     early = [one for one in history if one.seen[side] and one.at <= newest - APART_S]
     if not late or not early:
         return 0.0
     apart = sum([one.at for one in late]) / len(late) - sum([one.at for one in early]) / len(early)
-    moved = _mean(late, side) - _mean(early, side)
-    return sum([math.hypot(x, y) for x, y in moved.tolist()]) / PLACES / apart
+    now, before = _mean(late, side), _mean(early, side)
+    moved = [one - other for one, other in zip(now, before, strict=True)]
+    return sum(map(math.hypot, moved[:PLACES], moved[PLACES:])) / PLACES / apart
 
 
-def _mean(looks: list[Look], side: int) -> Array:
-    total = looks[0].places[side]
-    for one in looks[1:]:
-        total = total + one.places[side]
-    return total / len(looks)
+def _mean(looks: list[Look], side: int) -> list[float]:
+    return [sum(values) / len(looks) for values in zip(*[one.places[side] for one in looks], strict=True)]
