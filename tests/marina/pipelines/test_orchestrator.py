@@ -185,9 +185,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     try:
         began = time.monotonic()
         made.start()
-        if made.due < datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=10):  # it took too long
+        took_s = time.monotonic() - began
+        if made.due < datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=5):  # it took too long
             made.call("stop")
-            made.due = minute_in(40 + 2 * (time.monotonic() - began))
+            made.due = minute_in(10 + 2 * took_s)
             made.start()
         yield made
     finally:
