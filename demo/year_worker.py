@@ -27,8 +27,9 @@ from marina.monitoring.alerts import Finding, open_alert
 from marina.monitoring.loop_metrics import WEEKLY
 from marina.pipelines import commands
 from marina.pipelines.commands import Done
-from marina.pipelines.loop import Family, LeaseLostError, Loop
+from marina.pipelines.loop import LeaseLostError, Loop
 from marina.pipelines.schedule import parse
+from marina.pipelines.step_list import Family
 from marina.releases import ledger, replica_status
 from marina.releases.declarations import declare, read_archive
 from marina.releases.lease import Lease

@@ -95,7 +95,7 @@ class Loop:
         if not self._renew():
             raise LeaseLostError(f"another {NAME} acts")
         self._failed = []
-        due = {self.weekly.last_due(self.clock())[0]: step_list.WEEK}
+        due: dict[str, tuple[str, ...]] = {self.weekly.last_due(self.clock())[0]: step_list.WEEK}
         day = self.daily.last_due(self.clock())[0] if self.daily else ""
         if day:
             due[day] = step_list.DAY

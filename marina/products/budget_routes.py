@@ -1,5 +1,7 @@
 """Household budgets: transactions put into categories, odd ones found, the month's end forecast."""
 
+import time
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -10,6 +12,7 @@ from starlette.responses import Response
 from marina.products.budget_alerts import send_alerts
 from marina.products.context import Context, call_of, context_of, reply
 from marina.products.errors import ProductError
+from marina.products.flags.outcomes import Outcome
 from marina.products.model_server import Call
 from marina.products.recommendations import recommend
 from marina.products.rule_answers import MODEL as CATEGORIZER
@@ -78,7 +81,11 @@ async def categorize(request: Request, body: OneOrMany) -> Response:
     rule_ids = [{"request_id": call.request_id, "instance": at} for at in range(len(asked))]
     said: dict[int, dict[str, Any]] = {}
     if rest and use_model:
-        said = await _ask(context, call, [asked[at] for at in rest], rest, answers)
+        try:
+            said = await _ask(context, call, [asked[at] for at in rest], rest, answers)
+        except ProductError as error:
+            _count(context, call, [(call.request_id, at, error.status >= 500) for at in range(len(asked))])
+            raise
     elif rest and rules is None:
         raise ProductError(503, "no_rules", "No categorizer is declared, so there are no rules yet. Try again in 2 s.")
     elif rest and not use_rules:
@@ -91,7 +98,15 @@ async def categorize(request: Request, body: OneOrMany) -> Response:
         assert one is not None
         why = one["why"] if one["source"] == "rule" or use_model else f"{one['why']}; ml_categorization is off"
         full.append({**one, **rule_ids[at], "why": why})
+    _count(context, call, [(one["request_id"], one["instance"], one.pop("failed", False)) for one in full])
     return reply(call, {"transactions": full})
+
+
+def _count(context: Context, call: Call, items: Iterable[tuple[str, int, bool]]) -> None:
+    """Tell what came of each transaction, where a guard rolls the hybrid out: its id, place, and whether it failed."""
+    drawn = context.flags.draw("ml_categorization", call.key, alone=call.key == call.request_id)
+    for request_id, instance, failed in items if drawn else ():
+        context.outcomes.add(Outcome(drawn, f"{request_id}#{instance}", time.time(), failed))
 
 
 async def _ask(
@@ -111,7 +126,8 @@ async def _ask(
             one = answers[at]
             assert one is not None
             why = f"{one['why']}; the model cannot answer ({error.code})"
-            fallback[at] = {**one, "source": "fallback", "why": why, "request_id": call.request_id, "instance": at}
+            fallback[at] = {**one, "source": "fallback", "why": why, "failed": True}
+            fallback[at] |= {"request_id": call.request_id, "instance": at}
         return fallback
     return {
         at: {**one, "request_id": answer.request_id, "instance": index}

@@ -9,9 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from marina.database.connection import Database
+from marina.features.store import FeatureStore
 from marina.products.errors import ProductError, request_id_of
 from marina.products.feature_source import FeatureSource
-from marina.products.flag_defaults import Flags
+from marina.products.flags.outcomes import OutcomeWriter
+from marina.products.flags.provider import Flags
 from marina.products.market_config import MarketConfig
 from marina.products.market_stream import Stream
 from marina.products.model_server import PASSED_ON, Call, ModelServer
@@ -27,8 +29,10 @@ class Context:
     settings: Settings
     database: Database
     flags: Flags
+    outcomes: OutcomeWriter
     server: ModelServer
     rules: RuleAnswers
+    store: FeatureStore
     features: FeatureSource
     market: MarketConfig
     stream: Stream
@@ -43,7 +47,7 @@ class Context:
             With status 403, when it is off.
         """
         if not call.flag(self.flags, flag):
-            message = f"{flag} is off. Its operator switches it on (MARINA_FLAGS_ON lists flags that are on)."
+            message = f"{flag} is off. Its operator switches it on: python scripts/flags.py set {flag} on --why …"
             raise ProductError(403, "flag_off", message, flag=flag)
 
 

@@ -3,21 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from marina.features.errors import FeatureStoreAwayError
+from marina.products.errors import ProductError
+
 
 class FeatureSource(Protocol):
     """What knows the features of repositories."""
 
     async def find(self, repository: str, names: Sequence[str]) -> Mapping[str, float | None] | None:
         """Return a repository's features by name, null where one is missing or too old; None of an unknown one."""
-
-
-class NoFeatures:
-    """There is no feature store: no repository is known."""
-
-    async def find(self, repository: str, names: Sequence[str]) -> Mapping[str, float | None] | None:
-        """Return nothing."""
-        del repository, names
-        return None
 
 
 class Vectors(Protocol):
@@ -51,7 +45,10 @@ class StoreFeatures:
 
     async def find(self, repository: str, names: Sequence[str]) -> Mapping[str, float | None] | None:
         """Return a repository's features by name; None where nothing at all is known of it."""
-        row = (await self._store.get(self._view, [repository])).record(0)
+        try:
+            row = (await self._store.get(self._view, [repository])).record(0)
+        except FeatureStoreAwayError as error:
+            raise ProductError(503, "features_away", str(error)) from error
         if all(one["state"] == "missing" for one in row.values()):
             return None
         fresh = {name: one["value"] for name, one in row.items() if one["state"] == "fresh"}

@@ -15,7 +15,7 @@ import orjson
 from marina.processes.console import log
 from marina.products.answer_cache import AnswerCache, cache_key
 from marina.products.errors import ProductError, RelayedError
-from marina.products.flag_defaults import Flags
+from marina.products.flags.provider import Flags
 from marina.products.live_versions import LiveVersions
 from marina.settings import Settings
 

@@ -20,14 +20,19 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
 from marina.database.connection import Database, DatabaseError
+from marina.features.errors import FeatureStoreAwayError, FeatureStoreError
+from marina.features.store import open_store
 from marina.processes.console import log
-from marina.products import budget_routes, catalogue_routes, code_routes, market_routes, user_routes
+from marina.products import budget_routes, catalogue_routes, code_routes, feature_routes, market_routes, user_routes
 from marina.products.answer_cache import AnswerCache
 from marina.products.context import Context
 from marina.products.docs_page import add_docs
 from marina.products.errors import add_handlers
-from marina.products.feature_source import FeatureSource, NoFeatures
-from marina.products.flag_defaults import DefaultFlags, Flags
+from marina.products.feature_source import FeatureSource, StoreFeatures
+from marina.products.flags.guard import GuardLoop
+from marina.products.flags.outcomes import OutcomeWriter
+from marina.products.flags.provider import Flags
+from marina.products.flags.table import FlagError
 from marina.products.idempotency import Idempotency
 from marina.products.live_versions import LiveVersions
 from marina.products.market_config import MarketConfig
@@ -54,7 +59,6 @@ def build_context(
     settings: Settings,
     database: Database,
     run_dir: Path,
-    flags: Flags | None = None,
     features: FeatureSource | None = None,
 ) -> Context:
     """Return the process's parts, from the settings."""
@@ -69,14 +73,17 @@ def build_context(
         RedisLevel(url, report_change) if url else None,
         lambda: market.known.cache_ttl_s,
     )
-    asked = flags or DefaultFlags(settings.flags_on)
+    asked = Flags.of(database, settings.flags_on)
+    store = open_store(settings, database)
     return Context(
         settings,
         database,
         asked,
+        OutcomeWriter(database),
         ModelServer(open_client(settings), cache, LiveVersions(run_dir, database), asked),
         RuleAnswers(database, settings.state_dir / "declared"),
-        features or NoFeatures(),
+        store,
+        features or StoreFeatures(store),
         market,
         Stream(),
         Retraining(database, settings),
@@ -89,6 +96,9 @@ def application(context: Context) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        guards = GuardLoop(context.database)
+        for one in (context.flags, context.outcomes, guards):
+            one.start()
         await run_in_threadpool(context.rules.look)
         await run_in_threadpool(context.market.read)
 
@@ -99,12 +109,15 @@ def application(context: Context) -> FastAPI:
 
         saving = asyncio.create_task(keep_saving())
         try:
-            yield
+            async with context.store:
+                yield
         finally:
             context.stream.close()
             saving.cancel()
             await context.server.close()
             await run_in_threadpool(measures.save)
+            for one in (guards, context.outcomes, context.flags):
+                await run_in_threadpool(one.stop)
 
     app = FastAPI(
         title="Marina: the products' interface",
@@ -120,6 +133,7 @@ def application(context: Context) -> FastAPI:
     add_docs(app)
     for routes in (budget_routes, user_routes, market_routes, code_routes, catalogue_routes):
         app.include_router(routes.router)
+    app.include_router(feature_routes.routes(context.store, FeatureStoreAwayError))
     app.add_middleware(Idempotency, database=context.database, largest_body=context.settings.body_limit_bytes)
     app.add_middleware(Counting, measures=measures)
     return app
@@ -134,7 +148,7 @@ def main() -> int:
     try:
         database = open_database(settings, WAIT_MS)
         app: ASGIApp = application(build_context(settings, database, run_dir))
-    except (DatabaseError, ValueError) as error:
+    except (DatabaseError, FeatureStoreError, FlagError) as error:
         log(f"products: {error}", sys.stderr)
         return 1
     uvicorn.run(

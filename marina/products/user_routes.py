@@ -1,12 +1,16 @@
 """What a user sets, and what people say was true: thresholds, channels, feedback."""
 
+import time
 from typing import Annotated, Any, Literal
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Path, Request
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from marina.database.connection import Database
+from marina.database.tables import PREDICTIONS
 from marina.products import user_settings
 from marina.products.budget_routes import Thresholds
 from marina.products.context import call_of, context_of, reply, source_of
@@ -119,10 +123,23 @@ async def transaction_feedback(request: Request, body: TransactionTruth) -> Resp
             user_settings.add_rule_truth, context.database, body.request_id, body.instance, body.source,
             body.predicted, body.label, source_of(request),
         )  # fmt: skip
+        if outcome == "recorded":
+            context.outcomes.mark(f"{body.request_id}#{body.instance}", body.predicted == body.label, time.time())
         return reply(call, {"outcome": outcome})
     label: dict[str, Any] = {"request_id": body.request_id, "instance": body.instance, "label": body.label}
     said = await context.server.tell(call, [label])
+    if context.flags.guarded and said["outcomes"][0] == "recorded":
+        answered = await run_in_threadpool(_answered, context.database, body.request_id, body.instance)
+        if answered is not None:
+            context.outcomes.mark(f"{body.request_id}#{body.instance}", answered == body.label, time.time())
     return reply(call, {"outcome": said["outcomes"][0]})
+
+
+def _answered(database: Database, request_id: str, instance: int) -> str | None:
+    """Return what the prediction log says that an instance was answered; None where it has none."""
+    mine = (PREDICTIONS.c.request_id == request_id, PREDICTIONS.c.instance == instance)
+    with database.reading() as connection:
+        return connection.execute(sa.select(PREDICTIONS.c.label).where(*mine)).scalar()
 
 
 class AnomalyTruth(Body):

@@ -69,6 +69,3 @@ five points of errors."""
 
     orchestrator_port: Port = 3000
     """Port on 127.0.0.1 of the orchestrator's pages (scripts/orchestrator.py)."""
-
-    backup_destination: str = ""
-    """Where a backup is made each day: a folder, best on another disk, or s3://BUCKET/PREFIX. Empty: nowhere."""

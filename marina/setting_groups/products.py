@@ -23,7 +23,7 @@ class ProductSettings(BaseSettings):
     """Rows of one request to a model, of many that were sent at once (a CSV file)."""
 
     flags_on: list[str] = []
-    """Flags that are on from the start beside auto_categorization_rules and ml_api_cache, as a JSON list: \
+    """Flags that are on until scripts/flags.py changes them, beside auto_categorization_rules and ml_api_cache: \
 ["ml_categorization","anomaly_detection","budget_predictions","smart_recommendations","predictive_alerts"]."""
 
     user_alert_hosts: list[str] = []

@@ -75,8 +75,8 @@ def profile(days: NDArray[np.int64], amounts: Floats, merchants: NDArray[Any], t
 
 
 def _monthly(answer: dict[str, float], month: NDArray[np.int64], amounts: Floats, months: int) -> None:
-    spent = np.bincount(month, np.maximum(-amounts, 0.0), months)
-    earned = np.bincount(month, np.maximum(amounts, 0.0), months)
+    spent = np.bincount(month, np.maximum(-amounts, 0.0), months).astype(np.float64)
+    earned = np.bincount(month, np.maximum(amounts, 0.0), months).astype(np.float64)
     usual = float(median(spent[None])[0])
     answer["transactions_monthly"] = len(month) / months
     answer["spent_monthly"], answer["spent_last_month"] = usual, float(spent[-1])

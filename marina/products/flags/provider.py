@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -108,18 +108,20 @@ class Flags:
         self._put(read())
 
     @classmethod
-    def of(cls, database: Database) -> Flags:
-        """Return the flags of a database, read once.
+    def of(cls, database: Database, on: Collection[str] = ()) -> Flags:
+        """Return the flags of a database, read once; those named are on until they are changed.
 
         Raises
         ------
         sqlalchemy.exc.SQLAlchemyError
             When the database is unavailable.
+        marina.products.flags.table.FlagError
+            When a name is no flag's.
         """
 
         def read() -> dict[str, Flag]:
             with database.reading() as connection:
-                return read_flags(connection)
+                return read_flags(connection, on)
 
         return cls(read)
 

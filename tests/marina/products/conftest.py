@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from marina.database.connection import Database
 from marina.products.context import Context
-from marina.products.flag_defaults import FLAGS
+from marina.products.flags.table import DEFAULTS
 from marina.products.retraining import Retraining
 from marina.products.service import application, build_context
 from marina.serving.traffic_routes import Routes
@@ -74,7 +74,7 @@ def products(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Products]:
     url = f"sqlite:///{folder}/marina.db"
     database = Database(url)
     database.upgrade()
-    yield from serve(folder, database, url, list(FLAGS))
+    yield from serve(folder, database, url, list(DEFAULTS))
     database.close()
 
 

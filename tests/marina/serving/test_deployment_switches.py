@@ -17,7 +17,7 @@ def reached(made: Front, path: str, **headers: str) -> str | None:
 
 
 def test_requests_of_a_model_are_augmented_where_the_deployment_says_so_and_they_do_not(tmp_path: Path) -> None:
-    with front(tmp_path, tta_models=("echo",)) as made:
+    with front(tmp_path, tta_models=["echo"]) as made:
         made.routes.open("other", "1.0")
         made.routes.share("other", [("1.0", 1)])
         assert [reached(made, path) for path in ("/predictions/echo", "/explanations/echo/1.0")] == ["true", "true"]
@@ -27,7 +27,7 @@ def test_requests_of_a_model_are_augmented_where_the_deployment_says_so_and_they
 
 
 def test_by_default_no_model_is() -> None:
-    assert Settings().tta_models == ()
+    assert Settings().tta_models == []
 
 
 def test_a_model_of_no_possible_name_is_refused() -> None:
