@@ -64,7 +64,10 @@ archive: install ## Train a family's models and build their archives (FAMILY=bud
 
 test: install nginx postgresql prometheus redis chromium ## Run every test this machine can run, against real servers
 	@# One thread each: two processes that compute with two threads each wait for one another on two cores.
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --max-worker-restart 0
+	@# What fails beside other tests is run once more, alone: what fails then, too, is broken, whatever the machine did.
+	@export OMP_NUM_THREADS=1; $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --max-worker-restart 0 || \
+		{ [ $$? = 1 ] && echo "Once more, alone, what failed beside others:" && \
+		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
 
 lint: install ## Check code, types and import contracts: ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache

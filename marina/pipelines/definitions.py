@@ -2,7 +2,7 @@
 
     weekly_FAMILY   load ─> train ─> evaluate ─> promote      on MARINA_ML_TRAINING_SCHEDULE
     daily_FAMILY    train ─> evaluate ─> promote              on MARINA_ML_DAILY_SCHEDULE
-    daily_chores    drift, retention, backup                  likewise
+    daily_chores    drift, held_out, retention, backup        likewise
 
 An asset starts a command, ``scripts/run_step.py``, and looks at its exit status; it computes nothing. A partition's key
 is the date on which its run is due, so that a run is the same to Dagster and to scripts/loop.py, and is done once.

@@ -1,7 +1,7 @@
 """The steps of the loop, each a command: what `scripts/loop.py` and the orchestrator run is written here, once.
 
 load ─> train ─> evaluate ─> promote MODEL … ─> finish        a family's week; its day is the same without load
-drift, retention, backup                                      each day's chores, which wait for none of these
+drift, held_out, retention, backup                            each day's chores, which wait for none of these
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ ALL = "all"
 
 CHORES: Mapping[str, tuple[Sequence[str], Sequence[int]]] = {
     "drift": (("check_drift.py", "--or-nothing"), (0, 2)),
+    "held_out": (("check_held_out.py",), (0,)),
     "retention": (("retention.py", "--json"), (0,)),
     "backup": (("backup.py", "run", "--json"), (0,)),
 }
@@ -123,8 +124,9 @@ def calls(
 
 
 def chores(settings: Settings) -> list[str]:
-    """Return the names of the day's chores: a backup is one where there is a place for it."""
-    return [name for name in CHORES if name != "backup" or settings.backup_destination]
+    """Return the names of the day's chores: a backup where there is a place for it, held-out rows where there are."""
+    needed = {"backup": settings.backup_destination, "held_out": settings.ml_held_out}
+    return [name for name in CHORES if needed.get(name, True)]
 
 
 def chore(name: str) -> Call:

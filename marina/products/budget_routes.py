@@ -104,9 +104,11 @@ async def categorize(request: Request, body: OneOrMany) -> Response:
 
 def _count(context: Context, call: Call, items: Iterable[tuple[str, int, bool]]) -> None:
     """Tell what came of each transaction, where a guard rolls the hybrid out: its id, place, and whether it failed."""
-    drawn = context.flags.draw("ml_categorization", call.key, alone=call.key == call.request_id)
-    for request_id, instance, failed in items if drawn else ():
-        context.outcomes.add(Outcome(drawn, f"{request_id}#{instance}", time.time(), failed))
+    arm = context.flags.draw("ml_categorization", call.key, alone=call.key == call.request_id)
+    if arm is None:
+        return
+    for request_id, instance, failed in items:
+        context.outcomes.add(Outcome(arm, f"{request_id}#{instance}", time.time(), failed))
 
 
 async def _ask(

@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
@@ -26,7 +28,7 @@ class Rows(Protocol):
     """What a store read, a row per entity."""
 
     @property
-    def event_times(self) -> Sequence[float]:
+    def event_times(self) -> npt.NDArray[np.float64]:
         """Of when each row is, in seconds since 1970; NaN where there is none."""
 
     def record(self, row: int, groups: Iterable[str] | None = None) -> Mapping[str, Mapping[str, Any]]:

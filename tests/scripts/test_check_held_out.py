@@ -36,7 +36,7 @@ def rows(signflow_archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_live_versions_are_asked_again_and_what_they_said_is_kept(
-    rows: Path, signflow_archive: Path, capsys: pytest.CaptureFixture[str]
+    rows: Path, signflow_archive: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = ["--model", "signflow", "--data", str(rows)]
     database = open_database(Settings(), first=True)
@@ -45,10 +45,14 @@ def test_live_versions_are_asked_again_and_what_they_said_is_kept(
     with database.writing() as connection:
         declare(connection, read_archive(signflow_archive), time.time())
     assert check_held_out.main(asked) == 0
-    [(version, said)] = json.loads(capsys.readouterr().out.splitlines()[-1])["versions"].items()
+    [said] = json.loads(capsys.readouterr().out.splitlines()[-1])["asked"]
     assert said["accuracy"] == pytest.approx(0.75) and said["low"] <= 0.75 <= said["high"] and said["rows"] == 40
     with database.reading() as connection:
         kept = connection.execute(sa.select(HELD_OUT_CHECKS)).one()
     database.close()
-    assert (kept.model, kept.version, kept.accuracy) == ("signflow", version, pytest.approx(0.75))
+    assert (kept.model, kept.version, kept.accuracy) == ("signflow", said["version"], pytest.approx(0.75))
     assert check_held_out.main([*asked[:-1], "nowhere.npz"]) == 1
+    assert check_held_out.main([]) == 0 and '"asked": []' in capsys.readouterr().out
+    monkeypatch.setenv("MARINA_ML_HELD_OUT", json.dumps({"signflow": str(rows), "catalog": "other.csv"}))
+    assert check_held_out.main([]) == 0
+    assert '"model": "signflow"' in capsys.readouterr().out

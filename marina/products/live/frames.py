@@ -74,8 +74,7 @@ def unpack(message: bytes) -> Frame:
     landmarks = np.frombuffer(message, "<f2", WIDTH, HEAD.size)
     if float(np.fmax.reduce(np.abs(landmarks))) > FAR:  # which is NaN only where all are
         raise FrameError(
-            f"frame {number}: expected coordinates as shares of the picture (or NaN for a missing landmark), got one "
-            f"beyond {FAR:.0f}; divide x by the picture's width and y by its height"
+            f"frame {number}: expected shares of the picture, got one beyond {FAR:.0f}; divide x by the picture's width"
         )
     return Frame(number, milliseconds / 1000, landmarks)
 

@@ -98,10 +98,10 @@ def look_at(at: float, landmarks: Array) -> Look:
     if not (x or y) or not (other_x or other_y) or width < LEAST_WIDTH:
         middle_x, middle_y, width = 0.0, 0.0, USUAL_WIDTH
     seen, places = [], []
-    for hand in (means[:_HAND], means[_HAND : 2 * _HAND]):
-        seen.append(any(hand))
-        left = [(one - middle_x) / width for one in hand[::2]]
-        places.append([*left, *[(one - middle_y) / width for one in hand[1::2]]])
+    for fingers in (means[:_HAND], means[_HAND : 2 * _HAND]):
+        seen.append(any(fingers))
+        left = [(one - middle_x) / width for one in fingers[::2]]
+        places.append([*left, *[(one - middle_y) / width for one in fingers[1::2]]])
     return Look(at, (seen[0], seen[1]), (places[0], places[1]))
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import uvicorn
 from fastapi import FastAPI, Request
 from starlette.responses import StreamingResponse
@@ -25,7 +26,7 @@ class StoreAwayError(MarinaError):
 
 class Rows:
     def __init__(self, known: bool) -> None:
-        self.event_times = [1_795_816_800.0 if known else float("nan")]
+        self.event_times = np.array([1_795_816_800.0 if known else np.nan])
 
     def record(self, row: int, groups: Iterable[str] | None = None) -> Mapping[str, Mapping[str, Any]]:
         said = {"changes": (31.0, "fresh"), "velocity": (None, "missing"), "lines_of_code": (5200.0, "stale")}

@@ -50,11 +50,12 @@ RESULTS = {
     "evaluate_models": "",
     "auto_promote": '{"outcome": "promote"}',
     "check_drift": "",
+    "check_held_out": "",
     "retention": '{"deleted": 0}',
     "backup": "",
 }
 WEEK = ["load_data", "auto_train", "evaluate_models", "auto_promote"]
-CHORES = ["check_drift", "retention", "backup"]
+CHORES = ["check_drift", "check_held_out", "retention", "backup"]
 LAUNCH = """mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
     __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 RUNS = "{ runsOrError { ... on Runs { results { jobName status rootRunId tags { key value } } } } }"

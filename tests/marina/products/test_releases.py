@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from marina.products.flags.provider import Flags
+from marina.products.flags.table import DEFAULTS, Flag
 from tests.families import code_health
 from tests.marina.products.conftest import Products
 from tests.marina.products.gateway import declare
@@ -38,11 +40,8 @@ def test_a_promotion_never_serves_an_old_answer(products: Products) -> None:
 
 
 def test_a_flag_switches_the_caches_off(products: Products) -> None:
-    class Off:
-        def value(self, name: str, key: str) -> bool:
-            return bool(key) and name != "ml_api_cache"
-
-    before, products.context.server.flags = products.context.server.flags, Off()
+    flags = Flags(lambda: {name: Flag(name, float(name != "ml_api_cache")) for name in DEFAULTS})
+    before, products.context.server.flags = products.context.server.flags, flags
     try:
         assert [ask(products)[1] for _ in range(2)] == ["off", "off"]
     finally:
