@@ -103,16 +103,18 @@ class OutcomeWriter:
         self._guard = Guard(notify)
         self._waiting: deque[Outcome | Truth] = deque(maxlen=WAITING)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="flag outcomes", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin."""
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._run, name="flag outcomes", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Write what waits, if the database takes it, and end."""
         self._stop.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
         self._flush()
 

@@ -222,6 +222,7 @@ class Flags:
     def start(self, poll_s: float = POLL_S) -> None:
         """Read the table again that often, in a thread of its own, until `stop`."""
         if self._thread is None:
+            self._stop.clear()
             self._thread = threading.Thread(target=self._poll, args=(poll_s,), name="flags", daemon=True)
             self._thread.start()
 
@@ -230,6 +231,7 @@ class Flags:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
+            self._thread = None
 
     def _poll(self, poll_s: float) -> None:
         while not self._stop.wait(poll_s):

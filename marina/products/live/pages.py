@@ -72,9 +72,16 @@ def routes(settings: Settings, connected: Callable[[], int]) -> list[BaseRoute]:
     return [
         Route("/live/status", status),
         Route("/live/demo", demo),
-        Mount("/live/assets", StaticFiles(directory=settings.live_assets, check_dir=False)),
+        Mount("/live/assets", _Assets(directory=settings.live_assets, check_dir=False)),
         Mount("/live", StaticFiles(directory=STATIC, html=True)),
     ]
+
+
+class _Assets(StaticFiles):
+    """Files of a folder that may come later, or never."""
+
+    async def check_config(self) -> None:
+        """Let a folder that is not there be one without files."""
 
 
 class Secured:
