@@ -7,8 +7,9 @@
     python scripts/load_data.py export --family catalog --out catalog.parquet
     python scripts/train.py catalog --data catalog.parquet
 
-docs/LOOP.md says what is refused and what a release verifies. With --json the last line is the result. Ends with 1
-where something could not be done, such as a file that was refused as a whole.
+A release first imports the labels that people sent, with their requests where these were kept. docs/LOOP.md says what
+is refused and what a release verifies. With --json the last line is the result. Ends with 1 where something could not
+be done, such as a file that was refused as a whole.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from marina.settings import Settings, read_settings
 from training.data.reading.style import Style, add_style
 from training.data.rows import importer
 from training.data.rows.export import export
+from training.data.rows.labels import import_labels
 from training.data.rows.loader import release
 from training.data.rows.overview import bad_rows, count_rows, overview
 from training.data.rows.source import MODULE
@@ -102,6 +104,8 @@ def _import(settings: Settings, database: Database, options: argparse.Namespace)
 
 
 def _release(settings: Settings, database: Database, options: argparse.Namespace) -> tuple[int, dict[str, Any]]:
+    for one in import_labels(database, options.family) if options.family in families(MODULE) else ():
+        show(f"{one.source}: {one.added:,} rows added, {one.repeated:,} are there already, {one.bad:,} bad")
     with database.reading() as connection:
         imported, _ = count_rows(connection, options.family)
     if options.out_dir and not imported:

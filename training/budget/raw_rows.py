@@ -48,4 +48,9 @@ SOURCE: Final = RowSource(
     generate=generate,
     moment="date",
     may_repeat=True,
+    labelled={
+        "budget_categorizer": {
+            **{name: name for name in ("user", "date", "label", "amount", "account")}, "": "category",
+        }
+    },
 )  # fmt: skip

@@ -37,4 +37,5 @@ SOURCE: Final = RowSource(
     files=recorded.files,
     read=read,
     generate=generate,
+    labelled={"catalog": {"designation": "designation", "description": "description", "": CODE}},
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -47,6 +47,9 @@ class RowSource:
     may_repeat
         Whether equal rows of one file are different things, such as two coffees on a day, rather than one written
         twice.
+    labelled
+        Models whose labelled requests are rows: of each the column that a field of a request fills, and, under the
+        empty name, the one that its label does.
     """
 
     kinds: Mapping[str, tuple[Column, ...]]
@@ -56,6 +59,7 @@ class RowSource:
     moment: str = ""
     identity: tuple[str, ...] = ()
     may_repeat: bool = False
+    labelled: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def source(family: str) -> RowSource:
