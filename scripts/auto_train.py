@@ -237,8 +237,9 @@ def _reason(
         found = Situation(**wanted[options.reason])
     if same and found.labels >= settings.ml_retrain_labels:
         show(
-            f"{options.family}: {found.labels:,} labels came, and the data is that of the last training: bring them "
-            f"into it (python scripts/load_data.py import --family {options.family} PATH)",
+            f"{options.family}: {found.labels:,} labels came, and the data is that of the last training: the next "
+            "release brings those whose input was kept "
+            f"(python scripts/load_data.py release --family {options.family})",
             sys.stderr,
         )
     return find_reason(found, settings.ml_retrain_labels, settings.ml_auto_retrain, settings.ml_drift_threshold)
