@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -68,16 +69,24 @@ class Machine:
     def kill(self) -> None:
         """Lose it."""
         self._process.kill()
-        self._process.wait()
+        self._end()
 
     def stop(self) -> None:
         """Let it end."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
-            self.kill()
+            self._process.kill()
+        self._end()
+
+    def _end(self) -> None:
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
 
 
 def lose(machine: Machine, at: float, database: Database, loop: dict[str, Any]) -> None:
