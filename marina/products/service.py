@@ -32,7 +32,6 @@ from marina.products.feature_source import FeatureSource, StoreFeatures
 from marina.products.flags.guard import GuardLoop
 from marina.products.flags.outcomes import OutcomeWriter
 from marina.products.flags.provider import Flags
-from marina.products.flags.table import FlagError
 from marina.products.idempotency import Idempotency
 from marina.products.live_versions import LiveVersions
 from marina.products.market_config import MarketConfig
@@ -73,7 +72,7 @@ def build_context(
         RedisLevel(url, report_change) if url else None,
         lambda: market.known.cache_ttl_s,
     )
-    asked = Flags.of(database, settings.flags_on)
+    asked = Flags.of(database)
     store = open_store(settings, database)
     return Context(
         settings,
@@ -148,7 +147,7 @@ def main() -> int:
     try:
         database = open_database(settings, WAIT_MS)
         app: ASGIApp = application(build_context(settings, database, run_dir))
-    except (DatabaseError, FeatureStoreError, FlagError) as error:
+    except (DatabaseError, FeatureStoreError) as error:
         log(f"products: {error}", sys.stderr)
         return 1
     uvicorn.run(

@@ -22,10 +22,6 @@ class ProductSettings(BaseSettings):
     ml_batch_size: int = Field(default=64, ge=1, le=256)
     """Rows of one request to a model, of many that were sent at once (a CSV file)."""
 
-    flags_on: list[str] = []
-    """Flags that are on until scripts/flags.py changes them, beside auto_categorization_rules and ml_api_cache: \
-["ml_categorization","anomaly_detection","budget_predictions","smart_recommendations","predictive_alerts"]."""
-
     user_alert_hosts: list[str] = []
     """Hosts to which users may have their alerts sent, as a JSON list: ["hooks.example.org"]. \
 Empty: none. ["*"]: any, also those inside this network."""

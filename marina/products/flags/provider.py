@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -108,20 +108,18 @@ class Flags:
         self._put(read())
 
     @classmethod
-    def of(cls, database: Database, on: Collection[str] = ()) -> Flags:
-        """Return the flags of a database, read once; those named are on until they are changed.
+    def of(cls, database: Database) -> Flags:
+        """Return the flags of a database, read once.
 
         Raises
         ------
         sqlalchemy.exc.SQLAlchemyError
             When the database is unavailable.
-        marina.products.flags.table.FlagError
-            When a name is no flag's.
         """
 
         def read() -> dict[str, Flag]:
             with database.reading() as connection:
-                return read_flags(connection, on)
+                return read_flags(connection)
 
         return cls(read)
 

@@ -73,24 +73,9 @@ class Flag:
         return round(self.share * PARTS)
 
 
-def read_flags(connection: sa.Connection, on: Iterable[str] = ()) -> dict[str, Flag]:
-    """Read all flags by name: those with a default, and those that people added.
-
-    Parameters
-    ----------
-    on
-        Flags that are on until they are changed, whatever their default.
-
-    Raises
-    ------
-    FlagError
-        When one of these is none.
-    """
+def read_flags(connection: sa.Connection) -> dict[str, Flag]:
+    """Read all flags by name: those with a default, and those that people added."""
     found = {name: Flag(name, share) for name, share in DEFAULTS.items()}
-    for name in on:
-        if name not in found:
-            raise unknown(name, found)
-        found[name] = Flag(name, 1.0)
     joined = sa.outerjoin(FLAGS, FLAG_GUARDS, FLAGS.c.guard == FLAG_GUARDS.c.id)
     for row in connection.execute(sa.select(FLAGS, FLAG_GUARDS.c.step).select_from(joined).order_by(FLAGS.c.name)):
         found[row.name] = Flag(

@@ -1,4 +1,5 @@
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from fastapi import FastAPI
 
 from marina.database.connection import Database
 from marina.products.context import Context
-from marina.products.flags.table import DEFAULTS
+from marina.products.flags.table import DEFAULTS, set_flag
 from marina.products.retraining import Retraining
 from marina.products.service import application, build_context
 from marina.serving.traffic_routes import Routes
@@ -74,17 +75,20 @@ def products(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Products]:
     url = f"sqlite:///{folder}/marina.db"
     database = Database(url)
     database.upgrade()
-    yield from serve(folder, database, url, list(DEFAULTS))
+    yield from serve(folder, database, url)
     database.close()
 
 
-def serve(folder: Path, database: Database, url: str, on: list[str], **more: object) -> Iterator[Products]:
-    """Serve over a database until the generator is closed."""
+def serve(folder: Path, database: Database, url: str, **more: object) -> Iterator[Products]:
+    """Serve over a database, every flag on, until the generator is closed."""
+    with database.writing() as connection:
+        for name in DEFAULTS:
+            set_flag(connection, name, "test", "all are tried", time.time(), share=1.0)
     routes = Routes(folder)
     for model in MODELS:
         declare(database, routes, model, {"1.0": 1.0})
     settings = Settings.model_validate(
-        {"state_dir": folder, "database_url": url, "flags_on": on, "user_alert_hosts": ["127.0.0.1"], **more}
+        {"state_dir": folder, "database_url": url, "user_alert_hosts": ["127.0.0.1"], **more}
     )
     context = build_context(settings, database, folder)
     gateway = InProcessGateway(database)

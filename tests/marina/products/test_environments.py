@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from marina.database.connection import Database
-from marina.products.flags.table import DEFAULTS
 from marina.settings import ROOT, Settings
 from tests import postgres
 from tests.marina.products import test_products, test_releases
@@ -40,7 +39,7 @@ def environment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Prod
     database = Database(url)
     database.upgrade()
     try:
-        yield from serve(tmp_path, database, url, list(DEFAULTS), **more)
+        yield from serve(tmp_path, database, url, **more)
     finally:
         database.close()
         if redis is not None:
@@ -66,4 +65,3 @@ def test_files_of_environments_hold_settings_that_are_known() -> None:
         lines = (ROOT / "deploy" / "environments" / f"{name}.env").read_text().splitlines()
         set_there = {line.split("=")[0] for line in lines if line and not line.startswith("#")}
         assert set_there and set_there <= known
-        assert set(values_of(name).flags_on) <= set(DEFAULTS)
