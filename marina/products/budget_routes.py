@@ -1,7 +1,6 @@
 """Household budgets: transactions put into categories, odd ones found, the month's end forecast."""
 
 import time
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -12,7 +11,7 @@ from starlette.responses import Response
 from marina.products.budget_alerts import send_alerts
 from marina.products.context import Context, call_of, context_of, reply
 from marina.products.errors import ProductError
-from marina.products.flags.outcomes import Outcome
+from marina.products.flags.outcomes import Outcome, item_of
 from marina.products.model_server import Call
 from marina.products.recommendations import recommend
 from marina.products.rule_answers import MODEL as CATEGORIZER
@@ -73,6 +72,7 @@ async def categorize(request: Request, body: OneOrMany) -> Response:
     rules = await run_in_threadpool(context.rules.look) if context.rules.due else context.rules.rules
     use_rules = call.flag(context.flags, "auto_categorization_rules")
     use_model = call.flag(context.flags, "ml_categorization")
+    arm = context.flags.draw("ml_categorization", call.key, alone=call.key == call.request_id)
     answers: list[dict[str, Any] | None] = [None] * len(asked)
     if rules is not None:
         answers = list(rules.answer(asked))
@@ -84,7 +84,9 @@ async def categorize(request: Request, body: OneOrMany) -> Response:
         try:
             said = await _ask(context, call, [asked[at] for at in rest], rest, answers)
         except ProductError as error:
-            _count(context, call, [(call.request_id, at, error.status >= 500) for at in range(len(asked))])
+            if arm:
+                for at in range(len(asked)):
+                    context.outcomes.add(Outcome(arm, f"{call.request_id}@{at}", time.time(), error.status >= 500))
             raise
     elif rest and rules is None:
         raise ProductError(503, "no_rules", "No categorizer is declared, so there are no rules yet. Try again in 2 s.")
@@ -98,17 +100,14 @@ async def categorize(request: Request, body: OneOrMany) -> Response:
         assert one is not None
         why = one["why"] if one["source"] == "rule" or use_model else f"{one['why']}; ml_categorization is off"
         full.append({**one, **rule_ids[at], "why": why})
-    _count(context, call, [(one["request_id"], one["instance"], one.pop("failed", False)) for one in full])
+    for at, one in enumerate(full):
+        failed = one.pop("failed", False)
+        if arm:
+            # An answer from a cache is an outcome of its own, which no feedback names.
+            own = one["request_id"] == call.request_id
+            item = item_of(one["source"], call.request_id, one["instance"]) if own else f"{call.request_id}@{at}"
+            context.outcomes.add(Outcome(arm, item, time.time(), failed))
     return reply(call, {"transactions": full})
-
-
-def _count(context: Context, call: Call, items: Iterable[tuple[str, int, bool]]) -> None:
-    """Tell what came of each transaction, where a guard rolls the hybrid out: its id, place, and whether it failed."""
-    arm = context.flags.draw("ml_categorization", call.key, alone=call.key == call.request_id)
-    if arm is None:
-        return
-    for request_id, instance, failed in items:
-        context.outcomes.add(Outcome(arm, f"{request_id}#{instance}", time.time(), failed))
 
 
 async def _ask(

@@ -15,6 +15,7 @@ from marina.products import user_settings
 from marina.products.budget_routes import Thresholds
 from marina.products.context import call_of, context_of, reply, source_of
 from marina.products.errors import ProductError
+from marina.products.flags.outcomes import item_of
 from marina.products.schemas import Body, Reply, RequestId, Text, UserId
 from marina.products.user_settings import UserSettings
 
@@ -124,15 +125,19 @@ async def transaction_feedback(request: Request, body: TransactionTruth) -> Resp
             body.predicted, body.label, source_of(request),
         )  # fmt: skip
         if outcome == "recorded":
-            context.outcomes.mark(f"{body.request_id}#{body.instance}", body.predicted == body.label, time.time())
+            context.outcomes.mark(_item(body), body.predicted == body.label, time.time())
         return reply(call, {"outcome": outcome})
     label: dict[str, Any] = {"request_id": body.request_id, "instance": body.instance, "label": body.label}
     said = await context.server.tell(call, [label])
     if context.flags.guarded and said["outcomes"][0] == "recorded":
         answered = await run_in_threadpool(_answered, context.database, body.request_id, body.instance)
         if answered is not None:
-            context.outcomes.mark(f"{body.request_id}#{body.instance}", answered == body.label, time.time())
+            context.outcomes.mark(_item(body), answered == body.label, time.time())
     return reply(call, {"outcome": said["outcomes"][0]})
+
+
+def _item(body: TransactionTruth) -> str:
+    return item_of(body.source, body.request_id, body.instance)
 
 
 def _answered(database: Database, request_id: str, instance: int) -> str | None:

@@ -65,6 +65,11 @@ class Truth:
     time: float
 
 
+def item_of(source: str, request_id: str, instance: int) -> str:
+    """Return the item of one of a request's answers, of which rules and the model number theirs apart."""
+    return f"{'rule' if source == 'rule' else 'model'} {request_id}#{instance}"
+
+
 def record(connection: sa.Connection, outcomes: Sequence[Outcome]) -> None:
     """Write outcomes down; one that is there already is left as it is. Of a unit only a hash is kept."""
     rows = [
