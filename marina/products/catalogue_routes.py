@@ -18,6 +18,7 @@ from marina.products.schemas import Body, Reply, Text
 MODEL = "catalog"
 AT_ONCE = 256
 MOST_ROWS = 10_000
+MOST_CHARACTERS: Final = {"designation": 20_000, "description": 200_000}
 SIDE_BY_SIDE = 4
 """Requests to the model that are under way for one file."""
 
@@ -30,8 +31,8 @@ router = APIRouter(prefix="/ml/catalog", tags=["catalogue"])
 class Listing(Body):
     """One product."""
 
-    designation: Annotated[Text, Field(min_length=1, max_length=20_000)]
-    description: Annotated[Text, Field(max_length=200_000)] | None = None
+    designation: Annotated[Text, Field(min_length=1, max_length=MOST_CHARACTERS["designation"])]
+    description: Annotated[Text, Field(max_length=MOST_CHARACTERS["description"])] | None = None
 
 
 class Listings(Body):
@@ -117,6 +118,7 @@ def _read(content: bytes) -> tuple[list[str], list[list[str]], str]:
         raise ProductError(400, "undecodable", "The file holds NUL characters: it is no CSV text.")
     first = text.split("\n", 1)[0]
     mark = max(",;\t", key=first.count)
+    csv.field_size_limit(max(MOST_CHARACTERS.values()))
     try:
         table = [row for row in csv.reader(io.StringIO(text), delimiter=mark, strict=True) if row]
     except csv.Error as error:
@@ -131,6 +133,10 @@ def _read(content: bytes) -> tuple[list[str], list[list[str]], str]:
         if len(row) != len(heading):
             message = f"row {number}: expected {len(heading)} cells, got {len(row)}"
             raise ProductError(422, "invalid", message, field=f"row {number}")
+        for name, cell in zip(heading, row, strict=True):
+            if len(cell) > (most := MOST_CHARACTERS.get(name, len(cell))):
+                message = f"row {number}, {name}: expected at most {most} characters, got {len(cell)}"
+                raise ProductError(422, "invalid", message, field=f"row {number}")
     return heading, table[1:], mark
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,7 @@ def test_model_code_changes_no_file(probed: Server, way: str) -> None:
     logged.write_text("{}")
     paths = [*secrets(probed), model, Path(f"/proc/{os.getpid()}/comm")]
     if way in ("write", "append"):
-        paths += [ROOT / "marina" / "new.py", Path("/tmp/new")]
+        paths += [ROOT / "marina" / "new.py", Path("/tmp", f"new-{uuid.uuid4().hex}")]
     for path in paths:
         assert "PermissionError" in attempt(probed, way, str(path)).get("refused", "done"), path
     if way in ("remove", "opened", "dated", "shortened"):

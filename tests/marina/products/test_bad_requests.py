@@ -90,7 +90,8 @@ def test_bad_queries_are_refused_in_one_form(products: Products, path: str) -> N
 @pytest.mark.parametrize(
     "content",
     [b"", b"\n", b"a,b\n1,2\n", b"designation\n", b"designation,x\nonly\n", b"\xff\xfe", b'designation\n"open\n', b"\0",
-     b"designation,designation\n,\n", b"designation\n" + b"x\n" * 10_001, b'designation\n"' + b"x" * 200_000 + b'"\n',
+     b"designation,designation\n,\n", b"designation\n" + b"x\n" * 10_001, b'designation\n"' + b"x" * 20_001 + b'"\n',
+     b"designation,description\nx," + b"x" * 200_001 + b"\n", b"designation,other\nx," + b"x" * 200_001 + b"\n",
      b"designation;description\na,b\n", b"\xef\xbb\xbf", b"\r\r\r", b'"', b'""', b",,,,", b"designation" * 10_000,
      b"Designation\nx\n", b"designation\tx\n1\n"],
 )  # fmt: skip
