@@ -113,9 +113,11 @@ def test_the_certificate_states_a_gap_within_its_tolerance(model: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """All models behind one real server."""
-    with running([path for model in MODELS for path in loaded(model)[1].glob("*.mar")]) as server:
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """The models of this run's tests behind one real server."""
+    tests = (one for one in request.session.items if isinstance(one, pytest.Function) and one.parent is request.node)
+    models = [one.callspec.params["model"] for one in tests if "server" in one.fixturenames]
+    with running([path for model in models for path in loaded(model)[1].glob("*.mar")]) as server:
         yield server
 
 
