@@ -95,7 +95,7 @@ class Connection:
         except ClosingError as closing:
             with contextlib.suppress(RuntimeError, WebSocketDisconnect):
                 await self._socket.close(closing.code, str(closing)[:120])
-            if session is not None and closing.code == NORMAL:
+            if session is not None and closing.code == NORMAL and session.outbox is self._outbox:
                 self._sessions.end(session)
         except WebSocketDisconnect:
             pass

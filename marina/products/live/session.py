@@ -131,11 +131,6 @@ class Sessions:
         """How many are connected."""
         return sum(one.left is None for one in self._all.values())
 
-    @property
-    def kept(self) -> int:
-        """How many there are, connected or waiting to be resumed."""
-        return len(self._all)
-
     def open(self, ident: str | None = None) -> tuple[Session, bool]:
         """Return a session, and whether it is the one of that id; a new one where there is none of that id.
 
