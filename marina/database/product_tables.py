@@ -1,8 +1,8 @@
 """The tables of the products' interface, beside those of `marina.database.tables`.
 
-All are written by marina.products: `product_users` by `user_settings`, `product_answers` by `idempotency`,
-`product_recommendations` by `recommendation_rows`, `product_truths` by `feedback`, `market_windows` and `market_alerts`
-by `market_rows`, `product_settings` by `market_config`, `product_totals` by `measures`.
+All are written by marina.products: `product_users`, `product_recommendations` and `product_truths` by `user_settings`,
+`product_answers` by `idempotency`, `market_windows` and `market_alerts` by `market_rows`, `product_settings` by
+`market_config`, `product_totals` by `measures`.
 """
 
 import sqlalchemy as sa

@@ -13,8 +13,6 @@ from marina.products.market_rows import Window, add_alert, current_window
 from marina.products.market_stream import event
 from marina.products.model_server import Answer, Call
 
-SEVERITIES = ("S2", "S3")
-
 
 async def current(context: Context) -> Window:
     """Return the current window.

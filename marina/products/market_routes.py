@@ -62,11 +62,11 @@ async def predict(
         and one["probability"] >= min_probability
         and settings.alert_types.get(one["alert_type"], True)
     ]
-    status, performance = await run_in_threadpool(market_status.status, context.database)
+    status, performance = await run_in_threadpool(market_status.status, context.database, include_performance)
     body = {
         "predictions": predictions,
         "model_status": status,
-        "performance_summary": performance if include_performance else {},
+        "performance_summary": performance,
         "generated_at": time.time(),
         "window": {"id": window.id, "received_at": window.received_at, "time": window.body.get("time")},
         "warnings": answer.body.get("warnings", []),

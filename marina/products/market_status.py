@@ -54,10 +54,10 @@ def performance_summary(connection: sa.Connection) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def status(database: Database) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return both."""
+def status(database: Database, counted: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return both; an empty summary where none is to be counted."""
     with database.reading() as connection:
-        return model_status(connection), performance_summary(connection)
+        return model_status(connection), performance_summary(connection) if counted else {}
 
 
 def ab_tests(database: Database, now: float) -> list[dict[str, Any]]:

@@ -23,7 +23,6 @@ class Started:
     """A training that was started."""
 
     family: str
-    pid: int
     log: str
 
 
@@ -71,11 +70,7 @@ class Retraining:
                     env=dict(os.environ),
                     start_new_session=True,
                 )
-            return Started(family, self._running[family].pid, log.name)
-
-    def wait(self, family: str, patience_s: float) -> int:
-        """Wait until one has ended; return its exit status."""
-        return self._running[family].wait(patience_s)
+            return Started(family, log.name)
 
     def last(self, family: str) -> dict[str, object] | None:
         """Return what is recorded of the family's newest training."""

@@ -23,6 +23,7 @@ from marina.database.connection import Database, DatabaseError
 from marina.features.errors import FeatureStoreAwayError, FeatureStoreError
 from marina.features.store import open_store
 from marina.processes.console import log
+from marina.processes.guard import Guard
 from marina.products import budget_routes, catalogue_routes, code_routes, feature_routes, market_routes, user_routes
 from marina.products.answer_cache import AnswerCache
 from marina.products.context import Context
@@ -102,8 +103,10 @@ def application(context: Context) -> FastAPI:
         await run_in_threadpool(context.market.read)
 
         async def keep_saving() -> None:
+            guard = Guard(lambda text: log(f"products: {text}", sys.stderr))
             while True:
-                await run_in_threadpool(measures.save)
+                with guard.part("keeping what is counted"):
+                    await run_in_threadpool(measures.save)
                 await asyncio.sleep(SAVE_S)
 
         saving = asyncio.create_task(keep_saving())

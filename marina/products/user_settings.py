@@ -44,14 +44,19 @@ def read(database: Database, user: str) -> UserSettings:
     return UserSettings(user, row.suspicious, row.anomalous, tuple(json.loads(row.channels)), row.language)
 
 
-def write(database: Database, one: UserSettings) -> None:
-    """Keep what a user has set."""
-    row = {
-        "user": one.user, "suspicious": one.suspicious, "anomalous": one.anomalous,
-        "channels": json.dumps(one.channels), "language": one.language, "changed_at": time.time(),
-    }  # fmt: skip
+def write_thresholds(database: Database, user: str, suspicious: float, anomalous: float) -> None:
+    """Keep a user's thresholds; nothing else of the user's changes."""
+    _write(database, {"user": user, "suspicious": suspicious, "anomalous": anomalous})
+
+
+def write_channels(database: Database, user: str, channels: Sequence[str], language: str) -> None:
+    """Keep where a user's alerts go, and in which language; nothing else of the user's changes."""
+    _write(database, {"user": user, "channels": json.dumps(channels), "language": language})
+
+
+def _write(database: Database, row: dict[str, object]) -> None:
     with database.writing(durable=True) as connection:
-        database.put(connection, USERS, [row])
+        database.put(connection, USERS, [{**row, "changed_at": time.time()}])
 
 
 def check_channels(urls: Sequence[str], hosts: Collection[str]) -> None:

@@ -59,7 +59,7 @@ def test_a_training_is_started_once_and_is_in_the_ledger(products: Products) -> 
     body = {"who": "emil", "why": "new data"}
     started = products.client.post("/api/ml/models/retrain", json=body)
     assert started.status_code == 202, started.text
-    assert products.context.retraining.wait("market", 60) == 0
+    assert products.context.retraining._running["market"].wait(60) == 0
     written = (products.context.settings.log_dir / "retrain_market.log").read_text()
     assert "'--family', 'market', '--data', 'synthetic', '--reason', 'manual'" in written
     with products.database.reading() as connection:

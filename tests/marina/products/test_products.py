@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from marina.database.connection import Database
 from marina.database.product_tables import RECOMMENDATIONS, TRUTHS_OF_RULES
+from marina.products import user_settings
 from marina.products.feature_source import StoreFeatures
+from marina.products.idempotency import UNDER_WAY_S, Idempotency
+from marina.products.user_settings import UserSettings
 from marina.releases import ledger
 from models.code_health.features import READS
 from tests.families import budget, catalog, code_health, market
@@ -110,7 +114,7 @@ def test_feedback_on_a_transaction_goes_where_its_answer_is(products: Products) 
     assert of_model.json()["outcome"] == "early"
 
 
-def test_the_market_is_predicted_with_the_products_fields(products: Products) -> None:
+def test_the_market_is_predicted_with_the_products_fields(products: Products, monkeypatch: pytest.MonkeyPatch) -> None:
     window = market.good("market_alerts")[0]
     posted = products.client.post("/api/ml/features/window", json=window)
     assert posted.status_code == 200, posted.text
@@ -126,6 +130,10 @@ def test_the_market_is_predicted_with_the_products_fields(products: Products) ->
     assert {one["severity_estimate"] for one in said["predictions"]} <= {None, "S2", "S3"}
     assert said["model_status"]["active_version"] == "1.0" and "versions" in said["performance_summary"]
     only = products.client.get("/api/ml/predict").json()["predictions"]
+    with monkeypatch.context() as patch:
+        patch.setattr("marina.products.market_status.count_quality", lambda *_: pytest.fail("counted"))
+        brief = products.client.get("/api/ml/predict", params={"include_performance": False}).json()
+    assert brief["performance_summary"] == {} and brief["model_status"]["active_version"] == "1.0"
     assert {one["horizon"] for one in only} == {"24h"} and len(only) == 4
     features = products.client.get("/api/ml/features/current").json()
     assert features["phase"] in ("calm", "ordinary", "stressed", "dispersed") and len(features["features"]) == 18
@@ -235,6 +243,23 @@ def test_a_repeated_key_answers_alike_and_another_body_is_a_conflict(products: P
     assert again.headers["idempotent-replay"] == "true"
     other = products.client.post("/transactions/feedback", json={**body, "label": "x"}, headers=key)
     assert other.status_code == 409 and other.json()["error"]["code"] == "idempotency_conflict"
+
+
+def test_a_request_that_was_taken_for_cut_off_leaves_the_key_to_the_next(database: Database) -> None:
+    keys, began = Idempotency(lambda *_: None, database, 1000), time.time()  # type: ignore[arg-type, return-value]
+    assert keys._begin("c", "k", "digest", began - 2 * UNDER_WAY_S) is None
+    assert keys._begin("c", "k", "digest", began) is None
+    keys._end("c", "k", began - 2 * UNDER_WAY_S, None, "")
+    keys._end("c", "k", began, 200, "{}")
+    assert keys._begin("c", "k", "digest", began + 1) == (200, "{}")
+
+
+def test_what_a_user_sets_in_one_place_changes_nothing_in_another(database: Database) -> None:
+    user_settings.write_channels(database, "u", ["https://127.0.0.1/x"], "en")
+    user_settings.write_thresholds(database, "u", 0.25, 0.75)
+    assert user_settings.read(database, "u") == UserSettings("u", 0.25, 0.75, ("https://127.0.0.1/x",), "en")
+    user_settings.write_channels(database, "u", [], "fr")
+    assert user_settings.read(database, "u") == UserSettings("u", 0.25, 0.75)
 
 
 def test_the_page_of_the_interface_needs_no_other_host(products: Products) -> None:
