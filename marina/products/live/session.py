@@ -47,7 +47,7 @@ class Session:
     embeds
         Whether answers bring the embedding, to be kept as a take.
     calibration
-        The person's takes: ``calibration_of`` and ``prototypes``, as a request brings them; empty without.
+        The person's takes: ``calibration_of`` and ``prototypes``, as `read_takes` returns them; empty without.
     left
         When its connection was lost; None while there is one.
     """
