@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -97,15 +98,17 @@ async def publish(context: Context, call: Call, window: Window) -> tuple[list[di
             ):
                 best[one["alert_type"]] = one
     sent = []
-    now = time.time()
-    for one in best.values():
-        alert = {**one, "phase": phase, "window": window.id}
-        ident = await run_in_threadpool(
-            add_alert, context.database, alert, 60 * settings.min_interval_min, settings.max_per_day, now
-        )
-        if ident is not None:
-            sent.append({**alert, "id": ident, "time": now})
-            context.stream.publish(event("alert", str(now), sent[-1]))
-    summary = {"window": window.id, "phase": phase, "model_version": answer.version, "predictions": predictions}
-    context.stream.publish(event("predictions", str(now), summary))
+    async with context.stream.turn:
+        now = time.time()
+        for one in best.values():
+            alert = {**one, "phase": phase, "window": window.id}
+            ident = await run_in_threadpool(
+                add_alert, context.database, alert, 60 * settings.min_interval_min, settings.max_per_day, now
+            )
+            if ident is not None:
+                sent.append({**alert, "id": ident, "time": now})
+        for one in sorted(sent, key=itemgetter("id")):
+            context.stream.publish(event("alert", now, one["id"], one))
+        summary = {"window": window.id, "phase": phase, "model_version": answer.version, "predictions": predictions}
+        context.stream.publish(event("predictions", now, f"window-{window.id}", summary))  # comes after any hash
     return predictions, sent

@@ -1,6 +1,7 @@
 """The market: predictions, features, settings, comparisons of versions, and a stream of alerts."""
 
 import time
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
@@ -13,7 +14,7 @@ from marina.products.context import call_of, context_of, reply
 from marina.products.errors import ProductError
 from marina.products.market_config import MODEL, AlertType, Horizon, MarketSettings
 from marina.products.market_rows import add_window, alerts_since
-from marina.products.market_stream import event
+from marina.products.market_stream import Event, event
 from marina.products.schemas import Body, Reply, Text
 
 router = APIRouter(prefix="/api/ml", tags=["market"])
@@ -180,14 +181,22 @@ async def stream(
 ) -> StreamingResponse:
     """Push predictions and alerts as they come (server-sent events); who comes back gets the alerts it missed."""
     context = context_of(request)
-    missed: list[dict[str, Any]] = []
-    if last_event_id:
-        try:
-            after = float(last_event_id)
-        except ValueError:
-            raise ProductError(422, "invalid", "Last-Event-ID: expected the id of an event") from None
-        missed = await run_in_threadpool(alerts_since, context.database, after, MOST_MISSED)
-    events = context.stream.listen([event("alert", str(one["time"]), one) for one in missed])
+    if not last_event_id:
+        return _stream(context.stream.listen())
+    after, _, ident = last_event_id.partition(":")
+    try:
+        last = float(after), ident
+    except ValueError:
+        raise ProductError(422, "invalid", "Last-Event-ID: expected the id of an event") from None
+
+    async def missed() -> list[Event]:
+        found = await run_in_threadpool(alerts_since, context.database, last, MOST_MISSED)
+        return [event("alert", one["time"], one["id"], one) for one in found]
+
+    return _stream(context.stream.listen(missed))
+
+
+def _stream(events: AsyncIterator[bytes]) -> StreamingResponse:
     return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
