@@ -47,6 +47,8 @@ RECOMMENDATIONS = sa.Table(
     sa.Column("time", sa.Float, nullable=False),
     sa.Column("relevant", sa.Boolean),
     sa.Column("judged_at", sa.Float),
+    sa.Column("tried_at", sa.Float),
+    sa.Column("alerted_at", sa.Float),
     sa.Index("product_recommendations_by_user", "user", "time"),
     comment="Recommendations that were made, the finding (JSON) each was made from, and whether it was found relevant.",
 )

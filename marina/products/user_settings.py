@@ -14,6 +14,9 @@ from marina.monitoring.channels import ChannelError, parse_channel
 from marina.products.errors import ProductError
 from marina.products.recommendations import Recommendation
 
+TRY_AGAIN_S = 60.0
+"""After so long an alert that no channel took may be sent again."""
+
 
 @dataclass(frozen=True)
 class UserSettings:
@@ -80,21 +83,32 @@ def check_channels(urls: Sequence[str], hosts: Collection[str]) -> None:
             raise ProductError(422, "host_not_allowed", message, field=field)
 
 
-def add_recommendations(database: Database, user: str, request_id: str, made: Sequence[Recommendation]) -> set[str]:
-    """Keep recommendations; return the ids of those that were not made before."""
-    if not made:
-        return set()
-    now, idents = time.time(), [one.id for one in made]
+def add_recommendations(database: Database, user: str, request_id: str, made: Sequence[Recommendation]) -> None:
+    """Keep recommendations; those that were made before are left as they are."""
     rows = [
         {"id": one.id, "user": user, "kind": one.kind, "finding": json.dumps(dict(one.finding)),
-         "request_id": request_id, "time": now, "relevant": None, "judged_at": None}
+         "request_id": request_id, "time": time.time()}
         for one in made
     ]  # fmt: skip
+    if rows:
+        with database.writing() as connection:
+            database.add_new(connection, RECOMMENDATIONS, rows)
+
+
+def take_untold(database: Database, idents: Sequence[str], now: float) -> set[str]:
+    """Return which of some recommendations their user was not told of; no one else gets these for a while."""
+    given = RECOMMENDATIONS.c
+    free = sa.or_(given.tried_at.is_(None), given.tried_at <= now - TRY_AGAIN_S)
+    taken = sa.update(RECOMMENDATIONS).where(given.id.in_(idents), given.alerted_at.is_(None), free)
     with database.writing() as connection:
-        known = sa.select(RECOMMENDATIONS.c.id).where(RECOMMENDATIONS.c.id.in_(idents))
-        before = set(connection.execute(known).scalars())
-        database.add_new(connection, RECOMMENDATIONS, rows)
-    return set(idents) - before
+        return set(connection.execute(taken.values(tried_at=now).returning(given.id)).scalars())
+
+
+def mark_alerted(database: Database, idents: Collection[str], now: float) -> None:
+    """Keep that a user was told of recommendations."""
+    told = sa.update(RECOMMENDATIONS).where(RECOMMENDATIONS.c.id.in_(idents))
+    with database.writing(durable=True) as connection:
+        connection.execute(told.values(alerted_at=now))
 
 
 def judge_recommendation(database: Database, ident: str, relevant: bool) -> bool:

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from marina.database.connection import Database
+from marina.products import user_settings
+from marina.products.budget_alerts import send_alerts
 from marina.products.errors import ProductError
 from marina.products.market_config import MarketConfig
 from marina.products.market_predictions import phrase
 from marina.products.market_rows import add_alert, alerts_since
 from marina.products.market_stream import MOST_LISTENERS, WAITING, Event, Stream, event
+from marina.products.recommendations import recommend
 from marina.releases import ledger
 from tests.marina.products.conftest import Products
 from tests.marina.products.test_products import month
@@ -53,6 +56,30 @@ def test_a_user_is_told_once_of_a_months_overspend(
     second = products.client.post("/ml/budget/analyze", json=month(user="dora")).json()
     assert second["alerts"] == [] and len(came) == 1
     assert "“alimentation”" in came[0]["text"] and came[0]["alerts"][0]["user"] == "dora"
+
+
+def test_an_alert_that_no_channel_took_is_sent_again_and_one_that_was_is_not(
+    database: Database, webhook: tuple[str, list[dict[str, Any]]]
+) -> None:
+    url, came = webhook
+    finding = {
+        "kind": "overspend", "category": "loisirs", "over_eur": 50, "forecast_eur": 250, "limit_eur": 200,
+        "spent_eur": 120, "probability": 0.9, "against": "budget",
+    }  # fmt: skip
+    made = [one for one in [recommend("u", "2026-11", finding)] if one is not None]
+    user_settings.add_recommendations(database, "u", "r", made)
+
+    def sent(now: float) -> list[bool]:
+        outcomes = send_alerts(database, ["127.0.0.1"], "u", "2026-11", made, now)
+        return [one["sent"] for one in outcomes]
+
+    assert sent(1e9) == []
+    user_settings.write_channels(database, "u", ["http://127.0.0.1:9/closed"], "en")
+    assert sent(1e9) == [False]
+    user_settings.write_channels(database, "u", ["http://127.0.0.1:9/closed", url], "en")
+    user_settings.add_recommendations(database, "u", "another", made)
+    assert [sent(1e9 + after) for after in (1, 60, 61, 1e6)] == [[], [False, True], [], []]
+    assert len(came) == 1
 
 
 def test_a_training_is_started_once_and_is_in_the_ledger(products: Products) -> None:
