@@ -1,5 +1,6 @@
 """The market: predictions, features, settings, comparisons of versions, and a stream of alerts."""
 
+import secrets
 import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
+from marina.monitoring.alerts import AlertError, request_training
 from marina.products import market_predictions, market_status
 from marina.products.context import call_of, context_of, reply
 from marina.products.errors import ProductError
@@ -88,7 +90,7 @@ async def models_status(request: Request) -> Response:
     """Return which versions serve, how good they were by the truths that came, and the newest training."""
     context = context_of(request)
     status, performance = await run_in_threadpool(market_status.status, context.database)
-    last = await run_in_threadpool(context.retraining.last, "market")
+    last = await run_in_threadpool(market_status.last_training, context.database)
     body = {"model_status": status, "performance_summary": performance, "last_training": last}
     return reply(call_of(request), body)
 
@@ -208,20 +210,22 @@ class Retrain(Body):
 
 
 class RetrainReply(Reply):
-    """A training was started."""
+    """A training was asked for, under a number."""
 
     status: str
-    family: str
+    model: str
+    request: int
 
 
 @router.post("/models/retrain", status_code=202, responses={202: {"model": RetrainReply}})
 async def retrain(request: Request, body: Retrain) -> Response:
-    """Train the market's model again, as a command of its own; one at a time (409)."""
-    context = context_of(request)
-    started = await run_in_threadpool(
-        context.retraining.start, "market", MODEL, context.settings.market_data, body.who, body.why
-    )
-    answer = reply(call_of(request), {"status": "started", "family": started.family, "log": started.log})
+    """Ask for a training of the market's model, at the loop's next look."""
+    database, key, now = context_of(request).database, secrets.token_urlsafe(16), time.time()
+    try:
+        number = await run_in_threadpool(request_training, database, MODEL, body.who, body.why, key, now)
+    except AlertError as error:
+        raise ProductError(422, "invalid", f"why: {error}", field="why") from None
+    answer = reply(call_of(request), {"status": "requested", "model": MODEL, "request": number})
     answer.status_code = 202
     return answer
 

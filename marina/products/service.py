@@ -41,7 +41,6 @@ from marina.products.measures import SAVE_S, Counting, Measures
 from marina.products.memory_level import MemoryLevel
 from marina.products.model_server import ModelServer, open_client
 from marina.products.redis_level import RedisLevel
-from marina.products.retraining import Retraining
 from marina.products.rule_answers import RuleAnswers
 from marina.products.schemas import ERRORS
 from marina.releases.heads import open_database
@@ -86,7 +85,6 @@ def build_context(
         features or StoreFeatures(store),
         market,
         Stream(),
-        Retraining(database, settings),
     )
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from marina.database.connection import Database
+from marina.monitoring import alerts
 from marina.products import user_settings
 from marina.products.budget_alerts import send_alerts
 from marina.products.errors import ProductError
-from marina.products.market_config import MarketConfig
+from marina.products.market_config import MODEL, MarketConfig
 from marina.products.market_predictions import phrase
 from marina.products.market_rows import add_alert, alerts_since
 from marina.products.market_stream import MOST_LISTENERS, WAITING, Event, Stream, event
@@ -82,16 +83,16 @@ def test_an_alert_that_no_channel_took_is_sent_again_and_one_that_was_is_not(
     assert len(came) == 1
 
 
-def test_a_training_is_started_once_and_is_in_the_ledger(products: Products) -> None:
+def test_a_training_is_asked_for_as_everywhere_and_is_in_the_ledger(products: Products) -> None:
     body = {"who": "emil", "why": "new data"}
-    started = products.client.post("/api/ml/models/retrain", json=body)
-    assert started.status_code == 202, started.text
-    assert products.context.retraining._running["market"].wait(60) == 0
-    written = (products.context.settings.log_dir / "retrain_market.log").read_text()
-    assert "'--family', 'market', '--data', 'synthetic', '--reason', 'manual'" in written
+    asked = products.client.post("/api/ml/models/retrain", json=body)
+    assert asked.status_code == 202, asked.text
+    assert products.client.post("/api/ml/models/retrain", json={**body, "why": " "}).status_code == 422
     with products.database.reading() as connection:
-        rows = [one for one in ledger.entries(connection) if one.action == "retrain"]
-    assert (rows[-1].who, rows[-1].said["why"]) == ("emil", "new data")
+        row = [one for one in ledger.entries(connection) if one.action == "trigger retrain"][-1]
+        alert, [action] = alerts.read(connection, asked.json()["request"])
+    assert (row.who, row.model, row.said["why"]) == ("emil", MODEL, "new data")
+    assert (alert.model, alert.state, action.who, action.action) == (MODEL, "decided", "emil", "retrain")
 
 
 def test_alerts_of_a_type_keep_its_pace(database: Database) -> None:
