@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from marina.database.connection import Database
 from marina.products.answer_cache import AnswerCache, cache_key
 from marina.products.live_versions import Live, LiveVersions
+from marina.products.market_config import MarketConfig, MarketSettings
 from marina.products.memory_level import MemoryLevel
 from marina.products.redis_level import FAILURES, RedisLevel
+from marina.products.rule_answers import RuleAnswers
 from marina.serving.traffic_routes import Routes
 from tests.marina.products.gateway import declare
 from tests.serving import free_ports
@@ -119,9 +122,14 @@ def test_the_database_is_not_read_on_the_event_loop(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     declare(database, Routes(tmp_path), "m", {"1.0": 1.0})
-    live, read_in = LiveVersions(tmp_path, database), []
+    live, read_in = LiveVersions(tmp_path, database), list[int]()
     read = live._read
-    monkeypatch.setattr(live, "_read", lambda model: (read_in.append(threading.get_ident()), read(model))[1])
+
+    def watched(model: str) -> Live | None:
+        read_in.append(threading.get_ident())
+        return read(model)
+
+    monkeypatch.setattr(live, "_read", watched)
     assert asyncio.run(live.find("m")) == Live("1.0", "m-1.0")
     assert len(read_in) == 1 and threading.get_ident() not in read_in
 
@@ -177,3 +185,19 @@ def test_redis_killed_and_back_costs_no_answer(redis_port: int, tmp_path: Path) 
     finally:
         server.kill()
         server.wait()
+
+
+def test_a_database_that_is_away_is_asked_by_one_and_the_others_go_by_what_was_known(tmp_path: Path) -> None:
+    database = Database("postgresql://nobody@127.0.0.1:9/none")
+    market, rules = MarketConfig(database, 600.0), RuleAnswers(database, tmp_path)
+    asked: list[object] = []
+
+    def connects(*_: object) -> None:
+        asked.append((market.read(), rules.look()))  # what other requests get meanwhile
+
+    sa.event.listen(database.engine, "do_connect", connects)
+    with rules._lock:
+        assert [market.read() for _ in range(3)] == [MarketSettings()] * 3
+    assert rules.due and [rules.look() if rules.due else rules.rules for _ in range(3)] == [None] * 3
+    assert asked == [(MarketSettings(), None)] * 2
+    database.close()
