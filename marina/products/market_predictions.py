@@ -30,17 +30,25 @@ async def current(context: Context) -> Window:
     return window
 
 
-async def explain(context: Context, call: Call, window: Window) -> Answer:
-    """Return the model's answer to a window, with what each feature contributes and the phase of the market."""
-    return await context.server.ask(call, MODEL, window.body, "explanations")
+async def ask(context: Context, call: Call, window: Mapping[str, Any]) -> Answer:
+    """Return the model's answer to a window's body: predictions, what each feature adds to them, and the phase.
+
+    All that is said of a window comes from this one answer, so that the model is asked once.
+    """
+    return await context.server.ask(call, MODEL, window, "explanations")
 
 
-async def predict(context: Context, call: Call, window: Window) -> Answer:
-    """Return the model's answer to a window."""
-    return await context.server.ask(call, MODEL, window.body)
+def phrase_all(answer: Answer, settings: MarketSettings) -> list[dict[str, Any]]:
+    """Return the model's sixteen answers as the product has them."""
+    return [phrase(one, answer.version, settings, phase_of(answer)) for one in answer.body["predictions"]]
 
 
-def phrase(answered: Mapping[str, Any], version: str, settings: MarketSettings, phase: str | None) -> dict[str, Any]:
+def phase_of(answer: Answer) -> str:
+    """Return the phase of the market: the regime that holds now."""
+    return str(answer.body["explanations"]["regime"])
+
+
+def phrase(answered: Mapping[str, Any], version: str, settings: MarketSettings, phase: str) -> dict[str, Any]:
     """Return one of the model's sixteen answers as the product has it.
 
     `gated_by` says why it is no alert, where the settings keep it from being one.
@@ -53,7 +61,7 @@ def phrase(answered: Mapping[str, Any], version: str, settings: MarketSettings, 
     gates = {
         "disabled": not (settings.enabled and settings.alert_types.get(kind, True)),  # type: ignore[call-overload]
         "min_probability": probability < settings.min_probability,
-        "phase": phase is not None and kind not in settings.phase_gating.get(phase, [kind]),  # type: ignore[call-overload]
+        "phase": kind not in settings.phase_gating.get(phase, [kind]),  # type: ignore[call-overload]
     }
     gated_by = next((name for name, holds in gates.items() if holds), None)
     worth = bool(answered["alert"]) or severity is not None
@@ -75,19 +83,18 @@ def phrase(answered: Mapping[str, Any], version: str, settings: MarketSettings, 
     }
 
 
-async def publish(context: Context, call: Call, window: Window) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Predict from a window, and send what is an alert and may be sent by its type's pace, to anyone who listens.
+async def publish(
+    context: Context, window: Window, answer: Answer
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Send what is an alert by the answer to a window, and may be sent by its type's pace, to anyone who listens.
 
     Returns
     -------
     predictions, alerts
         All sixteen answers; and the alerts that were sent, the most severe of each type.
     """
-    settings = await run_in_threadpool(context.market.read)
-    answer = await predict(context, call, window)
-    explained = await explain(context, call, window)
-    phase = str(explained.body["explanations"]["regime"])
-    predictions = [phrase(one, answer.version, settings, phase) for one in answer.body["predictions"]]
+    settings, phase = await run_in_threadpool(context.market.read), phase_of(answer)
+    predictions = phrase_all(answer, settings)
     best: dict[str, dict[str, Any]] = {}
     for one in predictions:
         if one["alert"]:

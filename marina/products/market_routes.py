@@ -53,13 +53,11 @@ async def predict(
     if not settings.enabled:
         raise ProductError(403, "predictions_off", "Predictions are switched off (PUT /api/ml/config, enabled).")
     window = await market_predictions.current(context)
-    answer = await market_predictions.predict(context, call, window)
+    answer = await market_predictions.ask(context, call, window.body)
     wanted = None if all_horizons else horizon or settings.default_horizon
     predictions = [
         one
-        for one in (
-            market_predictions.phrase(row, answer.version, settings, None) for row in answer.body["predictions"]
-        )
+        for one in market_predictions.phrase_all(answer, settings)
         if wanted in (None, one["horizon"])
         and alert_type in (None, one["alert_type"])
         and one["probability"] >= min_probability
@@ -108,7 +106,7 @@ async def features(request: Request) -> Response:
     """Return the features that the model sees now, and the phase of the market."""
     context, call = context_of(request), call_of(request)
     window = await market_predictions.current(context)
-    said = (await market_predictions.explain(context, call, window)).body["explanations"]
+    said = (await market_predictions.ask(context, call, window.body)).body["explanations"]
     where = {"id": window.id, "received_at": window.received_at, "time": window.body.get("time")}
     return reply(call, {"features": said["features"], "phase": said["regime"], "window": where})
 
@@ -129,7 +127,7 @@ async def explain(request: Request, alert_type: AlertType, horizon: Horizon = "2
     """Return what each feature adds to one prediction's probability."""
     context, call = context_of(request), call_of(request)
     window = await market_predictions.current(context)
-    answer = await market_predictions.explain(context, call, window)
+    answer = await market_predictions.ask(context, call, window.body)
     said, label = answer.body["explanations"], f"{alert_type}@{horizon}"
     probability = next(one["probability"] for one in answer.body["predictions"] if one["label"] == label)
     body = {
@@ -167,9 +165,9 @@ async def post_window(request: Request, body: WindowBody) -> Response:
     context, call = context_of(request), call_of(request)
     sent = body.model_dump(exclude_none=True)
     sent["prices"] = body.prices
-    await context.server.ask(call, MODEL, sent)
+    answer = await market_predictions.ask(context, call, sent)
     window = await run_in_threadpool(add_window, context.database, sent)
-    predictions, alerts = await market_predictions.publish(context, call, window)
+    predictions, alerts = await market_predictions.publish(context, window, answer)
     return reply(call, {"window": window.id, "predictions": predictions, "alerts": alerts})
 
 

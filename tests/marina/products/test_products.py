@@ -18,6 +18,7 @@ from marina.products.idempotency import UNDER_WAY_S, Idempotency
 from marina.products.user_settings import UserSettings
 from marina.releases import ledger
 from models.code_health.features import READS
+from models.market.state import REGIMES
 from tests.families import budget, catalog, code_health, market
 from tests.marina.products.conftest import Products
 
@@ -115,7 +116,7 @@ def test_feedback_on_a_transaction_goes_where_its_answer_is(products: Products) 
 
 
 def test_the_market_is_predicted_with_the_products_fields(products: Products, monkeypatch: pytest.MonkeyPatch) -> None:
-    window = market.good("market_alerts")[0]
+    window, asked = market.good("market_alerts")[0], len(products.gateway.asked)
     posted = products.client.post("/api/ml/features/window", json=window)
     assert posted.status_code == 200, posted.text
     assert len(posted.json()["predictions"]) == 16
@@ -139,6 +140,7 @@ def test_the_market_is_predicted_with_the_products_fields(products: Products, mo
     assert features["phase"] in ("calm", "ordinary", "stressed", "dispersed") and len(features["features"]) == 18
     why = products.client.get("/api/ml/explain", params={"alert_type": "SPIKE_LIKELY", "horizon": "4h"}).json()
     assert set(why["attributions"]) == set(features["features"])
+    assert len(products.gateway.asked) == asked + 1
     assert products.client.get("/api/ml/models/status").json()["model_status"]["versions"][0]["share"] == 1.0
     assert products.client.get("/api/ml/ab-tests").json()["ab_tests"] == []
 
@@ -161,6 +163,12 @@ def test_settings_of_the_market_change_at_once_and_are_in_the_ledger(products: P
     with products.database.reading() as connection:
         [row] = [one for one in ledger.entries(connection) if one.action == "market settings"]
         assert ledger.verify(connection) == []
+    gated = {"who": "carla", "why": "none at all", "config": {"phase_gating": {phase: [] for phase in REGIMES}}}
+    assert products.client.put("/api/ml/config", json=gated).status_code == 200
+    found = products.client.get("/api/ml/predict", params={"all_horizons": True}).json()["predictions"]
+    posted = products.client.post("/api/ml/features/window", json=window).json()["predictions"]
+    assert found == [one for one in posted if one["alert_type"] != "SPIKE_LIKELY"]
+    assert "phase" in {one["gated_by"] for one in found} and not any(one["alert"] for one in found)
     assert row.who == "carla" and row.said["changed"]["default_horizon"] == ["24h", "48h"]
     bad = products.client.put("/api/ml/config", json={**change, "config": {"min_probability": 2}})
     assert bad.status_code == 422 and "min_probability" in bad.json()["error"]["message"]
@@ -246,7 +254,7 @@ def test_a_repeated_key_answers_alike_and_another_body_is_a_conflict(products: P
 
 
 def test_a_request_that_was_taken_for_cut_off_leaves_the_key_to_the_next(database: Database) -> None:
-    keys, began = Idempotency(lambda *_: None, database, 1000), time.time()  # type: ignore[arg-type, return-value]
+    keys, began = Idempotency(lambda *_: None, database, 1000), time.time()  # type: ignore[arg-type]
     assert keys._begin("c", "k", "digest", began - 2 * UNDER_WAY_S) is None
     assert keys._begin("c", "k", "digest", began) is None
     keys._end("c", "k", began - 2 * UNDER_WAY_S, None, "")
