@@ -147,10 +147,12 @@ def main() -> int:
     run_dir = Path(os.environ["MARINA_RUN_DIR"])
     try:
         database = open_database(settings, WAIT_MS)
-        app: ASGIApp = application(build_context(settings, database, run_dir))
+        context = build_context(settings, database, run_dir)
+        app: ASGIApp = application(context)
     except (DatabaseError, FeatureStoreError) as error:
         log(f"products: {error}", sys.stderr)
         return 1
+    signal.signal(signal.SIGUSR1, lambda *_: context.stream.close())  # uvicorn's loop looks around ten times a second
     uvicorn.run(
         app,
         uds=str(run_dir / "products.sock"),
