@@ -115,7 +115,7 @@ def test_feedback_on_a_transaction_goes_where_its_answer_is(products: Products) 
     assert of_model.json()["outcome"] == "early"
 
 
-def test_the_market_is_predicted_with_the_products_fields(products: Products, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_market_is_predicted_with_the_products_fields(products: Products) -> None:
     window, asked = market.good("market_alerts")[0], len(products.gateway.asked)
     posted = products.client.post("/api/ml/features/window", json=window)
     assert posted.status_code == 200, posted.text
@@ -131,7 +131,7 @@ def test_the_market_is_predicted_with_the_products_fields(products: Products, mo
     assert {one["severity_estimate"] for one in said["predictions"]} <= {None, "S2", "S3"}
     assert said["model_status"]["active_version"] == "1.0" and "versions" in said["performance_summary"]
     only = products.client.get("/api/ml/predict").json()["predictions"]
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("marina.products.market_status.count_quality", lambda *_: pytest.fail("counted"))
         brief = products.client.get("/api/ml/predict", params={"include_performance": False}).json()
     assert brief["performance_summary"] == {} and brief["model_status"]["active_version"] == "1.0"
