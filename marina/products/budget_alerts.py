@@ -7,7 +7,7 @@ from marina.database.connection import Database
 from marina.monitoring.channels import ChannelError, Message, parse_channel
 from marina.products.errors import ProductError
 from marina.products.recommendations import ALERTING, Recommendation
-from marina.products.user_settings import check_channels, mark_alerted, read, take_untold
+from marina.products.user_settings import check_channels, mark_alerted, read, take_unsent
 
 TITLES = {"fr": "Budget : dépassement probable en {month}", "en": "Budget: likely to be exceeded in {month}"}
 
@@ -15,7 +15,7 @@ TITLES = {"fr": "Budget : dépassement probable en {month}", "en": "Budget: like
 def send_alerts(
     database: Database, hosts: Collection[str], user: str, month: str, made: Sequence[Recommendation], now: float
 ) -> list[dict[str, Any]]:
-    """Send what is worth an alert and was not told; say of each channel whether it took it, and if not, why.
+    """Send what is worth an alert and was not taken before; say of each channel whether it took it, and if not, why.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def send_alerts(
     worth = [one for one in made if one.kind in ALERTING]
     if not worth or not own.channels:
         return []
-    untold = take_untold(database, [one.id for one in worth], now)
-    due = [one for one in worth if one.id in untold]
+    unsent = take_unsent(database, [one.id for one in worth], now)
+    due = [one for one in worth if one.id in unsent]
     if not due:
         return []
     text = "\n".join(one.text[own.language] for one in due)
@@ -51,5 +51,5 @@ def send_alerts(
             continue
         outcomes.append({"channel": name, "sent": True, "recommendations": [one.id for one in due]})
     if any(one["sent"] for one in outcomes):
-        mark_alerted(database, untold, now)
+        mark_alerted(database, unsent, now)
     return outcomes

@@ -125,7 +125,7 @@ class MarketConfig:
     def read(self) -> MarketSettings:
         """Return what is in force; a change by another server is seen within seconds.
 
-        One asks the database at a time, and none again within seconds where it is away; the others get what was known.
+        One asks the database at a time, and none for seconds where that is unavailable; others get what was known.
         """
         if time.monotonic() - self._read_at < LOOK_AGAIN_S or not self._lock.acquire(blocking=False):
             return self._known

@@ -95,8 +95,8 @@ def add_recommendations(database: Database, user: str, request_id: str, made: Se
             database.add_new(connection, RECOMMENDATIONS, rows)
 
 
-def take_untold(database: Database, idents: Sequence[str], now: float) -> set[str]:
-    """Return which of some recommendations their user was not told of; no one else gets these for a while."""
+def take_unsent(database: Database, idents: Sequence[str], now: float) -> set[str]:
+    """Return which of some recommendations no channel has taken; no one else gets these for a while."""
     given = RECOMMENDATIONS.c
     free = sa.or_(given.tried_at.is_(None), given.tried_at <= now - TRY_AGAIN_S)
     taken = sa.update(RECOMMENDATIONS).where(given.id.in_(idents), given.alerted_at.is_(None), free)
@@ -105,10 +105,10 @@ def take_untold(database: Database, idents: Sequence[str], now: float) -> set[st
 
 
 def mark_alerted(database: Database, idents: Collection[str], now: float) -> None:
-    """Keep that a user was told of recommendations."""
-    told = sa.update(RECOMMENDATIONS).where(RECOMMENDATIONS.c.id.in_(idents))
+    """Keep that a channel took recommendations."""
+    sent = sa.update(RECOMMENDATIONS).where(RECOMMENDATIONS.c.id.in_(idents))
     with database.writing(durable=True) as connection:
-        connection.execute(told.values(alerted_at=now))
+        connection.execute(sent.values(alerted_at=now))
 
 
 def judge_recommendation(database: Database, ident: str, relevant: bool) -> bool:

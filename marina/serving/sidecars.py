@@ -24,7 +24,7 @@ MODULES = {
 }
 STREAMING = {"live": signal.SIGTERM, "products": signal.SIGUSR1}
 """Those whose connections last, and what tells them to end these, before the gateway waits for what is in flight. The
-products' interface goes on with its other requests meanwhile."""
+products' interface continues with its other requests."""
 
 
 class Sidecar:
