@@ -1,8 +1,8 @@
 """The tables of the products' interface, beside those of `marina.database.tables`.
 
-All are written by marina.products: `product_users` by `user_settings`, `product_answers` by `idempotency`,
-`product_recommendations` by `recommendation_rows`, `product_truths` by `feedback`, `market_windows` and `market_alerts`
-by `market_rows`, `product_settings` by `market_config`, `product_totals` by `measures`.
+All are written by marina.products: `product_users`, `product_recommendations` and `product_truths` by `user_settings`,
+`product_answers` by `idempotency`, `market_windows` and `market_alerts` by `market_rows`, `product_settings` by
+`market_config`, `product_totals` by `measures`.
 """
 
 import sqlalchemy as sa
@@ -47,6 +47,8 @@ RECOMMENDATIONS = sa.Table(
     sa.Column("time", sa.Float, nullable=False),
     sa.Column("relevant", sa.Boolean),
     sa.Column("judged_at", sa.Float),
+    sa.Column("tried_at", sa.Float),
+    sa.Column("alerted_at", sa.Float),
     sa.Index("product_recommendations_by_user", "user", "time"),
     comment="Recommendations that were made, the finding (JSON) each was made from, and whether it was found relevant.",
 )

@@ -26,7 +26,6 @@ class Joiner:
         self._fetch = fetch
         self._waiting: list[tuple[Sequence[str], asyncio.Future[Found]]] = []
         self._running: asyncio.Task[None] | None = None
-        self.trips = 0
 
     def get(self, entities: Sequence[str]) -> "asyncio.Future[Found]":
         """Read entities with the next round trip; its error is every reader's."""
@@ -41,7 +40,6 @@ class Joiner:
             while self._waiting:
                 taken = self._take()
                 asked = [entity for entities, _ in taken for entity in entities]
-                self.trips += 1
                 try:
                     found = await self._fetch(asked)
                 except BaseException as error:

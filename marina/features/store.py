@@ -42,6 +42,7 @@ from marina.features.redis_online import RedisOnline
 from marina.features.vectors import Vectors
 from marina.features.views import View, views_with
 from marina.processes.console import log
+from marina.processes.guard import Guard
 from marina.settings import Settings
 
 EMBEDDED_S: Final = 1.0
@@ -332,22 +333,23 @@ class FeatureStore:
     async def _tend(self) -> None:
         """Fill Redis where it is not, bring over what it lacks, keep samples and compare them daily."""
         compare_at = time.monotonic() + LOOK_S
+        guard = Guard(lambda text: log(f"features: {text}", sys.stderr))
+        away = (FeatureStoreError,)  # the next read says so again, and the next round tries again
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), TEND_S)
             self._wake.clear()
             wanted, self._wanted = self._wanted, set()
             for view in self.views if self._online is not None else ():
-                try:
+                with contextlib.suppress(*away), guard.part(f"filling Redis with {view}", away):
                     if view in wanted:
                         await asyncio.to_thread(self.refill, view)
                     await asyncio.to_thread(self.catch_up, view)
-                except FeatureStoreError:
-                    continue  # the next read says so again, and the next round tries again
-            await asyncio.to_thread(self._keep_samples)
+            with guard.part("keeping samples"):
+                await asyncio.to_thread(self._keep_samples)
             if self._share and time.monotonic() > compare_at:
                 compare_at = time.monotonic() + LOOK_S
-                with contextlib.suppress(FeatureStoreError):
+                with contextlib.suppress(*away), guard.part("comparing samples", away):
                     await asyncio.to_thread(parity.check_daily, self.database, self.views)
 
     def _keep_samples(self) -> None:

@@ -79,15 +79,8 @@ class Vectors:
     @property
     def event_times(self) -> npt.NDArray[np.float64]:
         """float64 [N], seconds since 1970: of when each row is; NaN where there is none."""
-        return self._seconds("event")
+        times = self._rows["event"].astype(np.float64)
 
-    @property
-    def known_times(self) -> npt.NDArray[np.float64]:
-        """float64 [N], seconds since 1970: since when each row is known; NaN where there is none."""
-        return self._seconds("known")
-
-    def _seconds(self, what: str) -> npt.NDArray[np.float64]:
-        times = self._rows[what].astype(np.float64)
         return np.where(times == 0, np.nan, times / 1e6)
 
     def record(self, row: int, groups: Iterable[str] | None = None) -> dict[str, dict[str, float | str | None]]:

@@ -11,7 +11,7 @@ import random
 import struct
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -34,7 +34,7 @@ class _Abandoned(Exception):
     """Who asked for others, too, has left."""
 
 
-def cache_key(model: str, verb: str, live: Live, flags: Mapping[str, bool], question: Any) -> str:
+def cache_key(model: str, verb: str, live: Live, question: Any) -> str:
     """Return the key of a question.
 
     Raises
@@ -42,7 +42,7 @@ def cache_key(model: str, verb: str, live: Live, flags: Mapping[str, bool], ques
     TypeError
         When no JSON can hold the question: an integer of more than 64 bits.
     """
-    said = orjson.dumps([model, verb, live.digest, dict(flags), question], option=orjson.OPT_SORT_KEYS)
+    said = orjson.dumps([model, verb, live.digest, question], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(said).hexdigest()
 
 

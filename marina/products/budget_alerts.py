@@ -3,40 +3,46 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from marina.database.connection import Database
 from marina.monitoring.channels import ChannelError, Message, parse_channel
-from marina.products.context import Context
 from marina.products.errors import ProductError
 from marina.products.recommendations import ALERTING, Recommendation
-from marina.products.user_settings import check_channels, read
+from marina.products.user_settings import check_channels, mark_alerted, read, take_unsent
 
 TITLES = {"fr": "Budget : dépassement probable en {month}", "en": "Budget: likely to be exceeded in {month}"}
 
 
 def send_alerts(
-    context: Context, user: str, month: str, made: Sequence[Recommendation], new: Collection[str]
+    database: Database, hosts: Collection[str], user: str, month: str, made: Sequence[Recommendation], now: float
 ) -> list[dict[str, Any]]:
-    """Send what is new and worth an alert; say of each channel whether it took it, and if not, why.
+    """Send what is worth an alert and was not taken before; say of each channel whether it took it, and if not, why.
 
     Parameters
     ----------
+    hosts
+        Hosts to which alerts may be sent.
     made
-        The recommendations.
-    new
-        Ids of those that were not made before.
+        The recommendations; they are kept.
+    now
+        Seconds since 1970.
     """
-    due = [one for one in made if one.kind in ALERTING and one.id in new]
-    own = read(context.database, user)
-    if not due or not own.channels:
+    own = read(database, user)
+    worth = [one for one in made if one.kind in ALERTING]
+    if not worth or not own.channels:
+        return []
+    unsent = take_unsent(database, [one.id for one in worth], now)
+    due = [one for one in worth if one.id in unsent]
+    if not due:
         return []
     text = "\n".join(one.text[own.language] for one in due)
     message = Message(
         TITLES[own.language].format(month=month), text, "alert", tuple({**one.to_dict(), "user": user} for one in due)
     )
-    outcomes = []
+    outcomes: list[dict[str, Any]] = []
     for url in own.channels:
         name = "channel"
         try:
-            check_channels([url], context.settings.user_alert_hosts)  # hosts may have been taken off the list
+            check_channels([url], hosts)  # some may have been taken off the list
             channel = parse_channel(url)
             name = channel.name
             channel.send(message)
@@ -44,4 +50,6 @@ def send_alerts(
             outcomes.append({"channel": name, "sent": False, "why": str(error)})
             continue
         outcomes.append({"channel": name, "sent": True, "recommendations": [one.id for one in due]})
+    if any(one["sent"] for one in outcomes):
+        mark_alerted(database, unsent, now)
     return outcomes

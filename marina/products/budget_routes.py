@@ -237,7 +237,7 @@ class MonthReply(Reply):
 async def analyze(request: Request, body: Month) -> Response:
     """Forecast the month's end per category; findings, and recommendations in French and English.
 
-    A user's alerts go out once for each category and month, to the channels that the user has set.
+    A user's alerts go out once for each category and month that a channel took, to those that the user has set.
     """
     context = context_of(request)
     call = call_of(request, body.user or "")
@@ -256,10 +256,10 @@ async def analyze(request: Request, body: Month) -> Response:
     alerts: list[dict[str, Any]] = []
     if body.user is not None and (made or findings):
         user = body.user
-        ids = answer.request_id
-        new = await run_in_threadpool(add_recommendations, context.database, user, ids, made)
+        await run_in_threadpool(add_recommendations, context.database, user, answer.request_id, made)
         if call.flag(context.flags, "predictive_alerts"):
-            alerts = await run_in_threadpool(send_alerts, context, user, body.month, made, new)
+            hosts = context.settings.user_alert_hosts
+            alerts = await run_in_threadpool(send_alerts, context.database, hosts, user, body.month, made, time.time())
     said = {
         "forecast": forecast,
         "findings": findings,

@@ -17,7 +17,6 @@ from marina.products.flags.provider import Flags
 from marina.products.market_config import MarketConfig
 from marina.products.market_stream import Stream
 from marina.products.model_server import PASSED_ON, Call, ModelServer
-from marina.products.retraining import Retraining
 from marina.products.rule_answers import RuleAnswers
 from marina.settings import Settings
 
@@ -36,7 +35,6 @@ class Context:
     features: FeatureSource
     market: MarketConfig
     stream: Stream
-    retraining: Retraining
 
     def require(self, call: Call, flag: str) -> None:
         """Refuse what a flag switches off.

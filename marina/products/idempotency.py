@@ -73,16 +73,19 @@ class Idempotency:
         said = "\0".join((request.method, request.url.path, request.url.query)).encode() + b"\0" + body
         digest = hashlib.sha256(said).hexdigest()
         client = hashlib.sha256(request.headers.get("authorization", "").encode()).hexdigest()
-        kept = await run_in_threadpool(self._begin, client, key, digest)
+        begun = time.time()
+        kept = await run_in_threadpool(self._begin, client, key, digest, begun)
         if kept is not None:
             return Response(kept[1], kept[0], {"Idempotent-Replay": "true"}, media_type="application/json")
         try:
             status, headers, answer = await self._run(request.scope, body)
         except BaseException:
-            await asyncio.shield(run_in_threadpool(self._end, client, key, None, ""))
+            await asyncio.shield(run_in_threadpool(self._end, client, key, begun, None, ""))
             raise
         keep = (status < 500 and status != 429) and len(answer) <= LARGEST_ANSWER and _is_json(headers)
-        await asyncio.shield(run_in_threadpool(self._end, client, key, status if keep else None, answer.decode()))
+        await asyncio.shield(
+            run_in_threadpool(self._end, client, key, begun, status if keep else None, answer.decode())
+        )
         response = Response(answer, status)
         response.raw_headers = headers
         return response
@@ -111,9 +114,8 @@ class Idempotency:
         assert isinstance(status, int) and isinstance(headers, list)
         return status, headers, b"".join(sent)
 
-    def _begin(self, client: str, key: str, digest: str) -> tuple[int, str] | None:
+    def _begin(self, client: str, key: str, digest: str, now: float) -> tuple[int, str] | None:
         """Take a key, or return the answer that is kept under it."""
-        now = time.time()
         given = ANSWERS.c
         mine = sa.and_(given.client == client, given.key == key)
         with self._database.writing() as connection:
@@ -140,8 +142,9 @@ class Idempotency:
             )
         return int(found.status), str(found.answer)
 
-    def _end(self, client: str, key: str, status: int | None, answer: str) -> None:
-        mine = sa.and_(ANSWERS.c.client == client, ANSWERS.c.key == key)
+    def _end(self, client: str, key: str, begun: float, status: int | None, answer: str) -> None:
+        """Keep the answer, or free the key; one that was taken over meanwhile is another request's."""
+        mine = sa.and_(ANSWERS.c.client == client, ANSWERS.c.key == key, ANSWERS.c.time == begun)
         with self._database.writing() as connection:
             if status is None:
                 connection.execute(sa.delete(ANSWERS).where(mine))

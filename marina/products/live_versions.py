@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
+from starlette.concurrency import run_in_threadpool
 
 from marina.database.connection import AWAY, Database
 from marina.database.tables import DECLARATIONS
@@ -55,7 +56,7 @@ class LiveVersions:
         self._away_until = 0.0
         self._known: dict[str, tuple[tuple[int, int], Live | None]] = {}
 
-    def find(self, model: str) -> Live | None:
+    async def find(self, model: str) -> Live | None:
         """Return the version that answers every request; None where several do, or it is not known which."""
         try:
             mark = self._mark(model)
@@ -67,7 +68,7 @@ class LiveVersions:
         if time.monotonic() < self._away_until:
             return None
         try:
-            found = self._read(model)
+            found = await run_in_threadpool(self._read, model)
             settled = self._mark(model) == mark
         except (OSError, *AWAY):
             self._away_until = time.monotonic() + AWAY_S

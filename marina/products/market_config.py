@@ -123,14 +123,20 @@ class MarketConfig:
         return self._known
 
     def read(self) -> MarketSettings:
-        """Return what is in force; a change by another server is seen within seconds."""
-        if time.monotonic() - self._read_at >= LOOK_AGAIN_S:
-            try:
-                with self._database.reading() as connection:
-                    self._known = self._stored(connection)
-                self._read_at = time.monotonic()
-            except AWAY:
-                pass  # what was known stays in force
+        """Return what is in force; a change by another server is seen within seconds.
+
+        One asks the database at a time, and none for seconds where that is unavailable; others get what was known.
+        """
+        if time.monotonic() - self._read_at < LOOK_AGAIN_S or not self._lock.acquire(blocking=False):
+            return self._known
+        try:
+            with self._database.reading() as connection:
+                self._known = self._stored(connection)
+        except AWAY:
+            pass  # what was known stays in force
+        finally:
+            self._read_at = time.monotonic()
+            self._lock.release()
         return self._known
 
     def change(self, changes: dict[str, Any], who: str, why: str) -> MarketSettings:
@@ -141,19 +147,20 @@ class MarketConfig:
         pydantic.ValidationError
             When they are none.
         """
-        with self._lock, self._database.writing(durable=True) as connection:
-            ledger.lock(connection)
-            before = self._stored(connection).model_dump()
-            merged = {
-                name: {**value, **changes[name]} if isinstance(value, dict) and name in changes else value
-                for name, value in before.items()
-            } | {name: value for name, value in changes.items() if not isinstance(before.get(name), dict)}
-            after = MarketSettings.model_validate(merged)
-            now, dumped = time.time(), after.model_dump()
-            row = {"name": NAME, "value": json.dumps(dumped), "who": who, "changed_at": now}
-            self._database.put(connection, PRODUCT_SETTINGS, [row])
-            changed = {name: [before[name], value] for name, value in dumped.items() if value != before[name]}
-            ledger.append(connection, who, "market settings", MODEL, {"why": why, "changed": changed}, now)
+        with self._lock:
+            with self._database.writing(durable=True) as connection:
+                ledger.lock(connection)
+                before = self._stored(connection).model_dump()
+                merged = {
+                    name: {**value, **changes[name]} if isinstance(value, dict) and name in changes else value
+                    for name, value in before.items()
+                } | {name: value for name, value in changes.items() if not isinstance(before.get(name), dict)}
+                after = MarketSettings.model_validate(merged)
+                now, dumped = time.time(), after.model_dump()
+                row = {"name": NAME, "value": json.dumps(dumped), "who": who, "changed_at": now}
+                self._database.put(connection, PRODUCT_SETTINGS, [row])
+                changed = {name: [before[name], value] for name, value in dumped.items() if value != before[name]}
+                ledger.append(connection, who, "market settings", MODEL, {"why": why, "changed": changed}, now)
             self._known, self._read_at = after, time.monotonic()
         return after
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -12,8 +13,6 @@ from marina.products.market_config import MODEL, MarketSettings
 from marina.products.market_rows import Window, add_alert, current_window
 from marina.products.market_stream import event
 from marina.products.model_server import Answer, Call
-
-SEVERITIES = ("S2", "S3")
 
 
 async def current(context: Context) -> Window:
@@ -31,17 +30,25 @@ async def current(context: Context) -> Window:
     return window
 
 
-async def explain(context: Context, call: Call, window: Window) -> Answer:
-    """Return the model's answer to a window, with what each feature contributes and the phase of the market."""
-    return await context.server.ask(call, MODEL, window.body, "explanations")
+async def ask(context: Context, call: Call, window: Mapping[str, Any]) -> Answer:
+    """Return the model's answer to a window's body: predictions, what each feature adds to them, and the phase.
+
+    All that is said of a window comes from this one answer, so that the model is asked once.
+    """
+    return await context.server.ask(call, MODEL, window, "explanations")
 
 
-async def predict(context: Context, call: Call, window: Window) -> Answer:
-    """Return the model's answer to a window."""
-    return await context.server.ask(call, MODEL, window.body)
+def phrase_all(answer: Answer, settings: MarketSettings) -> list[dict[str, Any]]:
+    """Return the model's sixteen answers as the product has them."""
+    return [phrase(one, answer.version, settings, phase_of(answer)) for one in answer.body["predictions"]]
 
 
-def phrase(answered: Mapping[str, Any], version: str, settings: MarketSettings, phase: str | None) -> dict[str, Any]:
+def phase_of(answer: Answer) -> str:
+    """Return the phase of the market: the regime that holds now."""
+    return str(answer.body["explanations"]["regime"])
+
+
+def phrase(answered: Mapping[str, Any], version: str, settings: MarketSettings, phase: str) -> dict[str, Any]:
     """Return one of the model's sixteen answers as the product has it.
 
     `gated_by` says why it is no alert, where the settings keep it from being one.
@@ -54,7 +61,7 @@ def phrase(answered: Mapping[str, Any], version: str, settings: MarketSettings, 
     gates = {
         "disabled": not (settings.enabled and settings.alert_types.get(kind, True)),  # type: ignore[call-overload]
         "min_probability": probability < settings.min_probability,
-        "phase": phase is not None and kind not in settings.phase_gating.get(phase, [kind]),  # type: ignore[call-overload]
+        "phase": kind not in settings.phase_gating.get(phase, [kind]),  # type: ignore[call-overload]
     }
     gated_by = next((name for name, holds in gates.items() if holds), None)
     worth = bool(answered["alert"]) or severity is not None
@@ -76,19 +83,18 @@ def phrase(answered: Mapping[str, Any], version: str, settings: MarketSettings, 
     }
 
 
-async def publish(context: Context, call: Call, window: Window) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Predict from a window, and send what is an alert and may be sent by its type's pace, to anyone who listens.
+async def publish(
+    context: Context, window: Window, answer: Answer
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Send what is an alert by the answer to a window, and may be sent by its type's pace, to anyone who listens.
 
     Returns
     -------
     predictions, alerts
         All sixteen answers; and the alerts that were sent, the most severe of each type.
     """
-    settings = await run_in_threadpool(context.market.read)
-    answer = await predict(context, call, window)
-    explained = await explain(context, call, window)
-    phase = str(explained.body["explanations"]["regime"])
-    predictions = [phrase(one, answer.version, settings, phase) for one in answer.body["predictions"]]
+    settings, phase = await run_in_threadpool(context.market.read), phase_of(answer)
+    predictions = phrase_all(answer, settings)
     best: dict[str, dict[str, Any]] = {}
     for one in predictions:
         if one["alert"]:
@@ -99,15 +105,17 @@ async def publish(context: Context, call: Call, window: Window) -> tuple[list[di
             ):
                 best[one["alert_type"]] = one
     sent = []
-    now = time.time()
-    for one in best.values():
-        alert = {**one, "phase": phase, "window": window.id}
-        ident = await run_in_threadpool(
-            add_alert, context.database, alert, 60 * settings.min_interval_min, settings.max_per_day, now
-        )
-        if ident is not None:
-            sent.append({**alert, "id": ident, "time": now})
-            context.stream.publish(event("alert", str(now), sent[-1]))
-    summary = {"window": window.id, "phase": phase, "model_version": answer.version, "predictions": predictions}
-    context.stream.publish(event("predictions", str(now), summary))
+    async with context.stream.turn:
+        now = time.time()
+        for one in best.values():
+            alert = {**one, "phase": phase, "window": window.id}
+            ident = await run_in_threadpool(
+                add_alert, context.database, alert, 60 * settings.min_interval_min, settings.max_per_day, now
+            )
+            if ident is not None:
+                sent.append({**alert, "id": ident, "time": now})
+        for one in sorted(sent, key=itemgetter("id")):
+            context.stream.publish(event("alert", now, one["id"], one))
+        summary = {"window": window.id, "phase": phase, "model_version": answer.version, "predictions": predictions}
+        context.stream.publish(event("predictions", now, f"window-{window.id}", summary))  # comes after any hash
     return predictions, sent

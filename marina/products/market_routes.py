@@ -1,6 +1,8 @@
 """The market: predictions, features, settings, comparisons of versions, and a stream of alerts."""
 
+import secrets
 import time
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
@@ -8,12 +10,13 @@ from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
+from marina.monitoring.alerts import AlertError, request_training
 from marina.products import market_predictions, market_status
 from marina.products.context import call_of, context_of, reply
 from marina.products.errors import ProductError
 from marina.products.market_config import MODEL, AlertType, Horizon, MarketSettings
 from marina.products.market_rows import add_window, alerts_since
-from marina.products.market_stream import event
+from marina.products.market_stream import Event, event
 from marina.products.schemas import Body, Reply, Text
 
 router = APIRouter(prefix="/api/ml", tags=["market"])
@@ -50,23 +53,21 @@ async def predict(
     if not settings.enabled:
         raise ProductError(403, "predictions_off", "Predictions are switched off (PUT /api/ml/config, enabled).")
     window = await market_predictions.current(context)
-    answer = await market_predictions.predict(context, call, window)
+    answer = await market_predictions.ask(context, call, window.body)
     wanted = None if all_horizons else horizon or settings.default_horizon
     predictions = [
         one
-        for one in (
-            market_predictions.phrase(row, answer.version, settings, None) for row in answer.body["predictions"]
-        )
+        for one in market_predictions.phrase_all(answer, settings)
         if wanted in (None, one["horizon"])
         and alert_type in (None, one["alert_type"])
         and one["probability"] >= min_probability
         and settings.alert_types.get(one["alert_type"], True)
     ]
-    status, performance = await run_in_threadpool(market_status.status, context.database)
+    status, performance = await run_in_threadpool(market_status.status, context.database, include_performance)
     body = {
         "predictions": predictions,
         "model_status": status,
-        "performance_summary": performance if include_performance else {},
+        "performance_summary": performance,
         "generated_at": time.time(),
         "window": {"id": window.id, "received_at": window.received_at, "time": window.body.get("time")},
         "warnings": answer.body.get("warnings", []),
@@ -87,7 +88,7 @@ async def models_status(request: Request) -> Response:
     """Return which versions serve, how good they were by the truths that came, and the newest training."""
     context = context_of(request)
     status, performance = await run_in_threadpool(market_status.status, context.database)
-    last = await run_in_threadpool(context.retraining.last, "market")
+    last = await run_in_threadpool(market_status.last_training, context.database)
     body = {"model_status": status, "performance_summary": performance, "last_training": last}
     return reply(call_of(request), body)
 
@@ -105,7 +106,7 @@ async def features(request: Request) -> Response:
     """Return the features that the model sees now, and the phase of the market."""
     context, call = context_of(request), call_of(request)
     window = await market_predictions.current(context)
-    said = (await market_predictions.explain(context, call, window)).body["explanations"]
+    said = (await market_predictions.ask(context, call, window.body)).body["explanations"]
     where = {"id": window.id, "received_at": window.received_at, "time": window.body.get("time")}
     return reply(call, {"features": said["features"], "phase": said["regime"], "window": where})
 
@@ -126,7 +127,7 @@ async def explain(request: Request, alert_type: AlertType, horizon: Horizon = "2
     """Return what each feature adds to one prediction's probability."""
     context, call = context_of(request), call_of(request)
     window = await market_predictions.current(context)
-    answer = await market_predictions.explain(context, call, window)
+    answer = await market_predictions.ask(context, call, window.body)
     said, label = answer.body["explanations"], f"{alert_type}@{horizon}"
     probability = next(one["probability"] for one in answer.body["predictions"] if one["label"] == label)
     body = {
@@ -164,9 +165,9 @@ async def post_window(request: Request, body: WindowBody) -> Response:
     context, call = context_of(request), call_of(request)
     sent = body.model_dump(exclude_none=True)
     sent["prices"] = body.prices
-    await context.server.ask(call, MODEL, sent)
+    answer = await market_predictions.ask(context, call, sent)
     window = await run_in_threadpool(add_window, context.database, sent)
-    predictions, alerts = await market_predictions.publish(context, call, window)
+    predictions, alerts = await market_predictions.publish(context, window, answer)
     return reply(call, {"window": window.id, "predictions": predictions, "alerts": alerts})
 
 
@@ -180,14 +181,22 @@ async def stream(
 ) -> StreamingResponse:
     """Push predictions and alerts as they come (server-sent events); who comes back gets the alerts it missed."""
     context = context_of(request)
-    missed: list[dict[str, Any]] = []
-    if last_event_id:
-        try:
-            after = float(last_event_id)
-        except ValueError:
-            raise ProductError(422, "invalid", "Last-Event-ID: expected the id of an event") from None
-        missed = await run_in_threadpool(alerts_since, context.database, after, MOST_MISSED)
-    events = context.stream.listen([event("alert", str(one["time"]), one) for one in missed])
+    if not last_event_id:
+        return _stream(context.stream.listen())
+    after, _, ident = last_event_id.partition(":")
+    try:
+        last = float(after), ident
+    except ValueError:
+        raise ProductError(422, "invalid", "Last-Event-ID: expected the id of an event") from None
+
+    async def missed() -> list[Event]:
+        found = await run_in_threadpool(alerts_since, context.database, last, MOST_MISSED)
+        return [event("alert", one["time"], one["id"], one) for one in found]
+
+    return _stream(context.stream.listen(missed))
+
+
+def _stream(events: AsyncIterator[bytes]) -> StreamingResponse:
     return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
@@ -199,20 +208,22 @@ class Retrain(Body):
 
 
 class RetrainReply(Reply):
-    """A training was started."""
+    """A training was asked for, under a number."""
 
     status: str
-    family: str
+    model: str
+    request: int
 
 
 @router.post("/models/retrain", status_code=202, responses={202: {"model": RetrainReply}})
 async def retrain(request: Request, body: Retrain) -> Response:
-    """Train the market's model again, as a command of its own; one at a time (409)."""
-    context = context_of(request)
-    started = await run_in_threadpool(
-        context.retraining.start, "market", MODEL, context.settings.market_data, body.who, body.why
-    )
-    answer = reply(call_of(request), {"status": "started", "family": started.family, "log": started.log})
+    """Ask for a training of the market's model, at the loop's next look."""
+    database, key, now = context_of(request).database, secrets.token_urlsafe(16), time.time()
+    try:
+        number = await run_in_threadpool(request_training, database, MODEL, body.who, body.why, key, now)
+    except AlertError as error:
+        raise ProductError(422, "invalid", f"why: {error}", field="why") from None
+    answer = reply(call_of(request), {"status": "requested", "model": MODEL, "request": number})
     answer.status_code = 202
     return answer
 

@@ -81,9 +81,10 @@ def add_alert(database: Database, alert: Mapping[str, Any], interval_s: float, p
     return ident
 
 
-def alerts_since(database: Database, after: float, limit: int = 100) -> list[dict[str, Any]]:
-    """Return alerts that were sent after a time, the oldest first, each with its ``time``."""
+def alerts_since(database: Database, after: tuple[float, str], limit: int = 100) -> list[dict[str, Any]]:
+    """Return alerts that come after a time and id, the oldest first, each with its ``time``."""
     given = MARKET_ALERTS.c
-    chosen = sa.select(given.alert, given.time).where(given.time > after).order_by(given.time).limit(limit)
+    order = sa.tuple_(given.time, given.id)
+    chosen = sa.select(given.alert, given.time).where(order > sa.tuple_(*after)).order_by(given.time, given.id)
     with database.reading() as connection:
-        return [{**json.loads(row.alert), "time": row.time} for row in connection.execute(chosen)]
+        return [{**json.loads(row.alert), "time": row.time} for row in connection.execute(chosen.limit(limit))]

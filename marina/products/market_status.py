@@ -7,10 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from marina.database.connection import Database
+from marina.database.loop_tables import TRAININGS
 from marina.database.tables import DECLARATIONS, DRIFT_REPORTS, REPLICAS, ROLLOUTS
 from marina.events.quality import count_quality
 from marina.products.market_config import MODEL
 
+FAMILY = "market"
 WEEK_S = 7 * 86_400.0
 MOST_TESTS = 50
 
@@ -54,10 +56,24 @@ def performance_summary(connection: sa.Connection) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def status(database: Database) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return both."""
+def status(database: Database, counted: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return both; an empty summary where none is to be counted."""
     with database.reading() as connection:
-        return model_status(connection), performance_summary(connection)
+        return model_status(connection), performance_summary(connection) if counted else {}
+
+
+def last_training(database: Database) -> dict[str, Any] | None:
+    """Return what is recorded of the newest training of the market's family; None before the first."""
+    given = TRAININGS.c
+    newest = sa.select(TRAININGS).where(given.family == FAMILY).order_by(given.started_at.desc()).limit(1)
+    with database.reading() as connection:
+        row = connection.execute(newest).first()
+    if row is None:
+        return None
+    return {
+        "state": row.state, "reason": row.reason, "version": row.version, "started_at": row.started_at,
+        "ended_at": row.ended_at, "result": json.loads(row.result),
+    }  # fmt: skip
 
 
 def ab_tests(database: Database, now: float) -> list[dict[str, Any]]:

@@ -4,12 +4,12 @@ A listener that does not keep up is let go: its browser connects again and gets 
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 
+from marina.database.connection import AWAY
 from marina.products.errors import ProductError
 
 MOST_LISTENERS = 200
@@ -19,61 +19,101 @@ WAITING = 64
 KEEP_ALIVE_S = 15.0
 
 
-def event(name: str, ident: str, data: Mapping[str, Any]) -> bytes:
-    """Write one event."""
-    return f"event: {name}\nid: {ident}\ndata: ".encode() + orjson.dumps(data) + b"\n\n"
+class Event(NamedTuple):
+    """One event: its id, and how it is written."""
+
+    ident: str
+    written: bytes
+
+
+def event(name: str, time: float, ident: str, data: Mapping[str, Any]) -> Event:
+    """Write one event; its id says when it was, and which of that time it is."""
+    whole = f"{time}:{ident}"
+    return Event(whole, f"event: {name}\nid: {whole}\ndata: ".encode() + orjson.dumps(data) + b"\n\n")
+
+
+async def none_missed() -> Sequence[Event]:
+    """Return no event: of a listener that has not listened before."""
+    return ()
 
 
 class Stream:
-    """Everyone who listens in this process."""
+    """Everyone who listens in this process.
+
+    Attributes
+    ----------
+    turn
+        Held while events get their time and are published, so that their ids rise.
+    """
 
     def __init__(self) -> None:
-        self._queues: set[asyncio.Queue[bytes | None]] = set()
+        self.turn = asyncio.Lock()
+        self._queues: set[asyncio.Queue[Event | None]] = set()
         self._closed = False
 
     def __len__(self) -> int:
         return len(self._queues)
 
-    def publish(self, written: bytes) -> None:
+    def publish(self, one: Event) -> None:
         """Hand an event to every listener."""
         for queue in list(self._queues):
             if queue.qsize() >= WAITING:
                 self._queues.discard(queue)
                 queue.put_nowait(None)
                 continue
-            queue.put_nowait(written)
+            queue.put_nowait(one)
 
     def close(self) -> None:
-        """Let every listener go."""
+        """Let every listener go, and take no more."""
         self._closed = True
         for queue in list(self._queues):
             queue.put_nowait(None)
 
-    def listen(self, first: list[bytes]) -> AsyncIterator[bytes]:
-        """Return the events from now on, after those that are given.
+    def listen(self, find_missed: Callable[[], Awaitable[Sequence[Event]]] = none_missed) -> AsyncIterator[bytes]:
+        """Return the events that were missed, then those from now on.
+
+        Parameters
+        ----------
+        find_missed
+            Is asked once nothing more can be missed; what it finds and is published meanwhile is sent once.
 
         Raises
         ------
         ProductError
             With status 429, when there are too many listeners.
         """
-        if self._closed or len(self._queues) >= MOST_LISTENERS:
+        if self._full:
             raise ProductError(429, "too_many_listeners", "Too many listen already. Ask GET /api/ml/predict instead.")
-        queue: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._queues.add(queue)
-        return self._events(queue, first)
+        return self._events(find_missed)
 
-    async def _events(self, queue: asyncio.Queue[bytes | None], first: list[bytes]) -> AsyncIterator[bytes]:
+    @property
+    def _full(self) -> bool:
+        return self._closed or len(self._queues) >= MOST_LISTENERS
+
+    async def _events(self, find_missed: Callable[[], Awaitable[Sequence[Event]]]) -> AsyncIterator[bytes]:
+        if self._full:  # others came between
+            return
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._queues.add(queue)
         try:
             yield b"retry: 2000\n\n"
-            for one in first:
-                yield one
+            try:
+                missed = await find_missed()
+            except AWAY:
+                return  # the browser comes again with the same id
+            for one in missed:
+                yield one.written
+            sent = {one.ident for one in missed}
             while True:
-                written: bytes | None = b": still here\n\n"
-                with contextlib.suppress(TimeoutError):
-                    written = await asyncio.wait_for(queue.get(), KEEP_ALIVE_S)
-                if written is None:
+                try:
+                    async with asyncio.timeout(KEEP_ALIVE_S):
+                        new = await queue.get()
+                except TimeoutError:
+                    yield b": still here\n\n"
+                    continue
+                if new is None:
                     return
-                yield written
+                if new.ident not in sent:
+                    yield new.written
         finally:
             self._queues.discard(queue)

@@ -53,7 +53,7 @@ class Measures:
     def totals(self) -> dict[Series, float]:
         """Return the counters, which continue those from before this process."""
         now: dict[Series, float] = dict(self._counted)
-        for (level, outcome), count in self._cache.counts.items():
+        for (level, outcome), count in dict(self._cache.counts).items():
             now[series("marina_answer_cache_total", level=level, outcome=outcome)] = count
         now[series("marina_answer_cache_evicted_total", level="memory")] = self._cache.memory.evicted
         if self._cache.shared is not None:

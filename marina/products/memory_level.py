@@ -55,11 +55,6 @@ class MemoryLevel:
             self._drop(next(iter(self._kept)))
             self.evicted += 1
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._kept.clear()
-        self.bytes = 0
-
     def _drop(self, key: str) -> None:
         _, value = self._kept.pop(key)
         self.bytes -= _size(key, value)

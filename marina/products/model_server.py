@@ -4,7 +4,6 @@ One pool of connections for the whole process. The client's own token, session a
 the same to the gateway whichever way it comes.
 """
 
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,8 @@ from marina.products.answer_cache import AnswerCache, cache_key
 from marina.products.errors import ProductError, RelayedError
 from marina.products.flags.provider import Flags
 from marina.products.live_versions import LiveVersions
+from marina.serving.gateway import own_url
+from marina.serving.health_check import own_certificate
 from marina.settings import Settings
 
 MOST_CONNECTIONS = 64
@@ -129,7 +130,7 @@ class ModelServer:
         """
         rid = call.request_id if not part else f"{call.request_id[:120]}.{part}"
         why = "off" if not (cached and call.flag(self.flags, "ml_api_cache")) else "release"
-        live = self.live.find(model) if why == "release" else None
+        live = await self.live.find(model) if why == "release" else None
         if live is None:
             raw, _, version = await self._fetch(call, model, question, verb, rid)
             return self._answer(call, model, raw, version, why)
@@ -137,11 +138,11 @@ class ModelServer:
 
         async def fetch() -> tuple[bytes, bool]:
             raw, whole, version = await self._fetch(call, model, question, verb, rid)
-            kept = whole and version == marked.version and self.live.find(model) == marked
+            kept = whole and version == marked.version and await self.live.find(model) == marked
             return version.encode() + b"\n" + raw, kept
 
         try:
-            key = cache_key(model, verb, live, {}, question)
+            key = cache_key(model, verb, live, question)
         except TypeError as error:
             raise ProductError(422, "invalid", f"body: {error}", field="body") from None
         value, where = await self.cache.get(key, fetch)
@@ -200,17 +201,10 @@ class ModelServer:
 
 def open_client(settings: Settings) -> httpx.AsyncClient:
     """Return a pool of connections to this server's own gateway."""
-    host = settings.host if settings.host not in ("0.0.0.0", "::") else "127.0.0.1"
-    where = f"[{host}]" if ":" in host else host
-    tls = settings.tls_certificate is not None
-    context: ssl.SSLContext | bool = True
-    if tls:
-        context = ssl.create_default_context(cafile=str(settings.tls_certificate))
-        context.check_hostname = False  # it is this machine, whatever the certificate's names
     return httpx.AsyncClient(
-        base_url=f"{'https' if tls else 'http'}://{where}:{settings.inference_port}",
+        base_url=own_url(settings, settings.host, settings.inference_port),
         timeout=settings.ml_model_timeout,
-        verify=context,
+        verify=own_certificate(settings),
         trust_env=False,
         limits=httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS),
     )

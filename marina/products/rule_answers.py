@@ -95,8 +95,8 @@ class RuleAnswers:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to look again."""
-        return time.monotonic() - self._looked_at >= LOOK_AGAIN_S
+        """Whether it is time to look again, and no one does."""
+        return time.monotonic() - self._looked_at >= LOOK_AGAIN_S and not self._lock.locked()
 
     @property
     def rules(self) -> Rules | None:
@@ -104,18 +104,24 @@ class RuleAnswers:
         return self._rules
 
     def look(self) -> Rules | None:
-        """Look which categorizer has most of the requests, and read its rules where it is another."""
-        with self._lock:
-            self._looked_at = time.monotonic()
-            chosen = sa.select(DECLARATIONS).where(DECLARATIONS.c.model == MODEL, DECLARATIONS.c.weight > 0)
-            try:
-                with self._database.reading() as connection:
-                    row = connection.execute(chosen.order_by(DECLARATIONS.c.weight.desc())).first()
-                if row is not None and (self._rules is None or self._rules.digest != row.sha256):
-                    self._rules = self._read(str(row.version), str(row.sha256), Path(str(row.archive)))
-            except (*AWAY, ArchiveError, OSError):
-                pass  # those that were known stay in force
+        """Look which categorizer has most of the requests, and read its rules where it is another.
+
+        One looks at a time; who comes meanwhile gets those that were known.
+        """
+        if not self._lock.acquire(blocking=False):
             return self._rules
+        try:
+            chosen = sa.select(DECLARATIONS).where(DECLARATIONS.c.model == MODEL, DECLARATIONS.c.weight > 0)
+            with self._database.reading() as connection:
+                row = connection.execute(chosen.order_by(DECLARATIONS.c.weight.desc())).first()
+            if row is not None and (self._rules is None or self._rules.digest != row.sha256):
+                self._rules = self._read(str(row.version), str(row.sha256), Path(str(row.archive)))
+        except (*AWAY, ArchiveError, OSError):
+            pass  # those that were known stay in force
+        finally:
+            self._looked_at = time.monotonic()
+            self._lock.release()
+        return self._rules
 
     def _read(self, version: str, digest: str, archive: Path) -> Rules:
         copy = self._copies / copy_name(MODEL, version, digest)

@@ -19,7 +19,11 @@ class Body(BaseModel):
 
 
 def _storable(text: str) -> str:
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = "\0"
+    if "\0" in text:
         raise ValueError("expected text without NUL and without halves of surrogate pairs")
     return text
 

@@ -23,6 +23,7 @@ from marina.database.connection import Database, DatabaseError
 from marina.features.errors import FeatureStoreAwayError, FeatureStoreError
 from marina.features.store import open_store
 from marina.processes.console import log
+from marina.processes.guard import Guard
 from marina.products import budget_routes, catalogue_routes, code_routes, feature_routes, market_routes, user_routes
 from marina.products.answer_cache import AnswerCache
 from marina.products.context import Context
@@ -40,7 +41,6 @@ from marina.products.measures import SAVE_S, Counting, Measures
 from marina.products.memory_level import MemoryLevel
 from marina.products.model_server import ModelServer, open_client
 from marina.products.redis_level import RedisLevel
-from marina.products.retraining import Retraining
 from marina.products.rule_answers import RuleAnswers
 from marina.products.schemas import ERRORS
 from marina.releases.heads import open_database
@@ -85,7 +85,6 @@ def build_context(
         features or StoreFeatures(store),
         market,
         Stream(),
-        Retraining(database, settings),
     )
 
 
@@ -102,8 +101,10 @@ def application(context: Context) -> FastAPI:
         await run_in_threadpool(context.market.read)
 
         async def keep_saving() -> None:
+            guard = Guard(lambda text: log(f"products: {text}", sys.stderr))
             while True:
-                await run_in_threadpool(measures.save)
+                with guard.part("keeping what is counted"):
+                    await run_in_threadpool(measures.save)
                 await asyncio.sleep(SAVE_S)
 
         saving = asyncio.create_task(keep_saving())
@@ -146,10 +147,12 @@ def main() -> int:
     run_dir = Path(os.environ["MARINA_RUN_DIR"])
     try:
         database = open_database(settings, WAIT_MS)
-        app: ASGIApp = application(build_context(settings, database, run_dir))
+        context = build_context(settings, database, run_dir)
+        app: ASGIApp = application(context)
     except (DatabaseError, FeatureStoreError) as error:
         log(f"products: {error}", sys.stderr)
         return 1
+    signal.signal(signal.SIGUSR1, lambda *_: context.stream.close())  # uvicorn's loop looks around ten times a second
     uvicorn.run(
         app,
         uds=str(run_dir / "products.sock"),

@@ -17,7 +17,6 @@ from marina.products.context import call_of, context_of, reply, source_of
 from marina.products.errors import ProductError
 from marina.products.flags.outcomes import item_of
 from marina.products.schemas import Body, Reply, RequestId, Text, UserId
-from marina.products.user_settings import UserSettings
 
 router = APIRouter(tags=["users and feedback"])
 
@@ -45,12 +44,7 @@ async def set_thresholds(request: Request, user: OfUser, body: Thresholds) -> Re
     if body.suspicious > body.anomalous:
         raise ProductError(422, "invalid", "suspicious: expected at most the anomalous threshold", field="suspicious")
     database = context_of(request).database
-
-    def change() -> None:
-        own = user_settings.read(database, user)
-        user_settings.write(database, UserSettings(user, body.suspicious, body.anomalous, own.channels, own.language))
-
-    await run_in_threadpool(change)
+    await run_in_threadpool(user_settings.write_thresholds, database, user, body.suspicious, body.anomalous)
     return reply(call_of(request, user), {"user": user, **body.model_dump()})
 
 
@@ -83,13 +77,7 @@ async def set_channels(request: Request, user: OfUser, body: Channels) -> Respon
     """Set where a user's predictive alerts are sent."""
     context = context_of(request)
     user_settings.check_channels(body.channels, context.settings.user_alert_hosts)
-
-    def change() -> None:
-        own = user_settings.read(context.database, user)
-        changed = UserSettings(user, own.suspicious, own.anomalous, tuple(body.channels), body.language)
-        user_settings.write(context.database, changed)
-
-    await run_in_threadpool(change)
+    await run_in_threadpool(user_settings.write_channels, context.database, user, body.channels, body.language)
     return reply(call_of(request, user), {"user": user, "channels": len(body.channels), "language": body.language})
 
 

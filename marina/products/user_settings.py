@@ -14,6 +14,9 @@ from marina.monitoring.channels import ChannelError, parse_channel
 from marina.products.errors import ProductError
 from marina.products.recommendations import Recommendation
 
+TRY_AGAIN_S = 60.0
+"""After so long an alert that no channel took may be sent again."""
+
 
 @dataclass(frozen=True)
 class UserSettings:
@@ -44,14 +47,19 @@ def read(database: Database, user: str) -> UserSettings:
     return UserSettings(user, row.suspicious, row.anomalous, tuple(json.loads(row.channels)), row.language)
 
 
-def write(database: Database, one: UserSettings) -> None:
-    """Keep what a user has set."""
-    row = {
-        "user": one.user, "suspicious": one.suspicious, "anomalous": one.anomalous,
-        "channels": json.dumps(one.channels), "language": one.language, "changed_at": time.time(),
-    }  # fmt: skip
+def write_thresholds(database: Database, user: str, suspicious: float, anomalous: float) -> None:
+    """Keep a user's thresholds; nothing else of the user's changes."""
+    _write(database, {"user": user, "suspicious": suspicious, "anomalous": anomalous})
+
+
+def write_channels(database: Database, user: str, channels: Sequence[str], language: str) -> None:
+    """Keep where a user's alerts go, and in which language; nothing else of the user's changes."""
+    _write(database, {"user": user, "channels": json.dumps(channels), "language": language})
+
+
+def _write(database: Database, row: dict[str, object]) -> None:
     with database.writing(durable=True) as connection:
-        database.put(connection, USERS, [row])
+        database.put(connection, USERS, [{**row, "changed_at": time.time()}])
 
 
 def check_channels(urls: Sequence[str], hosts: Collection[str]) -> None:
@@ -75,21 +83,32 @@ def check_channels(urls: Sequence[str], hosts: Collection[str]) -> None:
             raise ProductError(422, "host_not_allowed", message, field=field)
 
 
-def add_recommendations(database: Database, user: str, request_id: str, made: Sequence[Recommendation]) -> set[str]:
-    """Keep recommendations; return the ids of those that were not made before."""
-    if not made:
-        return set()
-    now, idents = time.time(), [one.id for one in made]
+def add_recommendations(database: Database, user: str, request_id: str, made: Sequence[Recommendation]) -> None:
+    """Keep recommendations; those that were made before are left as they are."""
     rows = [
         {"id": one.id, "user": user, "kind": one.kind, "finding": json.dumps(dict(one.finding)),
-         "request_id": request_id, "time": now, "relevant": None, "judged_at": None}
+         "request_id": request_id, "time": time.time()}
         for one in made
     ]  # fmt: skip
+    if rows:
+        with database.writing() as connection:
+            database.add_new(connection, RECOMMENDATIONS, rows)
+
+
+def take_unsent(database: Database, idents: Sequence[str], now: float) -> set[str]:
+    """Return which of some recommendations no channel has taken; no one else gets these for a while."""
+    given = RECOMMENDATIONS.c
+    free = sa.or_(given.tried_at.is_(None), given.tried_at <= now - TRY_AGAIN_S)
+    taken = sa.update(RECOMMENDATIONS).where(given.id.in_(idents), given.alerted_at.is_(None), free)
     with database.writing() as connection:
-        known = sa.select(RECOMMENDATIONS.c.id).where(RECOMMENDATIONS.c.id.in_(idents))
-        before = set(connection.execute(known).scalars())
-        database.add_new(connection, RECOMMENDATIONS, rows)
-    return set(idents) - before
+        return set(connection.execute(taken.values(tried_at=now).returning(given.id)).scalars())
+
+
+def mark_alerted(database: Database, idents: Collection[str], now: float) -> None:
+    """Keep that a channel took recommendations."""
+    sent = sa.update(RECOMMENDATIONS).where(RECOMMENDATIONS.c.id.in_(idents))
+    with database.writing(durable=True) as connection:
+        connection.execute(sent.values(alerted_at=now))
 
 
 def judge_recommendation(database: Database, ident: str, relevant: bool) -> bool:

@@ -22,8 +22,9 @@ MODULES = {
     "live": "marina.products.live.service",
     "console": "marina.console.service",
 }
-STREAMING = frozenset({"live"})
-"""Those whose connections last: they are told to end them before the gateway waits for what is in flight."""
+STREAMING = {"live": signal.SIGTERM, "products": signal.SIGUSR1}
+"""Those whose connections last, and what tells them to end these, before the gateway waits for what is in flight. The
+products' interface continues with its other requests."""
 
 
 class Sidecar:
@@ -72,10 +73,14 @@ class Sidecar:
         self.replica = replica
         self.ask_to_stop()
 
+    def end_streams(self) -> None:
+        """Have it end the connections that last, if it has such."""
+        if self.name in STREAMING:
+            self._tell(STREAMING[self.name])
+
     def ask_to_stop(self) -> None:
         """Send SIGTERM."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
+        self._tell(signal.SIGTERM)
 
     def stop(self, patience_s: float) -> None:
         """Wait until it has ended; kill it if it does not in that many seconds."""
@@ -86,3 +91,7 @@ class Sidecar:
         self.process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):  # one that waits for a disk ends when that answers
             self.process.wait(1.0)
+
+    def _tell(self, signum: signal.Signals) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signum)

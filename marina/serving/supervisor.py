@@ -35,7 +35,7 @@ from marina.serving.programs import MissingProgramError
 from marina.serving.reconciler import Reconciler
 from marina.serving.restart_backoff import Restarts, ending
 from marina.serving.run_dir import RunDir
-from marina.serving.sidecars import MODULES, STREAMING, Sidecar
+from marina.serving.sidecars import MODULES, Sidecar
 from marina.serving.torchserve_client import TorchServeClient
 from marina.serving.version_state import HUNG_S, State
 from marina.settings import Settings, console_token, management_token
@@ -320,8 +320,7 @@ class Supervisor:
 
     def _end_streams(self) -> None:
         for sidecar in self._sidecars:
-            if sidecar.name in STREAMING:
-                sidecar.ask_to_stop()
+            sidecar.end_streams()
 
     def _end_gateway(self, first: int) -> None:
         self._gateway.signal(signal.SIGQUIT)

@@ -25,6 +25,3 @@ class ProductSettings(BaseSettings):
     user_alert_hosts: list[str] = []
     """Hosts to which users may have their alerts sent, as a JSON list: ["hooks.example.org"]. \
 Empty: none. ["*"]: any, also those inside this network."""
-
-    market_data: str = "synthetic"
-    """What POST /api/ml/models/retrain trains on: "synthetic", or a path as scripts/train.py market --data takes it."""

@@ -294,8 +294,9 @@ class GuardLoop:
                 with self._guard.part("judging guarded flags", passing=AWAY):
                     step(self._database, now, self._report)
                 if now - pruned > 86_400:
-                    prune(self._database, now)
                     pruned = now
+                    with self._guard.part("deleting old outcomes", passing=AWAY):
+                        prune(self._database, now)
                 self._outage.end()
             except AWAY as error:
                 self._outage.begin(error)

@@ -30,7 +30,7 @@ from marina.products.flags.provider import Draw
 LONGEST_ITEM = 160
 AT_ONCE = 1000
 WAITING = 100_000
-"""As many events wait while the database is unavailable; beyond, the oldest are dropped, of both arms alike."""
+"""As many events wait while the database is unavailable; what is beyond is dropped, of both arms alike."""
 EVERY_S = 0.5
 
 

@@ -36,6 +36,7 @@ from marina.products.live.outbox import POLICY, ClosingError, Outbox
 from marina.products.live.phases import OVER, Event, Phase
 from marina.products.live.recogniser import AskError, Recogniser
 from marina.products.live.session import FullError, Session, Sessions
+from marina.products.live.takes import TakesError, read_takes
 from models.signflow.sequences import Frames
 
 HELLO_S: Final = 5.0
@@ -95,7 +96,7 @@ class Connection:
         except ClosingError as closing:
             with contextlib.suppress(RuntimeError, WebSocketDisconnect):
                 await self._socket.close(closing.code, str(closing)[:120])
-            if session is not None and closing.code == NORMAL:
+            if session is not None and closing.code == NORMAL and session.outbox is self._outbox:
                 self._sessions.end(session)
         except WebSocketDisconnect:
             pass
@@ -227,8 +228,10 @@ class Connection:
         if kind == "embed":
             session.embeds = message.get("on") is True
         elif kind == "calibrate":
-            takes: dict[str, Any] = {key: message[key] for key in ("calibration_of", "prototypes") if key in message}
-            session.calibration = {**takes} if takes.get("prototypes") else {}
+            try:
+                session.calibration = read_takes(message)
+            except TakesError as error:
+                session.send({"type": "error", "code": "invalid", "message": str(error)})
         elif kind == "bye":
             raise ClosingError(NORMAL, "as asked")
         else:

@@ -47,7 +47,7 @@ class Session:
     embeds
         Whether answers bring the embedding, to be kept as a take.
     calibration
-        The person's takes: ``calibration_of`` and ``prototypes``, as a request brings them; empty without.
+        The person's takes: ``calibration_of`` and ``prototypes``, as `read_takes` returns them; empty without.
     left
         When its connection was lost; None while there is one.
     """
@@ -130,11 +130,6 @@ class Sessions:
     def connected(self) -> int:
         """How many are connected."""
         return sum(one.left is None for one in self._all.values())
-
-    @property
-    def kept(self) -> int:
-        """How many there are, connected or waiting to be resumed."""
-        return len(self._all)
 
     def open(self, ident: str | None = None) -> tuple[Session, bool]:
         """Return a session, and whether it is the one of that id; a new one where there is none of that id.

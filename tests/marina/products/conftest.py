@@ -1,4 +1,3 @@
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from fastapi import FastAPI
 from marina.database.connection import Database
 from marina.products.context import Context
 from marina.products.flags.table import DEFAULTS, set_flag
-from marina.products.retraining import Retraining
 from marina.products.service import application, build_context
 from marina.serving.traffic_routes import Routes
 from marina.settings import Settings
@@ -93,8 +91,6 @@ def serve(folder: Path, database: Database, url: str, **more: object) -> Iterato
     context = build_context(settings, database, folder)
     gateway = InProcessGateway(database)
     context.server._http = httpx.AsyncClient(transport=gateway, base_url="http://gateway")
-    command = (sys.executable, "-c", "import sys; print(sys.argv[1:])")
-    context.retraining = Retraining(database, settings, command)
     app = application(context)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(app.router.lifespan_context(app)):
         yield Products(Client(portal, app), app, context, gateway, database, routes)

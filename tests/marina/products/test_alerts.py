@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 
 from marina.database.connection import Database
+from marina.monitoring import alerts
+from marina.products import user_settings
+from marina.products.budget_alerts import send_alerts
 from marina.products.errors import ProductError
-from marina.products.market_config import MarketConfig
+from marina.products.market_config import MODEL, MarketConfig
 from marina.products.market_predictions import phrase
 from marina.products.market_rows import add_alert, alerts_since
-from marina.products.market_stream import MOST_LISTENERS, WAITING, Stream, event
+from marina.products.market_stream import MOST_LISTENERS, WAITING, Event, Stream, event
+from marina.products.recommendations import recommend
 from marina.releases import ledger
 from tests.marina.products.conftest import Products
 from tests.marina.products.test_products import month
@@ -55,16 +59,40 @@ def test_a_user_is_told_once_of_a_months_overspend(
     assert "“alimentation”" in came[0]["text"] and came[0]["alerts"][0]["user"] == "dora"
 
 
-def test_a_training_is_started_once_and_is_in_the_ledger(products: Products) -> None:
+def test_an_alert_that_no_channel_took_is_sent_again_and_one_that_was_is_not(
+    database: Database, webhook: tuple[str, list[dict[str, Any]]]
+) -> None:
+    url, came = webhook
+    finding = {
+        "kind": "overspend", "category": "loisirs", "over_eur": 50, "forecast_eur": 250, "limit_eur": 200,
+        "spent_eur": 120, "probability": 0.9, "against": "budget",
+    }  # fmt: skip
+    made = [one for one in [recommend("u", "2026-11", finding)] if one is not None]
+    user_settings.add_recommendations(database, "u", "r", made)
+
+    def sent(now: float) -> list[bool]:
+        outcomes = send_alerts(database, ["127.0.0.1"], "u", "2026-11", made, now)
+        return [one["sent"] for one in outcomes]
+
+    assert sent(1e9) == []
+    user_settings.write_channels(database, "u", ["http://127.0.0.1:9/closed"], "en")
+    assert sent(1e9) == [False]
+    user_settings.write_channels(database, "u", ["http://127.0.0.1:9/closed", url], "en")
+    user_settings.add_recommendations(database, "u", "another", made)
+    assert [sent(1e9 + after) for after in (1, 60, 61, 1e6)] == [[], [False, True], [], []]
+    assert len(came) == 1
+
+
+def test_a_training_is_asked_for_as_everywhere_and_is_in_the_ledger(products: Products) -> None:
     body = {"who": "emil", "why": "new data"}
-    started = products.client.post("/api/ml/models/retrain", json=body)
-    assert started.status_code == 202, started.text
-    assert products.context.retraining.wait("market", 60) == 0
-    written = (products.context.settings.log_dir / "retrain_market.log").read_text()
-    assert "'--family', 'market', '--data', 'synthetic', '--reason', 'manual'" in written
+    asked = products.client.post("/api/ml/models/retrain", json=body)
+    assert asked.status_code == 202, asked.text
+    assert products.client.post("/api/ml/models/retrain", json={**body, "why": " "}).status_code == 422
     with products.database.reading() as connection:
-        rows = [one for one in ledger.entries(connection) if one.action == "retrain"]
-    assert (rows[-1].who, rows[-1].said["why"]) == ("emil", "new data")
+        row = [one for one in ledger.entries(connection) if one.action == "trigger retrain"][-1]
+        alert, [action] = alerts.read(connection, asked.json()["request"])
+    assert (row.who, row.model, row.said["why"]) == ("emil", MODEL, "new data")
+    assert (alert.model, alert.state, action.who, action.action) == (MODEL, "decided", "emil", "retrain")
 
 
 def test_alerts_of_a_type_keep_its_pace(database: Database) -> None:
@@ -76,7 +104,7 @@ def test_alerts_of_a_type_keep_its_pace(database: Database) -> None:
     assert close == [True] * 4 + [False] * 2
     other = {**alert, "alert_type": "CORRELATION_BREAKDOWN"}
     assert add_alert(database, other, 6 * hour, 4, 2e9)
-    assert [one["time"] for one in alerts_since(database, 2e9 + 1)] == [2e9 + 2, 2e9 + 3]
+    assert [one["time"] for one in alerts_since(database, (2e9 + 1, "g"))] == [2e9 + 2, 2e9 + 3]
 
 
 def test_settings_gate_alerts_and_outlive_the_process(database: Database) -> None:
@@ -97,23 +125,40 @@ def test_settings_gate_alerts_and_outlive_the_process(database: Database) -> Non
         assert ledger.verify(connection) == [] and len(list(ledger.entries(connection))) == 2
 
 
+def test_who_comes_back_gets_each_alert_after_the_last_once(database: Database) -> None:
+    for kind in ("SPIKE_LIKELY", "CORRELATION_BREAKDOWN", "REGIME_CHANGE_PENDING"):
+        assert add_alert(database, {"alert_type": kind, "horizon": "4h"}, 0.0, 4, 1e9)
+    of_one_time = alerts_since(database, (1e9, ""))
+    assert len(of_one_time) == 3
+    assert alerts_since(database, (1e9, of_one_time[0]["id"])) == of_one_time[1:]
+    assert alerts_since(database, (1e9, "window-" + "f" * 32)) == []
+
+
 def test_listeners_get_what_comes_and_slow_ones_are_let_go() -> None:
     async def main() -> None:
         stream = Stream()
-        events = stream.listen([event("alert", "1", {"a": 1})])
+
+        async def missed() -> list[Event]:
+            assert len(stream) == 1  # from here on nothing can be missed
+            stream.publish(event("alert", 1.0, "a", {"a": 1}))
+            return [event("alert", 1.0, "a", {"a": 1})]
+
+        events = stream.listen(missed)
+        assert len(stream) == 0  # one that goes before it listens leaves nothing
         assert await anext(events) == b"retry: 2000\n\n"
-        assert b"id: 1\n" in await anext(events)
-        stream.publish(event("predictions", "2", {"b": 2}))
-        assert await anext(events) == b'event: predictions\nid: 2\ndata: {"b":2}\n\n'
+        assert b"id: 1.0:a\n" in await anext(events)
+        stream.publish(event("predictions", 2.0, "b", {"b": 2}))
+        assert await anext(events) == b'event: predictions\nid: 2.0:b\ndata: {"b":2}\n\n'
         for number in range(WAITING + 1):
-            stream.publish(event("alert", str(number), {}))
+            stream.publish(event("alert", 3.0, str(number), {}))
         assert len(stream) == 0
         assert len([one async for one in events]) == WAITING
-        kept = [stream.listen([]) for _ in range(MOST_LISTENERS)]
+        kept = [stream.listen() for _ in range(MOST_LISTENERS)]
+        assert [await anext(one) for one in kept] == [b"retry: 2000\n\n"] * MOST_LISTENERS
         with pytest.raises(ProductError, match="Too many"):
-            stream.listen([])
+            stream.listen()
         stream.close()
         for one in kept:
-            assert len([written async for written in one]) == 1
+            assert [written async for written in one] == []
 
     asyncio.run(asyncio.wait_for(main(), 20))

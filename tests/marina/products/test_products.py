@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from marina.database.connection import Database
 from marina.database.product_tables import RECOMMENDATIONS, TRUTHS_OF_RULES
+from marina.products import user_settings
 from marina.products.feature_source import StoreFeatures
+from marina.products.idempotency import UNDER_WAY_S, Idempotency
+from marina.products.user_settings import UserSettings
 from marina.releases import ledger
 from models.code_health.features import READS
+from models.market.state import REGIMES
 from tests.families import budget, catalog, code_health, market
 from tests.marina.products.conftest import Products
 
@@ -111,7 +116,7 @@ def test_feedback_on_a_transaction_goes_where_its_answer_is(products: Products) 
 
 
 def test_the_market_is_predicted_with_the_products_fields(products: Products) -> None:
-    window = market.good("market_alerts")[0]
+    window, asked = market.good("market_alerts")[0], len(products.gateway.asked)
     posted = products.client.post("/api/ml/features/window", json=window)
     assert posted.status_code == 200, posted.text
     assert len(posted.json()["predictions"]) == 16
@@ -126,11 +131,16 @@ def test_the_market_is_predicted_with_the_products_fields(products: Products) ->
     assert {one["severity_estimate"] for one in said["predictions"]} <= {None, "S2", "S3"}
     assert said["model_status"]["active_version"] == "1.0" and "versions" in said["performance_summary"]
     only = products.client.get("/api/ml/predict").json()["predictions"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("marina.products.market_status.count_quality", lambda *_: pytest.fail("counted"))
+        brief = products.client.get("/api/ml/predict", params={"include_performance": False}).json()
+    assert brief["performance_summary"] == {} and brief["model_status"]["active_version"] == "1.0"
     assert {one["horizon"] for one in only} == {"24h"} and len(only) == 4
     features = products.client.get("/api/ml/features/current").json()
     assert features["phase"] in ("calm", "ordinary", "stressed", "dispersed") and len(features["features"]) == 18
     why = products.client.get("/api/ml/explain", params={"alert_type": "SPIKE_LIKELY", "horizon": "4h"}).json()
     assert set(why["attributions"]) == set(features["features"])
+    assert len(products.gateway.asked) == asked + 1
     assert products.client.get("/api/ml/models/status").json()["model_status"]["versions"][0]["share"] == 1.0
     assert products.client.get("/api/ml/ab-tests").json()["ab_tests"] == []
 
@@ -153,6 +163,12 @@ def test_settings_of_the_market_change_at_once_and_are_in_the_ledger(products: P
     with products.database.reading() as connection:
         [row] = [one for one in ledger.entries(connection) if one.action == "market settings"]
         assert ledger.verify(connection) == []
+    gated = {"who": "carla", "why": "none at all", "config": {"phase_gating": {phase: [] for phase in REGIMES}}}
+    assert products.client.put("/api/ml/config", json=gated).status_code == 200
+    found = products.client.get("/api/ml/predict", params={"all_horizons": True}).json()["predictions"]
+    posted = products.client.post("/api/ml/features/window", json=window).json()["predictions"]
+    assert found == [one for one in posted if one["alert_type"] != "SPIKE_LIKELY"]
+    assert "phase" in {one["gated_by"] for one in found} and not any(one["alert"] for one in found)
     assert row.who == "carla" and row.said["changed"]["default_horizon"] == ["24h", "48h"]
     bad = products.client.put("/api/ml/config", json={**change, "config": {"min_probability": 2}})
     assert bad.status_code == 422 and "min_probability" in bad.json()["error"]["message"]
@@ -235,6 +251,23 @@ def test_a_repeated_key_answers_alike_and_another_body_is_a_conflict(products: P
     assert again.headers["idempotent-replay"] == "true"
     other = products.client.post("/transactions/feedback", json={**body, "label": "x"}, headers=key)
     assert other.status_code == 409 and other.json()["error"]["code"] == "idempotency_conflict"
+
+
+def test_a_request_that_was_taken_for_cut_off_leaves_the_key_to_the_next(database: Database) -> None:
+    keys, began = Idempotency(lambda *_: None, database, 1000), time.time()  # type: ignore[arg-type]
+    assert keys._begin("c", "k", "digest", began - 2 * UNDER_WAY_S) is None
+    assert keys._begin("c", "k", "digest", began) is None
+    keys._end("c", "k", began - 2 * UNDER_WAY_S, None, "")
+    keys._end("c", "k", began, 200, "{}")
+    assert keys._begin("c", "k", "digest", began + 1) == (200, "{}")
+
+
+def test_what_a_user_sets_in_one_place_changes_nothing_in_another(database: Database) -> None:
+    user_settings.write_channels(database, "u", ["https://127.0.0.1/x"], "en")
+    user_settings.write_thresholds(database, "u", 0.25, 0.75)
+    assert user_settings.read(database, "u") == UserSettings("u", 0.25, 0.75, ("https://127.0.0.1/x",), "en")
+    user_settings.write_channels(database, "u", [], "fr")
+    assert user_settings.read(database, "u") == UserSettings("u", 0.25, 0.75)
 
 
 def test_the_page_of_the_interface_needs_no_other_host(products: Products) -> None:

@@ -21,7 +21,6 @@ def ask(products: Products) -> tuple[str, str]:
 
 
 def test_a_promotion_never_serves_an_old_answer(products: Products) -> None:
-    products.context.server.cache.memory.clear()
     declare(products.database, products.routes, MODEL, {"1.0": 1.0})
     assert [ask(products) for _ in range(3)] == [("1.0", "miss"), ("1.0", "memory"), ("1.0", "memory")]
     declare(products.database, products.routes, MODEL, {"1.0": 0.5, "2.0": 0.5})

@@ -78,3 +78,9 @@ def test_a_front_end_reaches_a_model_through_gateway_interface_and_gateway() -> 
     [archive] = every.loaded("catalog")[1].glob("*.mar")
     with running([Path(archive)], {"inference_tokens": json.dumps([TOKEN])}) as server:
         check(server)
+        stream = f"{server.url}/api/ml/stream"
+        with httpx.stream("GET", stream, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30) as listening:
+            lines = listening.iter_lines()
+            assert next(lines).startswith("retry:")
+            server.process.terminate()
+            assert list(lines) == [""]  # it ends whole, and is not cut off when the time to drain is over
