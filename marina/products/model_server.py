@@ -4,7 +4,6 @@ One pool of connections for the whole process. The client's own token, session a
 the same to the gateway whichever way it comes.
 """
 
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,9 +16,6 @@ from marina.products.answer_cache import AnswerCache, cache_key
 from marina.products.errors import ProductError, RelayedError
 from marina.products.flags.provider import Flags
 from marina.products.live_versions import LiveVersions
-from marina.settings import Settings
-
-MOST_CONNECTIONS = 64
 
 PASSED_ON = ("authorization", "x-session-id", "x-user-id", "traceparent")
 """Headers of the client's that are passed on to the gateway."""
@@ -196,21 +192,3 @@ class ModelServer:
         rid = str(body.get("request_id") or call.request_id)
         call.models[model] = {"version": version, "cache": where, "prediction_id": rid}
         return Answer(body, version, rid, where)
-
-
-def open_client(settings: Settings) -> httpx.AsyncClient:
-    """Return a pool of connections to this server's own gateway."""
-    host = settings.host if settings.host not in ("0.0.0.0", "::") else "127.0.0.1"
-    where = f"[{host}]" if ":" in host else host
-    tls = settings.tls_certificate is not None
-    context: ssl.SSLContext | bool = True
-    if tls:
-        context = ssl.create_default_context(cafile=str(settings.tls_certificate))
-        context.check_hostname = False  # it is this machine, whatever the certificate's names
-    return httpx.AsyncClient(
-        base_url=f"{'https' if tls else 'http'}://{where}:{settings.inference_port}",
-        timeout=settings.ml_model_timeout,
-        verify=context,
-        trust_env=False,
-        limits=httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS),
-    )

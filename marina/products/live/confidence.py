@@ -23,7 +23,7 @@ import orjson
 from archives.errors import MarinaError
 from marina.processes.console import show
 from marina.products.live.recogniser import Recogniser
-from marina.products.live.service import gateway_client
+from marina.serving.gateway_pool import open_client
 from marina.settings import Settings, read_settings
 from models.signflow.sequences import as_frames
 
@@ -88,7 +88,7 @@ async def ask(settings: Settings, path: Path) -> tuple[list[float], list[bool]]:
         clips = [(str(one["sign"]), as_frames(np.array(one["frames"]))) for one in orjson.loads(path.read_bytes())]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfidenceError(f"{path}: expected a list of clips with sign and frames, got: {error}") from error
-    async with gateway_client(settings) as client:
+    async with open_client(settings, settings.request_timeout_s) as client:
         recogniser = Recogniser(client, settings.live_model)
         for sign, frames in clips:
             answer = await recogniser.ask(frames, "confidence", token)
