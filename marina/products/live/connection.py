@@ -194,9 +194,9 @@ class Connection:
                 return
             if not self._recogniser.calm or session.outbox is None or session.received == last:
                 continue
-            last = session.received
+            last, frames = session.received, session.recorded()
             with contextlib.suppress(AskError):  # the answer will say so
-                found = await self._recogniser.ask(session.recorded(), session.group, self._token, session.calibration)
+                found = await self._recogniser.guess(frames, session.group, self._token, session.calibration)
                 if self._recording(session, begun):
                     session.send({"type": "guess", "predictions": found["predictions"]})
 
