@@ -15,7 +15,7 @@ import orjson
 from archives.errors import MarinaError
 
 TOP_K: Final = 3
-KEPT: Final = ("version", "predictions", "unusual", "embedding")
+KEPT: Final = ("version", "predictions", "unusual", "confident", "embedding")
 """What of an answer the page is told."""
 
 REST: Final = 3
