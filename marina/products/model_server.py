@@ -91,6 +91,7 @@ class ModelServer:
 
     def __init__(self, http: httpx.AsyncClient, cache: AnswerCache, live: LiveVersions, flags: Flags) -> None:
         self._http = http
+        self._urls: dict[str, httpx.URL] = {}
         self.cache = cache
         self.live = live
         self.flags = flags
@@ -169,8 +170,10 @@ class ModelServer:
 
     async def _send(self, call: Call, path: str, body: Mapping[str, Any], rid: str) -> httpx.Response:
         headers = {**call.headers, "Content-Type": "application/json", "X-Request-Id": rid}
+        if (url := self._urls.get(path)) is None:
+            url = self._urls[path] = self._http.base_url.join(path)
         try:
-            answer = await self._http.post(path, content=orjson.dumps(body), headers=headers)
+            answer = await self._http.post(url, content=orjson.dumps(body), headers=headers)
         except httpx.TimeoutException:
             raise ProductError(504, "deadline", "The model server did not answer in time. Send less at once.") from None
         except httpx.HTTPError:

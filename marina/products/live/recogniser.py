@@ -51,7 +51,8 @@ class Recogniser:
     """
 
     def __init__(self, client: httpx.AsyncClient, model: str, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._client, self._path, self._monotonic = client, f"/predictions/{model}", monotonic
+        self._client, self._monotonic = client, monotonic
+        self._url = client.base_url.join(f"/predictions/{model}")
         self._in_flight = 0
         self._calm_from = float("-inf")
 
@@ -116,7 +117,7 @@ class Recogniser:
             body = array.getvalue()
         self._in_flight += 1
         try:
-            answer = await self._client.post(self._path, content=body, headers=headers)
+            answer = await self._client.post(self._url, content=body, headers=headers)
         except httpx.HTTPError as error:
             raise AskError("unavailable", f"the model did not answer ({type(error).__name__}); sign again") from error
         finally:
