@@ -99,8 +99,8 @@ def look_at(at: float, landmarks: Array) -> Look:
     return Look(at, (_places(left, middle, width), _places(right, middle, width)))
 
 
-def _places(hand: list[complex], middle: complex, width: float) -> list[complex]:
-    return [(one - middle) / width for one in hand] if any(hand) else []
+def _places(points: list[complex], middle: complex, width: float) -> list[complex]:
+    return [(point - middle) / width for point in points] if any(points) else []
 
 
 def observe(history: tuple[Look, ...], look: Look) -> tuple[tuple[Look, ...], Motion]:
@@ -135,4 +135,4 @@ def _speed(history: tuple[Look, ...], side: int) -> float:
 
 
 def _mean(shown: list[tuple[float, list[complex]]]) -> list[complex]:
-    return [sum(values) / len(shown) for values in zip(*[hand for _, hand in shown], strict=True)]
+    return [sum(values) / len(shown) for values in zip(*[places for _, places in shown], strict=True)]
