@@ -4,8 +4,9 @@
     python -m benchmarks.features --rate 12000 --seconds 10 --rows 1000000 --database postgresql://USER@HOST/EMPTY
 
 One process asks for one vector at a time at fixed times, whatever the answers do; a latency runs from when a read was
-due, and beside it from when it was sent: the difference is the generator's own delay. Redis runs on the same machine.
-Keys are of 5,000 entities. The join asks for as many moments as the table has rows, of a tenth as many entities.
+due, and beside it from when it was sent: the difference is the generator's own delay. Then one read after the other
+asks for 1 to 100 rows. Redis runs on the same machine. Keys are of 5,000 entities. The join asks for as many moments as
+the table has rows, of a tenth as many entities.
 """
 
 import argparse
@@ -38,6 +39,8 @@ VIEW = VIEWS["code_health"]
 ENTITIES = 5000
 ZIPF = 1.1
 TICK_S = 0.0005
+ROWS = (1, 10, 50, 100)
+READS = 500
 PART = 10_000
 
 
@@ -118,6 +121,23 @@ async def _reads(database: Database, url: str, rate: int, seconds: float) -> Non
             for what, latencies in (("from due", due), ("from sent", sent)):
                 p50, p90, p99 = np.percentile(latencies, (50, 90, 99)) * 1e3
                 print(f"  {what}: p50 {p50:.3f} p90 {p90:.3f} p99 {p99:.3f} ms; load average {os.getloadavg()[0]:.1f}")
+            if not cache_bytes:
+                await _rows(store, names)
+
+
+async def _rows(store: FeatureStore, names: list[str]) -> None:
+    """Read more and more rows at a time, one read after the other."""
+    rng = np.random.default_rng(1)
+    for rows in ROWS:
+        took, cpu = [], time.process_time()
+        for _ in range(READS):
+            asked = [names[key] for key in rng.integers(0, ENTITIES, rows).tolist()]
+            begun = time.perf_counter()
+            await store.get(VIEW.name, asked)
+            took.append(time.perf_counter() - begun)
+        p50, p99 = np.percentile(took, (50, 99)) * 1e3
+        each = 1e6 * (time.process_time() - cpu) / READS / rows
+        print(f"  {rows} rows a read: p50 {p50:.2f} p99 {p99:.2f} ms; {each:.0f} microseconds of processor time a row")
 
 
 def _zipf() -> npt.NDArray[np.float64]:

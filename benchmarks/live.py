@@ -129,7 +129,9 @@ def main(argv: list[str] | None = None) -> int:
     different = sum(len(labels) > 1 for labels in measured.answers.values())
     print(f"equal signs with unequal answers   {different} of {len(measured.answers)}")
     spent = after.user + after.system - before.user - before.system
+    each = 1000 * spent / (options.sessions * options.seconds)
     print(f"the service                        {spent / took:.0%} of a core, {memory / 1e6:.0f} MB")
+    print(f"processor time of one session      {each:.1f} ms a second")
     return 0
 
 

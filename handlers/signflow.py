@@ -16,6 +16,7 @@ from handlers.errors import InvalidError, OtherVersionError
 from handlers.prototypes import check_origin, read_takes
 from handlers.validation import Unusual
 from models.probabilities import softmax
+from models.signflow.abstention import choose
 from models.signflow.embedding_space import UNUSUAL, EmbeddingSpace
 from models.signflow.excerpt import Visible, excerpt
 from models.signflow.landmarks import AXES, LANDMARKS, LEFT_HAND, POSE, RIGHT_HAND, WIDTH
@@ -64,9 +65,10 @@ class SignFlowHandler(Handler[Signing]):
     With ``"tta": true`` (test-time augmentation) five views of each sequence share the forward pass, and their
     probabilities are averaged. With ``"embedding": true`` the answer has each sequence's embedding, which comes back
     under its sign's name in ``prototypes`` to have the person's own takes count (`models.signflow.personal`). Each
-    answer has the p-value of its sequence: how unusual it is beside what the model was trained on.
+    answer has the p-value of its sequence: how unusual it is beside what the model was trained on; and whether it is
+    confident: not unusual, and so probable that nine of ten such answers were right for people of the evaluation.
 
-    An archive from before there were embeddings gives none, and knows no p-values.
+    An archive from before there were embeddings gives none, knows no p-values, and calls nothing confident.
     """
 
     content_types = (JSON, NPY)
@@ -75,12 +77,15 @@ class SignFlowHandler(Handler[Signing]):
     options = frozenset({"prototypes", "calibration_of"})
 
     def opened(self, folder: Path) -> None:
-        """Read where embeddings lie, and which graph they are of."""
+        """Read where embeddings lie, which graph they are of, and from where on answers are confident."""
         self._space: EmbeddingSpace | None = None
         self._fingerprint = ""
         if any(output.name == "embedding" for output in self.contract.outputs):
             self._space = EmbeddingSpace.read(read_json(folder / "family.json")["embedding"])
             self._fingerprint = read_json(folder / "certificate.json")["sha256"]["model.onnx"]
+            with np.load(folder / "reference.npz", allow_pickle=False) as reference:
+                correct = reference["predicted"] == reference["label"]
+                self._confident_from = choose(reference["confidence"], correct).confidence
 
     def decode(self, fields: dict[str, Any]) -> Signing:
         """Validate ``frames``: an array of frames of 225 numbers or 75 triples; ``null`` is a missing coordinate."""
@@ -226,7 +231,12 @@ class SignFlowHandler(Handler[Signing]):
 
     def _detail(self, answer: Any, item: Signing, p_value: float, embedding: NDArray[np.float32]) -> Detailed:
         """Put beside a sequence's signs how unusual it is, and its embedding where that was asked for."""
-        beside: dict[str, Any] = {"p_value": round(p_value, 6), "unusual": p_value < UNUSUAL}
+        confident = p_value >= UNUSUAL and answer[0]["probability"] >= self._confident_from
+        beside: dict[str, Any] = {
+            "p_value": round(p_value, 6),
+            "unusual": p_value < UNUSUAL,
+            "confident": confident,
+        }
         if item.embedded:
             vector = np.round(embedding.astype(np.float64), 6).tolist()
             beside["embedding"] = {"vector": vector, "calibration_of": self._fingerprint}

@@ -80,7 +80,7 @@ class LiveVersions:
     def _mark(self, model: str) -> tuple[int, int]:
         if "/" in model or model.startswith("."):
             raise ValueError(model)
-        parts, places = self._run_dir / "parts" / model, self._run_dir / "models" / model
+        parts, places = f"{self._run_dir}/parts/{model}", f"{self._run_dir}/models/{model}"
         return os.stat(parts).st_mtime_ns, os.stat(places).st_mtime_ns
 
     def _read(self, model: str) -> Live | None:

@@ -16,11 +16,6 @@ from marina.products.answer_cache import AnswerCache, cache_key
 from marina.products.errors import ProductError, RelayedError
 from marina.products.flags.provider import Flags
 from marina.products.live_versions import LiveVersions
-from marina.serving.gateway import own_url
-from marina.serving.health_check import own_certificate
-from marina.settings import Settings
-
-MOST_CONNECTIONS = 64
 
 PASSED_ON = ("authorization", "x-session-id", "x-user-id", "traceparent")
 """Headers of the client's that are passed on to the gateway."""
@@ -96,6 +91,7 @@ class ModelServer:
 
     def __init__(self, http: httpx.AsyncClient, cache: AnswerCache, live: LiveVersions, flags: Flags) -> None:
         self._http = http
+        self._urls: dict[str, httpx.URL] = {}
         self.cache = cache
         self.live = live
         self.flags = flags
@@ -174,8 +170,10 @@ class ModelServer:
 
     async def _send(self, call: Call, path: str, body: Mapping[str, Any], rid: str) -> httpx.Response:
         headers = {**call.headers, "Content-Type": "application/json", "X-Request-Id": rid}
+        if (url := self._urls.get(path)) is None:
+            url = self._urls[path] = self._http.base_url.join(path)
         try:
-            answer = await self._http.post(path, content=orjson.dumps(body), headers=headers)
+            answer = await self._http.post(url, content=orjson.dumps(body), headers=headers)
         except httpx.TimeoutException:
             raise ProductError(504, "deadline", "The model server did not answer in time. Send less at once.") from None
         except httpx.HTTPError:
@@ -197,14 +195,3 @@ class ModelServer:
         rid = str(body.get("request_id") or call.request_id)
         call.models[model] = {"version": version, "cache": where, "prediction_id": rid}
         return Answer(body, version, rid, where)
-
-
-def open_client(settings: Settings) -> httpx.AsyncClient:
-    """Return a pool of connections to this server's own gateway."""
-    return httpx.AsyncClient(
-        base_url=own_url(settings, settings.host, settings.inference_port),
-        timeout=settings.ml_model_timeout,
-        verify=own_certificate(settings),
-        trust_env=False,
-        limits=httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS),
-    )

@@ -39,11 +39,12 @@ from marina.products.market_config import MarketConfig
 from marina.products.market_stream import Stream
 from marina.products.measures import SAVE_S, Counting, Measures
 from marina.products.memory_level import MemoryLevel
-from marina.products.model_server import ModelServer, open_client
+from marina.products.model_server import ModelServer
 from marina.products.redis_level import RedisLevel
 from marina.products.rule_answers import RuleAnswers
 from marina.products.schemas import ERRORS
 from marina.releases.heads import open_database
+from marina.serving.gateway_pool import open_client
 from marina.settings import Settings, read_settings
 
 WAIT_MS = 2000
@@ -79,7 +80,7 @@ def build_context(
         database,
         asked,
         OutcomeWriter(database),
-        ModelServer(open_client(settings), cache, LiveVersions(run_dir, database), asked),
+        ModelServer(open_client(settings, settings.ml_model_timeout), cache, LiveVersions(run_dir, database), asked),
         RuleAnswers(database, settings.state_dir / "declared"),
         store,
         features or StoreFeatures(store),

@@ -20,9 +20,10 @@ class LiveSettings(BaseSettings):
     live_resume_s: float = Field(default=30.0, ge=0)
     """How long a live session whose connection was lost can be resumed."""
 
-    live_confidence: float = Field(default=0.5, ge=0, le=1)
-    """Below this probability a live session is told the guesses, and no sign. `python -m \
-marina.products.live.confidence` finds it for an archive by clips of known signs."""
+    live_confidence: float | None = Field(default=None, ge=0, le=1)
+    """Below this probability a live session is told the guesses, and no sign. Without it an answer is a sign where \
+the model calls it confident: by its evaluation nine of ten such answers are right. `python -m \
+marina.products.live.confidence` finds it for an archive by clips of your own."""
 
     live_partial_s: float = Field(default=0.5, gt=0)
     """Time between guesses while a sign is being recorded."""

@@ -172,10 +172,25 @@ def test_what_is_unlike_the_training_is_flagged_and_not_altered(
     monkeypatch.setattr(handler, "_space", strict)
     _, answer = ask(handler, {"instances": [{"frames": frames}, {"frames": frames}]})
     assert answer["p_value"] == pytest.approx([1 / 501] * 2, abs=1e-6) and answer["unusual"] == [True, True]
+    assert answer["confident"] == [False, False]
     assert [one["field"] for one in answer["warnings"]] == ["instances[0].frames", "instances[1].frames"]
     assert "unlike the sequences" in answer["warnings"][0]["message"]
     assert [one["label"] for one in answer["predictions"][0]] == [one["label"] for one in usual["predictions"]]
     assert answer["predictions"][0][0]["probability"] == pytest.approx(usual["predictions"][0]["probability"], abs=1e-6)
+
+
+def test_an_answer_is_confident_where_such_were_right_for_people_of_the_evaluation(
+    handler: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with np.load(handler.folder / "reference.npz") as reference:
+        probability, right = reference["confidence"], reference["predicted"] == reference["label"]
+    answered = probability >= handler._confident_from
+    assert not answered.any() or right[answered].mean() >= 0.9
+    _, usual = ask(handler, frames_of(30))
+    likeliest = usual["predictions"][0]["probability"]
+    for threshold, confident in ((likeliest - 0.001, True), (likeliest + 0.001, False)):
+        monkeypatch.setattr(handler, "_confident_from", threshold)
+        assert ask(handler, frames_of(30))[1]["confident"] is confident
 
 
 @pytest.fixture
@@ -221,7 +236,7 @@ def before(signflow_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_an_archive_without_embeddings_answers_as_before(before: Loaded, handler: Loaded) -> None:
     frames = frames_of(30)
     (status, old), (_, new) = ask(before, {"frames": frames}), ask(handler, {"frames": frames})
-    assert status == 200 and not {"p_value", "unusual", "embedding"} & set(old)
+    assert status == 200 and not {"p_value", "unusual", "confident", "embedding"} & set(old)
     assert [one["label"] for one in old["predictions"]] == [one["label"] for one in new["predictions"]]
 
 

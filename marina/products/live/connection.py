@@ -8,7 +8,7 @@ the newest frame; what comes after it is to be sent again), and then, as they co
 =========== =========================================================================================================
 state       ``state``; ``frame``, the number of the frame that brought it about; ``why``
 guess       ``predictions``, of what has been recorded so far
-answer      ``number``, ``sign`` (null below the confidence, or where the sequence is unlike all of the training),
+answer      ``number``, ``sign`` (null where that is not confident, or the sequence is unlike all of the training),
             ``probability``, ``predictions``, ``ms`` (from the frame that ended the sign to this answer), ``frames``,
             ``why``, ``version``, and where that was asked for ``embedding``
 received    ``frame``: frames until this one need not be kept
@@ -63,7 +63,7 @@ class Policy:
     tokens
         Inference tokens; none: no one is asked for one.
     confidence
-        Below this probability there is no sign.
+        Below this probability there is no sign; None: where the model is not confident.
     partial_s
         Time between guesses.
     idle_s
@@ -71,7 +71,7 @@ class Policy:
     """
 
     tokens: tuple[str, ...] = ()
-    confidence: float = 0.5
+    confidence: float | None = None
     partial_s: float = 0.5
     idle_s: float = 60.0
 
@@ -195,9 +195,9 @@ class Connection:
                 return
             if not self._recogniser.calm or session.outbox is None or session.received == last:
                 continue
-            last = session.received
+            last, frames = session.received, session.recorded()
             with contextlib.suppress(AskError):  # the answer will say so
-                found = await self._recogniser.ask(session.recorded(), session.group, self._token, session.calibration)
+                found = await self._recogniser.guess(frames, session.group, self._token, session.calibration)
                 if self._recording(session, begun):
                     session.send({"type": "guess", "predictions": found["predictions"]})
 
@@ -217,7 +217,9 @@ class Connection:
             found = {}
         else:
             best = found["predictions"][0]
-            sure = best["probability"] >= self._policy.confidence and not found.get("unusual", False)
+            least = self._policy.confidence
+            enough = found.get("confident", True) if least is None else best["probability"] >= least
+            sure = enough and not found.get("unusual", False)
             answer = {"type": "answer", "sign": best["label"] if sure else None, "probability": best["probability"]}
         milliseconds = round(1000 * (time.monotonic() - ended), 1)
         session.send(session.keep({**answer, **found, "ms": milliseconds, "frames": len(frames), "why": why}))

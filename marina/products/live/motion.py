@@ -58,15 +58,13 @@ class Look(NamedTuple):
     ----------
     at
         Its time, s.
-    seen
-        Whether the left hand is in view, and the right one.
-    places
-        Of the left hand, and of the right one: six x, then six y, in shoulder widths from between the shoulders.
+    hands
+        Of the left hand, and of the right one: its six places, x + iy in shoulder widths from between the shoulders;
+        none where it is not in view.
     """
 
     at: float
-    seen: tuple[bool, bool]
-    places: tuple[list[float], list[float]]
+    hands: tuple[list[complex], list[complex]]
 
 
 class Motion(NamedTuple):
@@ -90,19 +88,19 @@ class Motion(NamedTuple):
 def look_at(at: float, landmarks: Array) -> Look:
     """Measure one frame, [225]; NaN and zeros are missing."""
     frame = landmarks.astype(np.float32)
-    if math.isnan(float(frame.sum())):
-        frame = np.nan_to_num(frame)
-    means: list[float] = (_MEANS @ frame).tolist()
-    x, y, other_x, other_y = means[-4:]
-    middle_x, middle_y, width = (x + other_x) / 2, (y + other_y) / 2, math.hypot(x - other_x, y - other_y)
-    if not (x or y) or not (other_x or other_y) or width < LEAST_WIDTH:
-        middle_x, middle_y, width = 0.0, 0.0, USUAL_WIDTH
-    seen, places = [], []
-    for fingers in (means[:_HAND], means[_HAND : 2 * _HAND]):
-        seen.append(any(fingers))
-        left = [(one - middle_x) / width for one in fingers[::2]]
-        places.append([*left, *[(one - middle_y) / width for one in fingers[1::2]]])
-    return Look(at, (seen[0], seen[1]), (places[0], places[1]))
+    points: list[complex] = _MEANS.dot(frame).view(np.complex64).tolist()
+    if math.isnan(points[0].real):  # one NaN anywhere makes all of them NaN
+        points = _MEANS.dot(np.nan_to_num(frame)).view(np.complex64).tolist()
+    one, other = points[2 * PLACES :]
+    middle, width = (one + other) / 2, abs(one - other)
+    if not one or not other or width < LEAST_WIDTH:
+        middle, width = 0j, USUAL_WIDTH
+    left, right = points[:PLACES], points[PLACES : 2 * PLACES]
+    return Look(at, (_places(left, middle, width), _places(right, middle, width)))
+
+
+def _places(points: list[complex], middle: complex, width: float) -> list[complex]:
+    return [(point - middle) / width for point in points] if any(points) else []
 
 
 def observe(history: tuple[Look, ...], look: Look) -> tuple[tuple[Look, ...], Motion]:
@@ -113,27 +111,28 @@ def observe(history: tuple[Look, ...], look: Look) -> tuple[tuple[Look, ...], Mo
     history
         What this returned for the frame before; empty at first.
     look
-        The frame's.
+        The frame's, whose time is not before that of any of them.
     """
-    history = (*(one for one in history if look.at - KEPT_S <= one.at <= look.at), look)
-    speeds = [_speed(history, side) for side in range(2)]
-    return history, Motion(look.at, any(look.seen), max(speeds))
+    first = 0
+    while first < len(history) and history[first].at < look.at - KEPT_S:
+        first += 1
+    history = (*history[first:], look)
+    left, right = look.hands
+    return history, Motion(look.at, bool(left or right), max(_speed(history, 0), _speed(history, 1)))
 
 
 def _speed(history: tuple[Look, ...], side: int) -> float:
     """Return how fast a hand moves, by two averages of the frames that show it."""
-    newest = history[-1].at
-    if not any(one.seen[side] for one in history):
-        return 0.0
-    late = [one for one in history if one.seen[side] and one.at > newest - SMOOTHED_S]
-    early = [one for one in history if one.seen[side] and one.at <= newest - APART_S]
+    shown = [(at, hands[side]) for at, hands in history if hands[side]]
+    late_from, early_to = history[-1].at - SMOOTHED_S, history[-1].at - APART_S
+    late = [one for one in shown if one[0] > late_from]
+    early = [one for one in shown if one[0] <= early_to]
     if not late or not early:
         return 0.0
-    apart = sum([one.at for one in late]) / len(late) - sum([one.at for one in early]) / len(early)
-    now, before = _mean(late, side), _mean(early, side)
-    moved = [one - other for one, other in zip(now, before, strict=True)]
-    return sum(map(math.hypot, moved[:PLACES], moved[PLACES:])) / PLACES / apart
+    apart = sum([at for at, _ in late]) / len(late) - sum([at for at, _ in early]) / len(early)
+    moved = [abs(now - before) for now, before in zip(_mean(late), _mean(early), strict=True)]
+    return sum(moved) / PLACES / apart
 
 
-def _mean(looks: list[Look], side: int) -> list[float]:
-    return [sum(values) / len(looks) for values in zip(*[one.places[side] for one in looks], strict=True)]
+def _mean(shown: list[tuple[float, list[complex]]]) -> list[complex]:
+    return [sum(values) / len(shown) for values in zip(*[places for _, places in shown], strict=True)]

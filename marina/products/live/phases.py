@@ -9,9 +9,9 @@ begins; the frames of that time are in the ring, and what begins then is recorde
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from marina.products.live.motion import Motion
 
@@ -66,8 +66,7 @@ class Rules:
     before_s: float = 0.35
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """Where a session is.
 
     Attributes
@@ -103,8 +102,7 @@ def advance(machine: Machine, motion: Motion, rules: Rules = Rules()) -> tuple[M
     motion
         Of the frame; its time is not before that of the last one.
     """
-    machine = replace(
-        machine,
+    machine = machine._replace(
         seen=motion.at if motion.hand else machine.seen,
         lively=motion.at if motion.speed > rules.resting else machine.lively,
         absent=machine.absent or motion.at - machine.seen >= rules.gone_s,
@@ -115,12 +113,11 @@ def advance(machine: Machine, motion: Motion, rules: Rules = Rules()) -> tuple[M
         return machine, None
     stirs = motion.hand and (machine.absent or motion.speed >= rules.moving)
     if not stirs:
-        return replace(machine, stirred=None), None
+        return machine._replace(stirred=None), None
     stirred = motion.at if machine.stirred is None else machine.stirred
     if motion.at - stirred < rules.confirm_s:
-        return replace(machine, stirred=stirred), None
-    begun = replace(
-        machine,
+        return machine._replace(stirred=stirred), None
+    begun = machine._replace(
         phase=Phase.RECORDING,
         begun=stirred,
         stirred=None,
@@ -141,10 +138,10 @@ def _record(machine: Machine, motion: Motion, rules: Rules) -> tuple[Machine, Ev
     else:
         return machine, None
     if end - machine.begun < rules.shortest_s:
-        return replace(machine, phase=Phase.IDLE), Event.DROPPED
-    return replace(machine, phase=Phase.INFERRING), over
+        return machine._replace(phase=Phase.IDLE), Event.DROPPED
+    return machine._replace(phase=Phase.INFERRING), over
 
 
 def answered(machine: Machine) -> Machine:
     """Return the machine once what it asked about has its answer, or gets none."""
-    return replace(machine, phase=Phase.IDLE, stirred=None)
+    return machine._replace(phase=Phase.IDLE, stirred=None)

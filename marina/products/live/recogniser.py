@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import httpx
@@ -14,14 +15,12 @@ import orjson
 from archives.errors import MarinaError
 
 TOP_K: Final = 3
-AT_ONCE: Final = 64
-"""Connections to the gateway."""
-
-KEPT: Final = ("version", "predictions", "unusual", "embedding")
+KEPT: Final = ("version", "predictions", "unusual", "confident", "embedding")
 """What of an answer the page is told."""
 
-CALM: Final = 2
-"""Guesses are asked for only while fewer requests than this are in flight: answers come first."""
+REST: Final = 3
+"""After a guess none is asked for, by any session, for so many times as long as it took: answers find the model free,
+and however many sessions there are, guesses take a quarter of one request's time at most."""
 
 
 class AskError(MarinaError):
@@ -47,16 +46,31 @@ class Recogniser:
         With the gateway's address; one pool for all sessions.
     model
         The model's name there.
+    monotonic
+        A clock that is never set, in seconds.
     """
 
-    def __init__(self, client: httpx.AsyncClient, model: str) -> None:
-        self._client, self._path = client, f"/predictions/{model}"
+    def __init__(self, client: httpx.AsyncClient, model: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._client, self._monotonic = client, monotonic
+        self._url = client.base_url.join(f"/predictions/{model}")
         self._in_flight = 0
+        self._calm_from = float("-inf")
 
     @property
     def calm(self) -> bool:
-        """Whether there is room for guesses."""
-        return self._in_flight < CALM
+        """Whether a guess may be asked for: no answer is awaited, and the last guess was long enough ago."""
+        return not self._in_flight and self._monotonic() >= self._calm_from
+
+    async def guess(
+        self, frames: npt.NDArray[np.float32], group: str, token: str = "", calibration: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Ask as `ask` does, and leave the model to the answers for a while."""
+        begun = self._monotonic()
+        try:
+            return await self.ask(frames, group, token, calibration)
+        finally:
+            now = self._monotonic()
+            self._calm_from = now + REST * (now - begun)
 
     async def ask(
         self,
@@ -103,7 +117,7 @@ class Recogniser:
             body = array.getvalue()
         self._in_flight += 1
         try:
-            answer = await self._client.post(self._path, content=body, headers=headers)
+            answer = await self._client.post(self._url, content=body, headers=headers)
         except httpx.HTTPError as error:
             raise AskError("unavailable", f"the model did not answer ({type(error).__name__}); sign again") from error
         finally:

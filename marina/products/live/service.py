@@ -28,16 +28,17 @@ from starlette.websockets import WebSocket
 
 from marina.products.live.connection import Connection, Policy
 from marina.products.live.pages import Secured, routes
-from marina.products.live.recogniser import AT_ONCE, Recogniser
+from marina.products.live.recogniser import Recogniser
 from marina.products.live.session import Sessions
-from marina.serving.gateway import own_url
-from marina.serving.health_check import own_certificate
+from marina.serving.gateway_pool import open_client
 from marina.settings import Settings, read_settings
 
 LARGEST_MESSAGE = 2 * 1024 * 1024
 """A person's takes, as JSON: eight of each of a hundred signs."""
 
 STOP_S = 1
+REST_S = 2
+"""How much longer than the gateway itself a request is waited for."""
 
 
 def application(settings: Settings, client: httpx.AsyncClient) -> Starlette:
@@ -81,24 +82,13 @@ def application(settings: Settings, client: httpx.AsyncClient) -> Starlette:
     )
 
 
-def gateway_client(settings: Settings) -> httpx.AsyncClient:
-    """Return the one pool of connections to the gateway."""
-    return httpx.AsyncClient(
-        base_url=own_url(settings, settings.host, settings.inference_port),
-        timeout=settings.request_timeout_s + 2,
-        limits=httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE),
-        verify=own_certificate(settings),
-        trust_env=False,
-    )
-
-
 def main() -> int:
     """Answer until SIGTERM or SIGINT."""
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: sys.exit(0))  # uvicorn raises it again once it has stopped
     settings = read_settings()
     uvicorn.run(
-        application(settings, gateway_client(settings)),
+        application(settings, open_client(settings, settings.request_timeout_s + REST_S)),
         uds=str(Path(os.environ["MARINA_RUN_DIR"]) / "live.sock"),
         ws="websockets-sansio",
         ws_max_size=LARGEST_MESSAGE,

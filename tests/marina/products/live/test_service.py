@@ -209,14 +209,21 @@ def test_what_the_model_says_no_to_is_told_and_the_next_sign_is_answered() -> No
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("probability", "unusual"), [(0.59, False), (0.99, True)])
-def test_what_is_not_sure_is_no_sign(probability: float, unusual: bool) -> None:
+@pytest.mark.parametrize(
+    ("least", "said"),
+    [
+        (0.6, {"probability": 0.59, "unusual": False, "confident": True}),
+        (0.6, {"probability": 0.99, "unusual": True, "confident": False}),
+        (None, {"probability": 0.99, "unusual": False, "confident": False}),
+    ],
+)
+def test_what_is_not_sure_is_no_sign(least: float | None, said: dict[str, Any]) -> None:
     def ask(_: httpx.Request) -> httpx.Response:
-        predictions = [{"label": "hello", "probability": probability}]
-        return httpx.Response(200, json={"version": "1.0", "predictions": predictions, "unusual": unusual})
+        predictions = [{"label": "hello", "probability": said["probability"]}]
+        return httpx.Response(200, json={"version": "1.0", "predictions": predictions, **said})
 
     async def run() -> None:
-        async with serving(ask, live_confidence=0.6) as url, talking(url) as page:
+        async with serving(ask, live_confidence=least) as url, talking(url) as page:
             await play(page, performed(1)[0])
             answer = await hear(page, "answer")
             assert answer["sign"] is None and answer["predictions"][0]["label"] == "hello"

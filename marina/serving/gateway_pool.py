@@ -1,0 +1,190 @@
+"""Asynchronous requests to this server's own gateway, over connections that are kept: a transport for httpx.
+
+It speaks as much of HTTP/1.1 as one known server needs: one origin, bodies as a whole, no proxies, no HTTP/2. httpx's
+own transport serves any of them and takes four fifths of a request's processor time for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import Iterator
+from typing import Final
+
+import httpx
+
+from marina.serving.gateway import own_url
+from marina.serving.health_check import own_certificate
+from marina.settings import Settings
+
+MOST_CONNECTIONS: Final = 64
+IDLE_S: Final = 5.0
+"""A connection that waited longer for a request is not used again: the gateway may be about to close it."""
+
+LARGEST_HEAD: Final = 256 * 1024
+BODILESS: Final = frozenset({204, 304})
+"""Statuses without a body."""
+
+
+class _Connection:
+    """One connection, with one exchange at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self.idle_from = 0.0
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request may be sent: the other side has closed nothing, and it has not waited for long."""
+        return not self._reader.at_eof() and time.monotonic() - self.idle_from < IDLE_S
+
+    def close(self) -> None:
+        self._writer.close()
+
+    async def closed(self) -> None:
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+    async def exchange(self, method: bytes, head: bytes, body: bytes) -> tuple[httpx.Response, bool]:
+        """Send a request; return the response, read whole, and whether the connection can be kept."""
+        self._writer.write(head + body)
+        await self._writer.drain()
+        status, headers = 100, httpx.Headers()
+        while 100 <= status < 200:
+            lines = (await self._reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
+            version, _, rest = lines[0].partition(b" ")
+            status = int(rest[:3])
+            pairs = (line.partition(b":") for line in lines[1:-2])
+            headers = httpx.Headers([(name, value.strip()) for name, _, value in pairs])
+        kept = version == b"HTTP/1.1" and headers.get("connection", "").lower() != "close"
+        if method == b"HEAD" or status in BODILESS:
+            content = b""
+        elif headers.get("transfer-encoding", "").lower() == "chunked":
+            content = await self._chunks()
+        elif "content-length" in headers:
+            content = await self._reader.readexactly(int(headers["content-length"]))
+        else:
+            content, kept = await self._reader.read(), False
+        return httpx.Response(status, headers=headers, content=content), kept
+
+    async def _chunks(self) -> bytes:
+        parts = []
+        while size := int((await self._reader.readline()).partition(b";")[0], 16):
+            parts.append((await self._reader.readexactly(size + 2))[:-2])
+        while await self._reader.readline() not in (b"\r\n", b""):
+            pass
+        return b"".join(parts)
+
+
+class GatewayPool(httpx.AsyncBaseTransport):
+    """Connections to one server; those that wait for a request are used again, the last one first.
+
+    Parameters
+    ----------
+    context
+        How to trust the server, where it speaks TLS.
+    most
+        Connections at once; further requests wait for one.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None = None, most: int = MOST_CONNECTIONS) -> None:
+        self._context = context
+        self._room = asyncio.Semaphore(most)
+        self._idle: list[_Connection] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, and return its response, read whole.
+
+        Raises
+        ------
+        httpx.TimeoutException
+            If there is no connection, or no whole answer, in time.
+        httpx.TransportError
+            If the server cannot be reached, goes away, or speaks no HTTP/1.1.
+        """
+        limits = request.extensions.get("timeout", {})
+        method, path = request.method.encode(), request.url.raw_path
+        fields = b"".join([b"%b: %b\r\n" % field for field in request.headers.raw])
+        if fields.count(b"\n") != len(request.headers.raw) or fields.count(b"\r") != len(request.headers.raw):
+            raise httpx.LocalProtocolError("a header holds the end of a line")
+        head, body = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, path, fields), await request.aread()
+        with _timed(httpx.PoolTimeout, "no connection is free"):
+            async with asyncio.timeout(limits.get("pool")):
+                await self._room.acquire()
+        try:
+            connection = self._waiting() or await self._connect(request.url, limits.get("connect"))
+            kept = False
+            try:
+                with _timed(httpx.ReadTimeout, "no answer in time"), _broken():
+                    async with asyncio.timeout(limits.get("read")):
+                        response, kept = await connection.exchange(method, head, body)
+            finally:
+                if kept:
+                    connection.idle_from = time.monotonic()
+                    self._idle.append(connection)
+                else:
+                    connection.close()
+        finally:
+            self._room.release()
+        return response
+
+    async def aclose(self) -> None:
+        """Close what waits for a request."""
+        closed, self._idle = self._idle, []
+        for connection in closed:
+            connection.close()
+        for connection in closed:
+            await connection.closed()
+
+    def _waiting(self) -> _Connection | None:
+        while self._idle:
+            if (connection := self._idle.pop()).usable:
+                return connection
+            connection.close()
+        return None
+
+    async def _connect(self, url: httpx.URL, within_s: float | None) -> _Connection:
+        port = url.port or (443 if self._context else 80)
+        try:
+            with _timed(httpx.ConnectTimeout, "no connection in time"):
+                async with asyncio.timeout(within_s):
+                    return _Connection(
+                        *await asyncio.open_connection(url.host, port, ssl=self._context, limit=LARGEST_HEAD)
+                    )
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _timed(kind: type[httpx.TimeoutException], message: str) -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise kind(message) from error
+
+
+@contextlib.contextmanager
+def _broken() -> Iterator[None]:
+    try:
+        yield
+    except asyncio.IncompleteReadError as error:
+        raise httpx.RemoteProtocolError("the server closed the connection before its answer was whole") from error
+    except (asyncio.LimitOverrunError, ValueError) as error:
+        raise httpx.RemoteProtocolError(f"no HTTP/1.1: {error}") from error
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise httpx.ReadError(str(error)) from error
+
+
+def open_client(settings: Settings, timeout_s: float) -> httpx.AsyncClient:
+    """Return a client of this server's own gateway, whose requests take that long at most."""
+    certificate = own_certificate(settings)
+    return httpx.AsyncClient(
+        base_url=own_url(settings, settings.host, settings.inference_port),
+        timeout=timeout_s,
+        transport=GatewayPool(certificate if isinstance(certificate, ssl.SSLContext) else None),
+        trust_env=False,
+    )

@@ -1,0 +1,148 @@
+"""The gateway's answers are read whole, however they are framed; connections are used again, and never a closed one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import httpx
+import pytest
+
+from marina.serving.gateway_pool import GatewayPool
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Model-Version: 1.0\r\n\r\nok"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@contextlib.asynccontextmanager
+async def serving(serve: Serve, most: int = 4, timeout_s: float = 5.0) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client of a server that does as it is told with each connection."""
+
+    under_way: set[asyncio.Task[None] | None] = set()
+
+    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        under_way.add(asyncio.current_task())
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await serve(reader, writer)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(one, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with httpx.AsyncClient(base_url=url, transport=GatewayPool(most=most), timeout=timeout_s) as client:
+            yield client
+        await asyncio.gather(*[task for task in under_way if task is not None])
+
+
+async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """Return the head and body of one request."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next((line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), b":0")
+    return head, await reader.readexactly(int(length.partition(b":")[2]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "content"),
+    [
+        (OK, b"ok"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"ok"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=1\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: t\r\n\r\n",
+            b"abcde",
+        ),
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", b"until the end"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok", b"ok"),
+    ],
+)
+def test_an_answer_is_read_whole_however_it_is_framed(answer: bytes, content: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head, body = await read_request(reader)
+            assert head.startswith(b"POST /predictions/x?a=1 HTTP/1.1\r\n") and body == b"question"
+            writer.write(answer)
+            await writer.drain()
+            if b"close" in answer or content.startswith(b"until"):
+                return
+
+    async def run() -> None:
+        async with serving(serve) as client:
+            for _ in range(3):
+                assert (await client.post("/predictions/x?a=1", content=b"question")).content == content
+
+    asyncio.run(run())
+
+
+def test_connections_are_used_again_are_bounded_and_do_not_mix_answers() -> None:
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            _, body = await read_request(reader)
+            await asyncio.sleep(0.001)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    async def run() -> None:
+        async with serving(serve) as client:
+            questions = [b"%d" % number for number in range(100)]
+            answers = await asyncio.gather(*[client.post("/", content=one) for one in questions])
+            assert [one.content for one in answers] == questions
+
+    asyncio.run(run())
+    assert connections == 4
+
+
+def test_a_connection_that_the_server_closed_is_not_used_and_one_whose_request_was_left_neither() -> None:
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, body = await read_request(reader)
+        await asyncio.sleep(0.2 if body == b"slow" else 0)
+        writer.write(OK)
+
+    async def run() -> None:
+        async with serving(once, most=1) as client:
+            for _ in range(3):
+                assert (await client.post("/", content=b"x")).content == b"ok"
+                await asyncio.sleep(0.05)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await client.post("/", content=b"slow")
+            assert (await client.post("/", content=b"x")).content == b"ok"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", b"HTTP/1.1 what\r\n\r\n"])
+def test_what_is_no_answer_is_an_error_of_transport(said: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(said)
+
+    async def run() -> None:
+        async with serving(serve) as client:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.get("/")
+
+    asyncio.run(run())
+
+
+def test_times_are_kept_and_lines_cannot_be_smuggled() -> None:
+    async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        await asyncio.sleep(0.5)
+
+    async def run() -> None:
+        async with serving(silent, most=1, timeout_s=0.1) as client:
+            kinds = await asyncio.gather(client.get("/"), client.get("/"), return_exceptions=True)
+            assert {type(one) for one in kinds} == {httpx.ReadTimeout, httpx.PoolTimeout}
+            with pytest.raises(httpx.LocalProtocolError):
+                await client.get("/", headers={"X-Session-Id": "a\r\nX-Other: b"})
+        async with httpx.AsyncClient(transport=GatewayPool()) as client:
+            with pytest.raises(httpx.ConnectError):
+                await client.get("http://127.0.0.1:9")
+
+    asyncio.run(run())
