@@ -26,10 +26,8 @@ from marina.pipelines.backup.stores import Store
 from marina.releases import ledger
 from marina.releases.heads import Heads, heads_file, ledger_keyring
 from marina.rollout.audit import audit
+from marina.serving.preflight import RESTORING
 from marina.settings import Settings
-
-NOTE = "restoring"
-"""File in the state folder while a restore is under way: the id of the backup."""
 
 
 class RestoreError(MarinaError):
@@ -79,7 +77,7 @@ def restore(settings: Settings, store: Store, asked: str = "latest", force: bool
     check_kind(settings, str(made.database["kind"]))
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _no_server(settings):
-        note = settings.state_dir / NOTE
+        note = settings.state_dir / RESTORING
         continued = note.is_file() and note.read_text().strip() == name
         aside = None
         if not continued:
@@ -90,8 +88,9 @@ def restore(settings: Settings, store: Store, asked: str = "latest", force: bool
                     "empty machine. Name another MARINA_STATE_DIR and database, or pass --force: files are then moved "
                     "aside, and a PostgreSQL database is replaced"
                 )
-            note.write_text(name)
+            note.write_text("")  # no server starts, and what is there is still to be moved aside
             aside = _move_aside(settings, made) if occupied else None
+            note.write_text(name)
         _restore_files(settings, store, made)
         with tempfile.TemporaryDirectory(prefix=".restore-", dir=settings.state_dir) as folder:
             copied = {}

@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from marina.monitoring.backup_metrics import backups_of
 from marina.pipelines.backup import database_copy, manifest, runs
 from marina.pipelines.backup.database_copy import CopyError
 from marina.pipelines.backup.manifest import Manifest
-from marina.pipelines.backup.restore import NOTE, RestoreError, restore
+from marina.pipelines.backup.restore import RestoreError, restore
 from marina.pipelines.backup.runs import BackupRunError, prune, run, verify
 from marina.pipelines.backup.s3 import S3, sign
 from marina.pipelines.backup.stores import Folder, Store, StoreError, open_store
@@ -36,6 +37,7 @@ from marina.releases import ledger
 from marina.releases.declarations import copy_name, declare, read_archive
 from marina.releases.heads import Heads, heads_file, open_database
 from marina.releases.lease import Lease
+from marina.serving.preflight import RESTORING, StartError, check_state_dir
 from marina.settings import ROOT, Settings
 from tests.postgres import Postgres
 from tests.serving import archive
@@ -112,7 +114,7 @@ def test_a_restore_has_the_same_rows_ledger_archives_and_public_keys(tmp_path: P
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
     [key] = (empty.state_dir / "keys" / "ledger").glob("*.pem")
     assert b"PUBLIC" in key.read_bytes()
-    assert not (empty.state_dir / "ledger.key").exists() and not (empty.state_dir / NOTE).exists()
+    assert not (empty.state_dir / "ledger.key").exists() and not (empty.state_dir / RESTORING).exists()
     with pytest.raises(RestoreError, match="--force"):
         restore(empty, store)
     database = Database(empty.database)
@@ -219,9 +221,36 @@ def test_a_run_and_a_restore_that_are_killed_cost_nothing_and_continue(tmp_path:
     empty = elsewhere(settings, tmp_path / "two")
     env |= {"MARINA_STATE_DIR": str(empty.state_dir), "MARINA_ARCHIVE_STORE": str(empty.archive_store)}
     _kill_when(env, "restore", (empty.state_dir / "mlflow").exists)
+    with pytest.raises(StartError, match=f"restore --backup {again.name}"):
+        check_state_dir(empty)
     done = restore(empty, store)
     assert done.faults == [] and content(empty) == content(settings)
     assert not list(empty.state_dir.rglob("*.restoring"))
+    check_state_dir(empty)
+
+
+def test_what_was_there_is_kept_where_a_restore_is_killed_while_it_is_moved_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, store = installation(tmp_path / "one"), Folder(tmp_path / "backups")
+    run(settings, store)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(shutil, "move", _killed)
+        restore(settings, store, force=True)
+    with pytest.raises(StartError, match="restore --force"):
+        check_state_dir(settings)
+    with pytest.raises(RestoreError, match="--force"):
+        restore(settings, store)
+    before = content(settings)
+    time.sleep(1.0)  # what was there goes to a folder named by the second
+    aside = restore(settings, store, force=True).aside
+    assert (
+        aside is not None and content(elsewhere(settings, tmp_path / "gone", f"sqlite:///{aside}/marina.db")) == before
+    )
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _kill_when(env: dict[str, str], what: str, reached: Any) -> None:
