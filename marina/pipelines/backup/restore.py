@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archives.errors import MarinaError
+from marina.database.backup import file_of
 from marina.database.connection import Database
 from marina.pipelines.backup import contents, manifest
 from marina.pipelines.backup.contents import DATABASE, STATE, target_of
-from marina.pipelines.backup.database_copy import check_kind, is_empty, put_back, sqlite_file
+from marina.pipelines.backup.database_copy import check_kind, is_empty, put_back
 from marina.pipelines.backup.manifest import Kept, Manifest
 from marina.pipelines.backup.stores import Store
 from marina.releases import ledger
@@ -142,7 +143,7 @@ def _targets(settings: Settings, made: Manifest) -> Iterator[tuple[Kept, Path]]:
 def _occupied(settings: Settings, made: Manifest) -> Iterator[str]:
     """Name what is there that a restore would replace, or that does not belong to the backup's versions."""
     if not is_empty(settings):
-        yield str(sqlite_file(settings) or "the database that MARINA_DATABASE_URL names")
+        yield str(file_of(settings) or "the database that MARINA_DATABASE_URL names")
     for name in (contents.HEADS, contents.REGISTRY, "declared", "mlflow"):
         path = settings.state_dir / name
         if (path.is_dir() and any(path.iterdir())) or (path.is_file() and path.stat().st_size):
@@ -155,7 +156,7 @@ def _occupied(settings: Settings, made: Manifest) -> Iterator[str]:
 def _move_aside(settings: Settings, made: Manifest) -> Path:
     aside = settings.state_dir / time.strftime("before-restore-%Y%m%dT%H%M%S")
     aside.mkdir(mode=0o700)
-    file = sqlite_file(settings)
+    file = file_of(settings)
     registry = contents.registry_file(settings)
     paths = [settings.state_dir / name for name in (contents.HEADS, contents.DECISIONS, "declared", "mlflow", "keys")]
     for one in (file, registry):

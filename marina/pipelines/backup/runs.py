@@ -24,11 +24,12 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from archives.errors import MarinaError
+from marina.database.backup import file_of
 from marina.database.backup_schedule import MARKER
 from marina.database.backup_tables import BACKUPS
 from marina.database.connection import AWAY, Database, DatabaseError
 from marina.pipelines.backup import contents, manifest
-from marina.pipelines.backup.database_copy import copy_database, copy_sqlite, sqlite_file
+from marina.pipelines.backup.database_copy import copy_database, copy_sqlite
 from marina.pipelines.backup.manifest import Kept, Manifest
 from marina.pipelines.backup.stores import Store, StoreError
 from marina.releases.lease import LEASE_S, RENEW_S, Lease
@@ -255,7 +256,7 @@ def _leased(settings: Settings) -> Iterator[Callable[[], None]]:
     Another host's run would delete pieces that this one has put, and not yet named in a manifest. An SQLite database
     is of one host, where the lock's file is enough, and is copied even where its disk is full.
     """
-    if sqlite_file(settings) is not None:
+    if file_of(settings) is not None:
         yield lambda: None
         return
     database = Database(settings.database)
@@ -309,7 +310,7 @@ def _note(
     new_bytes: int, note: str,
 ) -> None:  # fmt: skip
     """Write a row about a run; a database that cannot take it has other troubles, which are told already."""
-    file = sqlite_file(settings)
+    file = file_of(settings)
     if file is not None and not file.exists():
         return
     row = {
