@@ -131,11 +131,8 @@ class Orchestrator:
                     pass
 
     def _once(self) -> None:
-        home = make_home(self.settings)
-        try:
+        with make_home(self.settings) as home:
             self._keep(home)
-        finally:
-            home.remove_sockets()
 
     def _keep(self, home: Home) -> None:
         """Run all parts until the code server ends, or all is to."""

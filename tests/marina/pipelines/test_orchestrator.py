@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 import uuid
@@ -23,8 +24,9 @@ import sqlalchemy as sa
 
 from marina.database.connection import Database
 from marina.database.loop_tables import LOOP_STEPS
-from marina.pipelines.orchestrator_home import MARK, postgres_url
+from marina.pipelines.orchestrator_home import MARK, make_home, postgres_url
 from marina.serving.temporary_server import free_ports
+from marina.settings import Settings
 from tests import postgres
 from tests.serving import ROOT
 
@@ -286,3 +288,14 @@ def test_its_tables_in_postgresql_are_apart_from_ours() -> None:
         "postgresql+psycopg2://marina:a%40b@host:5432/name?options=-csearch_path%3Dorchestrator&sslmode=require"
     )
     assert postgres_url("sqlite:////tmp/marina.db") is None
+
+
+def test_a_start_that_fails_leaves_nothing_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sockets").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "sockets"))
+    (tmp_path / "state" / "orchestrator" / "workspace.yaml").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError), make_home(Settings(state_dir=tmp_path / "state")):
+        pass
+    assert list((tmp_path / "sockets").iterdir()) == []
