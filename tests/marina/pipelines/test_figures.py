@@ -5,6 +5,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -158,12 +159,27 @@ def test_the_command_ends_with_0_only_if_all_pass(
     said = json.loads(capsys.readouterr().out)
     assert said["go"] and {one["verdict"] for one in said["criteria"]} == {"pass"}
     assert go_no_go.main([*command[:2], "--metrics", str(tmp_path / "nowhere.txt")]) == 2
+    assert go_no_go.main([*command[:2], "--metrics", "http://127.0.0.1:9/metrics"]) == 2
 
     assert weekly_report.main(["--out", str(tmp_path / "week"), *command[2:]]) == 0
     page, text = (tmp_path / "week.html").read_text(), (tmp_path / "week.md").read_text()
     for part in ("Availability", "100.00%", "Data quality", "75.00%", "budget_forecast"):
         assert part in page and part in text
     assert weekly_report.main(["--out", str(tmp_path / "no" / "week")]) == 1
+
+
+def test_the_management_token_is_sent_to_this_machine_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: dict[str, bool] = {}
+
+    def get(url: str, headers: dict[str, str], timeout: float) -> httpx.Response:
+        sent[url] = "Authorization" in headers
+        return httpx.Response(200, text=METRICS, request=httpx.Request("GET", url))
+
+    monkeypatch.setattr(httpx, "get", get)
+    hosts = {"127.0.0.1": True, "localhost": True, "[::1]": True, "metrics.example": False, "127.0.0.1.example": False}
+    for host in hosts:
+        assert figures.read_metrics(settings_of(tmp_path), f"http://{host}:8081/metrics")
+    assert sent == {f"http://{host}:8081/metrics": to for host, to in hosts.items()}
 
 
 def test_data_quality_is_the_mean_of_its_four_shares(database: Database) -> None:
