@@ -92,11 +92,13 @@ def _source(answer: str) -> str:
     return str(said.get("source", "")) if isinstance(said, dict) else ""
 
 
-def live_quality(connection: sa.Connection, model: str, measure: str, low: float, least: int) -> Figure:
-    """Return a measure of a model's answers by the labels that came since `low`, where there are enough."""
+def live_quality(
+    connection: sa.Connection, model: str, measure: str, low: float, least: int, high: float | None = None
+) -> Figure:
+    """Return a measure of a model's answers by the labels that came from `low` to `high`, where there are enough."""
     best: Figure | None = None
     seen = 0
-    for (_, version), quality in sorted(count_quality(connection, low, None, model).items()):
+    for (_, version), quality in sorted(count_quality(connection, low, high, model).items()):
         seen += quality.labels
         if quality.labels >= least and (value := quality.measures().get(measure)) is not None:
             best = Figure(value, f"feedback, {quality.labels:,} labels of {model} {version}")
