@@ -144,8 +144,8 @@ class Orchestrator:
             parts[name] = Part(name, command, environment, log)
         logs = Logs(self.settings.log_dir, [part.log.name for part in parts.values()], lambda: None)
         try:
-            self._reap(environment)
             parts[CODE].start()
+            self._reap(environment)  # meanwhile its code is loaded
             self._wait_for(parts[CODE], home.socket)
             for part in parts.values():
                 if not part.runs and not self.stop.is_set():

@@ -128,7 +128,7 @@ def configuration(home: Path, postgres: bool) -> Mapping[str, Any]:
         "run_monitoring": {
             "enabled": True,
             "start_timeout_seconds": START_LIMIT_S,
-            "poll_interval_seconds": 30,
+            "poll_interval_seconds": 5,
         },
         # What a step's own retries did not bring about, another run at once will not either.
         "run_retries": {"enabled": True, "max_retries": MOST_RETRIES, "retry_on_asset_or_op_failure": False},
