@@ -83,7 +83,7 @@ def check_state_dir(settings: Settings) -> None:
     Raises
     ------
     StartError
-        Says whose it is, and which setting names another one; or how to go on with the restore.
+        Says whose it is, and which setting names another one; or how the restore is continued.
     """
     path = settings.state_dir.absolute()
     there = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
@@ -97,7 +97,7 @@ def check_state_dir(settings: Settings) -> None:
         name = (path / RESTORING).read_text().strip()
         again = f"--backup {name}" if name else "--force"
         raise StartError(
-            f"A restore into {path} is under way, or was cut off. Go on with it (and its --destination, if it had "
+            f"A restore into {path} is under way, or was cut off. Continue it (and its --destination, if it had "
             f"one): python scripts/backup.py restore {again}"
         )
 
