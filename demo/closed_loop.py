@@ -27,7 +27,7 @@ from rich.console import Console
 
 from demo.scenario import Rehearsal, RehearsalError
 from demo.simulated_clients import Clients, Question
-from demo.versions import EASY, Version, build_all
+from demo.versions import COLUMNS, EASY, Version, build_all, products_like
 from marina.database.connection import Database
 from marina.database.tables import ALERTS
 from marina.releases import ledger
@@ -35,13 +35,11 @@ from marina.rollout import rollouts
 from marina.serving.temporary_server import running
 from marina.settings import ROOT, read_settings
 from training.catalog.recipe import MODEL
-from training.catalog.synthetic.listings import Synthesis, generate
 
 if TYPE_CHECKING:
     import pandas as pd
 
 POLICY = ROOT / "demo" / "policy.yaml"
-COLUMNS = ["designation", "description", "prdtypecode"]
 KNOWN, STRANGE, HELD_OUT = 2000, 2500, 800
 """Products of the first training; those of the new shop that the second one has too; those that none has."""
 
@@ -188,7 +186,7 @@ class Goods:
         """Generate them; what users ask about and what is held out is of families that no training has."""
         import pandas as pd
 
-        known, strange = _products(replace(EASY, products=2 * KNOWN)), _products(STRANGERS)
+        known, strange = products_like(replace(EASY, products=2 * KNOWN)), products_like(STRANGERS)
         strange = strange[strange["description"] == ""]
         mine, other = strange[strange["family"] % 2 == 0], strange[strange["family"] % 2 == 1]
         first, later = known.head(KNOWN), known.iloc[KNOWN:]
@@ -209,11 +207,6 @@ def questions(goods: "pd.DataFrame", instances: int) -> list[Question]:
         products = some[["designation", "description"]].to_dict("records")
         found.append(Question(json.dumps({"instances": products, "top_k": 1}).encode(), some["prdtypecode"].tolist()))
     return found
-
-
-def _products(synthesis: Synthesis) -> "pd.DataFrame":
-    table = generate(synthesis).rename(columns={"code": "prdtypecode"})
-    return table.drop_duplicates(subset=COLUMNS).reset_index(drop=True)
 
 
 def _alarm(database: Database) -> int | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from training.catalog.release import release
 from training.catalog.synthetic.listings import Synthesis, generate
 from training.packaging.archive import Built, build
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 EASY: Final = Synthesis(borrowed=0.02, vague=0.0, bare=0.02, foreign=0.0, typos=0.01, mislabelled=0.0)
 """A catalogue that is easier than the default one, so that a small model is right nine times out of ten."""
 
@@ -29,6 +32,9 @@ TRAINED_ON: Final = 5000
 """Products of the best version: the first ones that the generator makes. Users ask about later ones."""
 
 ASKED: Final = 10_000
+
+COLUMNS: Final = ["designation", "description", "prdtypecode"]
+"""Of files of products."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,12 @@ def accuracy(one: Trained) -> float:
     texts, codes = _texts_and_codes()
     labels = np.array(one.classifier.labels)
     return float((labels[one.classifier.probabilities(texts).argmax(axis=1)] == codes).mean())
+
+
+def products_like(synthesis: Synthesis) -> pd.DataFrame:
+    """Generate products for files: no two the same, each with its `family` beside its `COLUMNS`."""
+    table = generate(synthesis).rename(columns={"code": "prdtypecode"})
+    return table.drop_duplicates(subset=COLUMNS).reset_index(drop=True)
 
 
 @cache

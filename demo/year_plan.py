@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from demo.versions import EASY
-from training.catalog.synthetic.listings import Synthesis, generate
+from demo.versions import COLUMNS, EASY, products_like
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +23,6 @@ FIRST: Final = datetime.datetime(2027, 1, 4, 4, 0, tzinfo=datetime.UTC)
 EVENTS: Final = {"bad rows": 0.25, "duplicates": 0.4, "drift": 0.6, "lost machine": 0.8}
 """In which part of the year each one is."""
 
-COLUMNS: Final = ["designation", "description", "prdtypecode"]
 BAD: Final = 12
 LEAST: Final = 3
 """Products of each code in the first week: versions with other labels cannot be compared."""
@@ -55,13 +53,15 @@ class Plan:
         for _ in range(1, weeks):
             visible.append(visible[-1] + math.ceil(visible[-1] * SHARE - 1e-9))
         plan = cls(weeks, folder, tuple(visible))
-        table = _products(replace(EASY, products=2 * (visible[-1] + rows) + 2 * held_out, seed=seed))
+        table = products_like(replace(EASY, products=2 * (visible[-1] + rows) + 2 * held_out, seed=seed))
         aside = table[table["family"] % 3 == 0]
         aside[COLUMNS].head(held_out).to_csv(plan.held_out, index=False)
         later = table[table["family"] % 3 != 0]
         rank = later.groupby("prdtypecode").cumcount()
         later = later.assign(late=rank >= LEAST).sort_values("late", kind="stable")[COLUMNS]
-        strange = _products(replace(EASY, products=4 * visible[-1] // 10 + 100, seed=seed + 1, foreign=1.0, bare=1.0))
+        strange = products_like(
+            replace(EASY, products=4 * visible[-1] // 10 + 100, seed=seed + 1, foreign=1.0, bare=1.0)
+        )
         strange = strange[strange["description"] == ""][COLUMNS]
         taken, before = 0, later.head(0)
         for week in range(weeks):
@@ -116,8 +116,3 @@ def iso_week(week: int) -> str:
     """Return a week's name."""
     year, number, _ = (FIRST + datetime.timedelta(weeks=week)).isocalendar()
     return f"{year}-W{number:02}"
-
-
-def _products(synthesis: Synthesis) -> pd.DataFrame:
-    table = generate(synthesis).rename(columns={"code": "prdtypecode"})
-    return table.drop_duplicates(subset=COLUMNS).reset_index(drop=True)

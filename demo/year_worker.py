@@ -24,11 +24,9 @@ import sqlalchemy as sa
 from marina.database.connection import Database
 from marina.database.tables import DECLARATIONS, EVIDENCE, REPLICAS, TALLIES
 from marina.monitoring.alerts import Finding, open_alert
-from marina.monitoring.loop_metrics import WEEKLY
 from marina.pipelines import commands
 from marina.pipelines.commands import Done
 from marina.pipelines.loop import LeaseLostError, Loop
-from marina.pipelines.schedule import parse
 from marina.pipelines.step_list import Family
 from marina.releases import ledger, replica_status
 from marina.releases.declarations import declare, read_archive
@@ -97,17 +95,11 @@ class Machine:
 
     def loop(self, held_out: str, daily: bool) -> dict[str, Any]:
         """Take the loop one step: load, train and decide, as far as they are due."""
-        zone = self._settings.ml_time_zone
-        loop = Loop(
-            database=self.database,
+        loop = replace(
+            Loop.of(self._settings, self.database, [Family(FAMILY, held_out=held_out)], daily=daily),
             lease=self._lease,
-            families=[Family(FAMILY, held_out=held_out)],
-            weekly=parse(WEEKLY, self._settings.ml_training_schedule, zone),
-            daily=parse("daily", self._settings.ml_daily_schedule, zone) if daily else None,
             scripts=ROOT / "scripts",
-            folder=self._settings.state_dir / "loop",
-            training_limit_s=self._settings.ml_training_limit_s,
-            report=lambda line: print(line, file=sys.stderr),
+            chores=(),
             clock=self._clock,
             run=run_here,
         )

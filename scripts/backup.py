@@ -8,8 +8,8 @@
 
 A backup holds the database, MLflow's database and artifacts, the archives, public keys, the noted heads of the ledger.
 It holds no private key, token or setting. A running server is not disturbed. `restore` refuses a target that is not
-empty; with --force files are moved aside, and a PostgreSQL database is replaced. Exit status: 0 done, 1 not done or
-found damaged, 5 the ledger does not verify after a restore.
+empty; with --force files are moved aside, and a PostgreSQL database is replaced. Exit status: 0 done, 1 not done (or
+nothing past keeping was deleted) or found damaged, 5 the ledger does not verify after a restore.
 """
 
 import argparse
@@ -70,8 +70,10 @@ def _run(settings: Settings, store: Store, as_json: bool) -> int:
         *(f"  not in it: {line}" for line in one.left_out),
         *(f"  deleted, past keeping: {name}" for name in made.deleted),
     ]
+    if made.not_deleted:
+        show(f"{made.name} is made, but what is past keeping was not deleted: {made.not_deleted}", sys.stderr)
     _tell(text, asdict(made) | {"manifest": _short(one)}, as_json)
-    return 0
+    return 1 if made.not_deleted else 0
 
 
 def _list(store: Store, as_json: bool) -> int:

@@ -23,6 +23,7 @@ from training.family import cross_validation, families
 
 
 def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="family", required=True, metavar="FAMILY")
     recorded = os.environ.get("MARINA_RECORDED_DATA")
@@ -34,7 +35,8 @@ def main(argv: list[str] | None = None) -> int:
             default=Path(recorded) / family if recorded else None,
             help=f"a file of recorded data or a folder of them (default: $MARINA_RECORDED_DATA/{family})",
         )
-        cross_validation(family).add_arguments(command)
+        if family in argv:  # one family's libraries are slow enough to import
+            cross_validation(family).add_arguments(command)
     arguments = parser.parse_args(argv)
     if arguments.data is None:
         parser.error("name the recorded data: --data PATH, or MARINA_RECORDED_DATA in the environment")

@@ -6,8 +6,9 @@
     python scripts/go_no_go.py --phase 2a --metrics http://127.0.0.1:8081/metrics
 
 Figures come from the log and feedback of the last days, the served archives' evaluation, and /metrics of the server
-that runs here (or --metrics URL or FILE). A figure that is missing is `no data`, which is no pass. Exit status: 0 if
-every criterion passes, 1 if not, 2 if the figures cannot be read.
+that runs here (or --metrics URL or FILE; only a URL of this machine is sent the token for management). A figure that
+is missing is `no data`, which is no pass. Exit status: 0 if every criterion passes, 1 if not, 2 if the figures cannot
+be read.
 """
 
 import argparse

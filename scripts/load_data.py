@@ -7,9 +7,9 @@
     python scripts/load_data.py export --family catalog --out catalog.parquet
     python scripts/train.py catalog --data catalog.parquet
 
-A release first imports the labels that people sent, with their requests where these were kept. docs/LOOP.md says what
-is refused and what a release verifies. With --json the last line is the result. Ends with 1 where something could not
-be done, such as a file that was refused as a whole.
+A release first imports the labels that people sent, with their requests where these were kept: those of trusted sources
+alone where MARINA_FEEDBACK_TOKENS are set. docs/LOOP.md says what is refused and what a release verifies. With --json
+the last line is the result. Ends with 1 where something could not be done, such as a file that was refused as a whole.
 """
 
 import argparse
@@ -104,7 +104,9 @@ def _import(settings: Settings, database: Database, options: argparse.Namespace)
 
 
 def _release(settings: Settings, database: Database, options: argparse.Namespace) -> tuple[int, dict[str, Any]]:
-    for one in import_labels(database, options.family) if options.family in families(MODULE) else ():
+    trusted_only = bool(settings.feedback_tokens)
+    has_rows = options.family in families(MODULE)
+    for one in import_labels(database, options.family, trusted_only=trusted_only) if has_rows else ():
         show(f"{one.source}: {one.added:,} rows added, {one.repeated:,} are there already, {one.bad:,} bad")
     with database.reading() as connection:
         imported, _ = count_rows(connection, options.family)

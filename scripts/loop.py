@@ -14,25 +14,20 @@ all is done, 1 something failed, 3 another loop acts.
 
 import argparse
 import contextlib
-import os
 import signal
-import socket
 import sys
 import threading
 import time
-from pathlib import Path
 
 from archives.errors import MarinaError
 from marina.database.connection import AWAY, Database
 from marina.database.outage import Outage
-from marina.monitoring.loop_metrics import WEEKLY
 from marina.pipelines.loop import LeaseLostError, Loop
-from marina.pipelines.schedule import parse
-from marina.pipelines.step_list import NAME, Family, chores
-from marina.processes.console import log, show
+from marina.pipelines.step_list import Family
+from marina.processes.console import show
 from marina.processes.guard import Guard
 from marina.releases.heads import open_database
-from marina.releases.lease import LEASE_S, Lease
+from marina.releases.lease import LEASE_S
 from marina.settings import Settings, read_settings
 from training.family import families
 
@@ -70,20 +65,8 @@ def main(argv: list[str] | None = None) -> int:
 def _loop(settings: Settings, database: Database, options: argparse.Namespace, stop: threading.Event) -> Loop:
     data = {**settings.ml_training_data, **_paths(options.data)}
     held_out = {**settings.ml_held_out, **_paths(options.held_out)}
-    return Loop(
-        database=database,
-        lease=Lease(NAME, f"{settings.replica_name} {socket.gethostname()} {os.getpid()}"),
-        families=[Family(name, data.get(name), held_out.get(name)) for name in options.families],
-        weekly=parse(WEEKLY, settings.ml_training_schedule, settings.ml_time_zone),
-        daily=parse("daily", settings.ml_daily_schedule, settings.ml_time_zone),
-        scripts=settings.ml_commands or Path(__file__).parent,
-        folder=settings.state_dir.resolve() / "loop",
-        training_limit_s=4 * settings.ml_training_limit_s,
-        report=lambda line: log(f"loop: {line}", sys.stderr),
-        chores=chores(settings),
-        pause_s=settings.ml_retry_pause_s,
-        stop=stop.is_set,
-    )
+    families = [Family(name, data.get(name), held_out.get(name)) for name in options.families]
+    return Loop.of(settings, database, families, daily=True, stop=stop.is_set)
 
 
 def _paths(given: list[str]) -> dict[str, str]:

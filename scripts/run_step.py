@@ -18,24 +18,18 @@ status: 0 done or waiting, 1 failed, 3 another one acts, 4 failed and not to be 
 import argparse
 import contextlib
 import json
-import os
 import signal
-import socket
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 from archives.errors import MarinaError
 from marina.database.connection import AWAY
-from marina.monitoring.loop_metrics import WEEKLY
 from marina.pipelines import step_list
 from marina.pipelines.loop import LeaseLostError, Loop, WaitingError
-from marina.pipelines.schedule import parse
-from marina.processes.console import log, show
+from marina.processes.console import show
 from marina.releases.heads import open_database
-from marina.releases.lease import Lease
 from marina.settings import Settings, read_settings
 
 ANOTHER_ACTS, NEVER = 3, 4
@@ -58,20 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         database = open_database(settings, first=True)
         database.upgrade()
-        lease = Lease(step_list.NAME, f"{settings.replica_name} {socket.gethostname()} {os.getpid()}")
-        loop = Loop(
-            database=database,
-            lease=lease,
-            families=(),
-            weekly=parse(WEEKLY, settings.ml_training_schedule, settings.ml_time_zone),
-            daily=None,
-            scripts=settings.ml_commands or Path(__file__).parent,
-            folder=settings.state_dir.resolve() / "loop",
-            training_limit_s=4 * settings.ml_training_limit_s,
-            report=lambda line: log(f"loop: {line}", sys.stderr),
-            pause_s=settings.ml_retry_pause_s,
-            stop=stop.is_set,
-        )
+        loop = Loop.of(settings, database, stop=stop.is_set)
     except MarinaError as error:
         show(error, sys.stderr)
         return 1
@@ -79,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         return _run(loop, settings, options, stop)
     finally:
         with contextlib.suppress(*AWAY), database.writing() as connection:
-            lease.give_back(connection)
+            loop.lease.give_back(connection)
         database.close()
 
 

@@ -10,12 +10,11 @@ import psutil
 import sqlalchemy as sa
 
 from marina.events.exposition import Row, write_family
+from marina.serving.sidecars import MODULES
 
 PARTS = (
-    ("collector", r"marina\.events\.collector"), ("api", r"marina\.(events|monitoring)\.api"),
-    ("controller", r"marina\.rollout\.controller"), ("shadow", r"marina\.rollout\.shadow"),
-    ("watcher", r"marina\.monitoring\.watcher"), ("worker", r"marina\.serving\.worker|model_service_worker"),
-    ("products", r"marina\.products\.service"), ("torchserve", r"(^|/)java\b|org\.pytorch\.serve"),
+    *((name, rf"-m {re.escape(module)}( |$)") for name, module in MODULES.items()),
+    ("worker", r"marina\.serving\.worker|model_service_worker"), ("torchserve", r"(^|/)java\b|org\.pytorch\.serve"),
     ("gateway", r"\bnginx\b"),
     ("supervisor", r"scripts/serve\.py|scripts\.serve"),
 )  # fmt: skip

@@ -22,7 +22,6 @@ from marina.pipelines import commands, step_list
 from marina.pipelines.schedule import Schedule, parse
 from marina.settings import ROOT, Settings, read_settings
 
-DAILY = "daily"
 FIRST_DAY = "2026-01-01"
 """Before it there are no partitions."""
 
@@ -60,7 +59,7 @@ class Chain:
     ) -> None:
         self.name = f"{schedule.name}_{'chores' if family == step_list.ALL else family}"
         self._family, self._schedule = family, schedule
-        self._training_limit_s = 4 * settings.ml_training_limit_s
+        self._training_limit_s = step_list.whole_training_s(settings)
         self.partitions = dg.TimeWindowPartitionsDefinition(
             start=FIRST_DAY, fmt="%Y-%m-%d", timezone=str(schedule.zone), cron_schedule=schedule.cron, end_offset=1
         )
@@ -136,7 +135,7 @@ def family_names(settings: Settings) -> list[str]:
 def chains(settings: Settings) -> list[Chain]:
     """Return every job there is."""
     weekly = parse(WEEKLY, settings.ml_training_schedule, settings.ml_time_zone)
-    daily = parse(DAILY, settings.ml_daily_schedule, settings.ml_time_zone)
+    daily = parse(step_list.DAILY, settings.ml_daily_schedule, settings.ml_time_zone)
     week, day = ([name for name in names if name != LAST_STEP] for names in (step_list.SHOWN_WEEK, step_list.SHOWN_DAY))
     families = family_names(settings)
     return [

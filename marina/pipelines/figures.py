@@ -19,18 +19,24 @@ import sqlalchemy as sa
 
 from archives.archive import Archive, open_archive
 from archives.contract import ArchiveError
+from archives.errors import MarinaError
 from archives.store import newest
 from marina.database.tables import DECLARATIONS, EVIDENCE, PREDICTIONS
 from marina.events import latency_histogram
 from marina.events.quality import count_quality
 from marina.events.version_counts import Counts, Version, count
 from marina.releases.declarations import copy_name
+from marina.serving.preflight import is_loopback
 from marina.settings import Settings, management_token
 
 _SAMPLE = re.compile(r"^(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 Samples = list[tuple[str, dict[str, str], float]]
+
+
+class FiguresError(MarinaError):
+    """Figures cannot be read; the message says where."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +92,13 @@ def _source(answer: str) -> str:
     return str(said.get("source", "")) if isinstance(said, dict) else ""
 
 
-def live_quality(connection: sa.Connection, model: str, measure: str, low: float, least: int) -> Figure:
-    """Return a measure of a model's answers by the labels that came since `low`, where there are enough."""
+def live_quality(
+    connection: sa.Connection, model: str, measure: str, low: float, least: int, high: float | None = None
+) -> Figure:
+    """Return a measure of a model's answers by the labels that came from `low` to `high`, where there are enough."""
     best: Figure | None = None
     seen = 0
-    for (_, version), quality in sorted(count_quality(connection, low, None, model).items()):
+    for (_, version), quality in sorted(count_quality(connection, low, high, model).items()):
         seen += quality.labels
         if quality.labels >= least and (value := quality.measures().get(measure)) is not None:
             best = Figure(value, f"feedback, {quality.labels:,} labels of {model} {version}")
@@ -127,17 +135,31 @@ def evaluation(archive: Archive | None, metric: str) -> Figure:
 
 
 def read_metrics(settings: Settings, place: str = "") -> Samples:
-    """Read /metrics of the running server, or a file or URL in Prometheus' text format; nothing where none answers."""
+    """Read /metrics of the running server, or a place: a file or URL in Prometheus' text format.
+
+    Of no place, there is nothing where no server answers. The management token is sent to this machine alone.
+
+    Raises
+    ------
+    FiguresError
+        When a URL that was named does not answer.
+    OSError
+        When a file that was named cannot be read.
+    """
     if place and not place.startswith(("http://", "https://")):
         return parse_metrics(Path(place).read_text())
     url = place or f"http://127.0.0.1:{settings.management_port}/metrics"
     if not place and not (settings.state_dir / "running.json").exists():
         return []
+    headers = {}
     try:
-        token, _ = management_token(settings)
-        answer = httpx.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        if is_loopback(httpx.URL(url).host):
+            headers["Authorization"] = f"Bearer {management_token(settings)[0]}"
+        answer = httpx.get(url, headers=headers, timeout=30)
         answer.raise_for_status()
-    except (httpx.HTTPError, OSError):
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        if place:
+            raise FiguresError(f"{place} cannot be read: {error}. See that it is where metrics are") from error
         return []
     return parse_metrics(answer.text)
 

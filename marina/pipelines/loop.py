@@ -8,6 +8,8 @@ loops that share a database one acts, by a lease that is renewed while a command
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from marina.database.connection import AWAY, Database
-from marina.monitoring.loop_metrics import LAST_STEP
+from marina.monitoring.loop_metrics import LAST_STEP, WEEKLY
 from marina.pipelines import commands, step_list, steps
 from marina.pipelines.commands import Done
-from marina.pipelines.schedule import Schedule
-from marina.pipelines.step_list import NAME, Call, Family
+from marina.pipelines.schedule import Schedule, parse
+from marina.pipelines.step_list import DAILY, NAME, Call, Family
+from marina.processes.console import log
 from marina.releases.lease import Lease
+from marina.settings import ROOT, Settings
 
 WAIT_S = 600.0
 """After which a command that had to wait is asked again."""
@@ -78,6 +82,38 @@ class Loop:
     clock: Callable[[], float] = time.time
     run: Callable[..., Done] = commands.run
     _failed: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        database: Database,
+        families: Sequence[Family] = (),
+        daily: bool = False,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Loop:
+        """Make one by the settings, which tells what it does on stderr.
+
+        Parameters
+        ----------
+        daily
+            Whether it has days too, with their chores.
+        """
+        zone = settings.ml_time_zone
+        return cls(
+            database=database,
+            lease=Lease(NAME, f"{settings.replica_name} {socket.gethostname()} {os.getpid()}"),
+            families=families,
+            weekly=parse(WEEKLY, settings.ml_training_schedule, zone),
+            daily=parse(DAILY, settings.ml_daily_schedule, zone) if daily else None,
+            scripts=settings.ml_commands or ROOT / "scripts",
+            folder=settings.state_dir.resolve() / "loop",
+            training_limit_s=step_list.whole_training_s(settings),
+            report=lambda line: log(f"loop: {line}", sys.stderr),
+            chores=step_list.chores(settings) if daily else (),
+            pause_s=settings.ml_retry_pause_s,
+            stop=stop,
+        )
 
     def step(self) -> list[str]:
         """Run what is due, if this loop has the lease.

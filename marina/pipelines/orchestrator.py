@@ -131,11 +131,8 @@ class Orchestrator:
                     pass
 
     def _once(self) -> None:
-        home = make_home(self.settings)
-        try:
+        with make_home(self.settings) as home:
             self._keep(home)
-        finally:
-            home.remove_sockets()
 
     def _keep(self, home: Home) -> None:
         """Run all parts until the code server ends, or all is to."""
@@ -147,8 +144,8 @@ class Orchestrator:
             parts[name] = Part(name, command, environment, log)
         logs = Logs(self.settings.log_dir, [part.log.name for part in parts.values()], lambda: None)
         try:
-            self._reap(environment)
             parts[CODE].start()
+            self._reap(environment)  # meanwhile its code is loaded
             self._wait_for(parts[CODE], home.socket)
             for part in parts.values():
                 if not part.runs and not self.stop.is_set():

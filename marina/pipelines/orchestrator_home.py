@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,35 +84,34 @@ class Home:
             own[URL] = url
         return {**os.environ, **own}
 
-    def remove_sockets(self) -> None:
-        """Leave nothing in the temporary folder."""
-        shutil.rmtree(self.sockets, ignore_errors=True)
-
 
 def folder(settings: Settings) -> Path:
     """Return Dagster's home."""
     return settings.state_dir.resolve() / "orchestrator"
 
 
-def make_home(settings: Settings) -> Home:
-    """Write the configuration.
+@contextlib.contextmanager
+def make_home(settings: Settings) -> Iterator[Home]:
+    """Write the configuration; of the sockets nothing is left afterwards.
 
     Raises
     ------
-    DatabaseError
+    MarinaError
         When PostgreSQL is not there.
     """
-    made = Home(folder(settings), Path(tempfile.mkdtemp(prefix="marina-")))
-    made.folder.mkdir(parents=True, exist_ok=True)
-    os.chmod(made.folder, 0o700)
     url = postgres_url(settings.database)
     if url is not None:
         _make_schema(settings)
-    # JSON is YAML too.
-    write_atomically(made.folder / "dagster.yaml", json.dumps(configuration(made.folder, url is not None), indent=1))
-    server = {"grpc_server": {"socket": str(made.socket), "host": "localhost", "location_name": "marina"}}
-    write_atomically(made.workspace, json.dumps({"load_from": [server]}, indent=1))
-    return made
+    with tempfile.TemporaryDirectory(prefix="marina-", ignore_cleanup_errors=True) as sockets:
+        made = Home(folder(settings), Path(sockets))
+        made.folder.mkdir(parents=True, exist_ok=True)
+        os.chmod(made.folder, 0o700)
+        # JSON is YAML too.
+        storage = configuration(made.folder, url is not None)
+        write_atomically(made.folder / "dagster.yaml", json.dumps(storage, indent=1))
+        server = {"grpc_server": {"socket": str(made.socket), "host": "localhost", "location_name": "marina"}}
+        write_atomically(made.workspace, json.dumps({"load_from": [server]}, indent=1))
+        yield made
 
 
 def configuration(home: Path, postgres: bool) -> Mapping[str, Any]:
@@ -129,7 +128,7 @@ def configuration(home: Path, postgres: bool) -> Mapping[str, Any]:
         "run_monitoring": {
             "enabled": True,
             "start_timeout_seconds": START_LIMIT_S,
-            "poll_interval_seconds": 30,
+            "poll_interval_seconds": 5,
         },
         # What a step's own retries did not bring about, another run at once will not either.
         "run_retries": {"enabled": True, "max_retries": MOST_RETRIES, "retry_on_asset_or_op_failure": False},

@@ -26,6 +26,7 @@ BAD_DATA = 4
 NO_COMMAND = 127
 """Exit status, as shells have it, of a step whose command is not there."""
 
+DAILY = "daily"
 WEEK = ("load", "train", "promote", LAST_STEP)
 DAY = WEEK[1:]
 SHOWN_WEEK = ("load", "train", "evaluate", "promote", LAST_STEP)
@@ -133,6 +134,11 @@ def chore(name: str) -> Call:
     """Return the command of one of the day's chores."""
     command, passed = CHORES[name]
     return Call(name, command, CHORE_LIMIT_S, passed)
+
+
+def whole_training_s(settings: Settings) -> float:
+    """Return after how many seconds a training step is ended: it attempts three trainings, with pauses between them."""
+    return 4 * settings.ml_training_limit_s
 
 
 def limit_s(name: str, training_limit_s: float) -> float:

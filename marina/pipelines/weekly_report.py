@@ -33,6 +33,7 @@ WEEKS = 4
 """Weeks before this one that volume is compared with."""
 
 GB = 1e9
+OF_NOW = "as it was when this report was made, whatever week it is of"
 QUALITIES = ("score", "validity", "uniqueness", "completeness", "freshness")
 
 
@@ -105,7 +106,7 @@ def make_report(settings: Settings, connection: sa.Connection, samples: Samples,
         _storage(settings, connection),
         Section(
             "Data quality",
-            "The score is the mean of the four shares; docs/OPERATIONS.md defines them.",
+            f"The score is the mean of the four shares; docs/OPERATIONS.md defines them. All rows: {OF_NOW}.",
             ("family", *QUALITIES, "rows", "visible"),
             [
                 (
@@ -120,7 +121,7 @@ def make_report(settings: Settings, connection: sa.Connection, samples: Samples,
         _volume(connection, now),
         _confidence(connection, low, now),
         _importance(settings),
-        _kpis(connection, samples, low, available),
+        _kpis(connection, samples, low, now, available),
     ]  # fmt: skip
     return Report("Marina: weekly report", zone, tiles, sections)
 
@@ -130,7 +131,7 @@ def _share(one: Figure) -> str:
 
 
 def _backup(connection: sa.Connection, now: float) -> tuple[str, str]:
-    done = sa.select(sa.func.max(BACKUPS.c.ended_at)).where(BACKUPS.c.state == "done")
+    done = sa.select(sa.func.max(BACKUPS.c.ended_at)).where(BACKUPS.c.state == "done", BACKUPS.c.ended_at <= now)
     last = connection.execute(done).scalar()
     return (
         ("none", "python scripts/backup.py run") if last is None else (f"{(now - last) / HOUR_S:.0f} h ago", "the last")
@@ -205,7 +206,10 @@ def _processors(settings: Settings, samples: Samples) -> Section:
         if name == "marina_process_cpu_seconds_total":
             price = settings.price_cpu_hour
             rows.append((labels.get("part", ""), f"{value:,.0f}", f"{value / HOUR_S * price:,.2f}" if price else "-"))
-    about = "Processor seconds of the running server's parts since each started, by /metrics; GPUs' share of use below."
+    about = (
+        "Processor seconds of the running server's parts since each started, by /metrics; GPUs' share of use below: "
+        f"{OF_NOW}."
+    )
     for name, labels, value in samples:
         if name == "marina_gpu_utilisation_ratio":
             price = settings.price_gpu_hour
@@ -216,13 +220,14 @@ def _processors(settings: Settings, samples: Samples) -> Section:
 
 
 def _storage(settings: Settings, connection: sa.Connection) -> Section:
+    registry = registry_file(settings)
     places = {
         "archives (store)": settings.archive_store,
         "archives (serving)": settings.state_dir / "declared",
         "registry's artifacts": settings.state_dir / "mlflow",
-        "registry's database": settings.state_dir / "mlflow.db",
         "logs": settings.log_dir,
         "spool": settings.spool_dir,
+        **({"registry's database": registry} if registry is not None else {}),
     }
     sizes = {name: _size(path) for name, path in places.items()}
     if connection.dialect.name == "sqlite":
@@ -238,7 +243,7 @@ def _storage(settings: Settings, connection: sa.Connection) -> Section:
     rows.append(("all", f"{total / 1e6:,.1f}", f"{total / GB * price:,.3f}" if price else "-"))
     return Section(
         "Storage",
-        "What lies where, and what it costs a month (MARINA_PRICE_GB_MONTH).",
+        f"What lies where, and what it costs a month (MARINA_PRICE_GB_MONTH): {OF_NOW}.",
         ("what", "MB", "cost"),
         [*rows],
     )
@@ -340,7 +345,8 @@ def _importance(settings: Settings) -> Section:
             versions = " and ".join(one.contract.version for one in archives)
             rows.append((model, "-" if found is None else f"{found:.3f}", f"rank correlation of {versions}"))
     about = (
-        "Rank correlation of features' importance between the two newest versions in the store, where both state it."
+        "Rank correlation of features' importance between the two newest versions in the store, where both state it: "
+        f"{OF_NOW}."
     )
     return Section("Stability of feature importance", about, ("model", "stability", "of"), rows)
 
@@ -351,13 +357,13 @@ def _opened(paths: Iterable[Path]) -> Iterator[Archive]:
             yield open_archive(path)
 
 
-def _kpis(connection: sa.Connection, samples: Samples, low: float, available: Figure) -> Section:
+def _kpis(connection: sa.Connection, samples: Samples, low: float, now: float, available: Figure) -> Section:
     """Show what the budget product promised (B15)."""
-    forecast = figures.live_quality(connection, "budget_forecast", "mape", low, 1)
-    wrong = figures.live_quality(connection, "budget_anomaly", "false_positive_rate", low, 1)
+    forecast = figures.live_quality(connection, "budget_forecast", "mape", low, 1, now)
+    wrong = figures.live_quality(connection, "budget_anomaly", "false_positive_rate", low, 1, now)
     relevant = figures.ratio(samples, "marina_recommendations_judged", "relevant", "yes")
     clients = sa.select(sa.func.count(PREDICTIONS.c.client.distinct())).where(
-        PREDICTIONS.c.model.startswith("budget_"), PREDICTIONS.c.time >= low
+        PREDICTIONS.c.model.startswith("budget_"), PREDICTIONS.c.time >= low, PREDICTIONS.c.time < now
     )
     users = int(connection.execute(clients).scalar_one())
     adoption = Figure(
@@ -372,7 +378,7 @@ def _kpis(connection: sa.Connection, samples: Samples, low: float, available: Fi
     ]
     return Section(
         "Key figures of the household budget",
-        "By users' feedback alone.",
+        f"By users' feedback alone; recommendations: {OF_NOW}.",
         ("what", "figure", "wanted", "from"),
         [*rows],
     )

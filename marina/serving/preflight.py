@@ -14,6 +14,10 @@ from archives.errors import MarinaError
 from marina.processes.console import log
 from marina.settings import Settings
 
+RESTORING = "restoring"
+"""File in the state folder from a restore's start until all is restored: the backup's id; empty while what was there is
+moved aside."""
+
 
 class StartError(MarinaError):
     """The server cannot start; the message says why and what to do."""
@@ -74,12 +78,12 @@ def check_exposure(settings: Settings) -> None:
 
 
 def check_state_dir(settings: Settings) -> None:
-    """Make sure that this user may work in the state folder, or make it.
+    """Make sure that this user may work in the state folder, and that it is no half-restored one.
 
     Raises
     ------
     StartError
-        Says whose it is, and which setting names another one.
+        Says whose it is, and which setting names another one; or how the restore is continued.
     """
     path = settings.state_dir.absolute()
     there = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
@@ -88,6 +92,13 @@ def check_state_dir(settings: Settings) -> None:
             f"The state folder is {path}, and this user (id {os.geteuid()}) may not write in {there}, which is of the "
             f"user with id {there.lstat().st_uid}. Start the server as that one or as root, have the folder given to "
             f"you (chown -R {os.geteuid()} {path}), or set MARINA_STATE_DIR to one of your own."
+        )
+    if (path / RESTORING).exists():
+        name = (path / RESTORING).read_text().strip()
+        again = f"--backup {name}" if name else "--force"
+        raise StartError(
+            f"A restore into {path} is under way, or was cut off. Continue it (and its --destination, if it had "
+            f"one): python scripts/backup.py restore {again}"
         )
 
 

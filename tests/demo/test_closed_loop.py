@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from demo import closed_loop
-from demo.closed_loop import COLUMNS, HELD_OUT, KNOWN, STRANGE, Goods, Times, questions, until
+from demo.closed_loop import HELD_OUT, KNOWN, STRANGE, Goods, Times, questions, until
 from demo.scenario import RehearsalError
+from demo.versions import COLUMNS
 from marina.database.connection import Database
 from marina.monitoring.alerts import Finding, open_alert
 

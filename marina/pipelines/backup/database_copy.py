@@ -22,6 +22,7 @@ import alembic.config
 import sqlalchemy as sa
 
 from archives.errors import MarinaError
+from marina.database.backup import file_of
 from marina.database.connection import MIGRATIONS, Database
 from marina.database.schema import METADATA
 from marina.database.tables import DECLARATIONS, LEDGER
@@ -49,12 +50,6 @@ class Copied:
     live: dict[str, dict[str, dict[str, Any]]]
 
 
-def sqlite_file(settings: Settings) -> Path | None:
-    """Return the SQLite file of the settings' database; None where it is none."""
-    url = sa.make_url(settings.database)
-    return Path(str(url.database)) if url.drivername.startswith("sqlite") else None
-
-
 def postgres_program(name: str) -> str | None:
     """Find pg_dump or pg_restore: on the PATH, or the newest where Debian and its like keep them."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda one: one.parent.name.zfill(4))[::-1]
@@ -71,7 +66,7 @@ def copy_database(settings: Settings, folder: Path) -> Copied:
     sqlalchemy.exc.SQLAlchemyError
         When PostgreSQL is unavailable.
     """
-    file = sqlite_file(settings)
+    file = file_of(settings)
     return _copy_sqlite(file, folder) if file is not None else _copy_postgres(settings, folder)
 
 
@@ -176,7 +171,7 @@ def _export(connection: sa.Connection, folder: Path, revision: str) -> Iterator[
 
 def is_empty(settings: Settings) -> bool:
     """Say whether the database holds nothing: no file, or no ledger and no declaration."""
-    file = sqlite_file(settings)
+    file = file_of(settings)
     if file is not None:
         return not file.exists()
     database = Database(settings.database)
@@ -199,7 +194,7 @@ def check_kind(settings: Settings, kind: str) -> None:
     CopyError
         When they name another.
     """
-    if (kind == SQLITE) is not (sqlite_file(settings) is not None):
+    if (kind == SQLITE) is not (file_of(settings) is not None):
         wanted, got = ("SQLite", "PostgreSQL") if kind == SQLITE else ("PostgreSQL", "SQLite")
         raise CopyError(
             f"The backup's database is of {wanted}, MARINA_DATABASE_URL names one of {got}: name a {wanted} one"
@@ -221,7 +216,7 @@ def put_back(settings: Settings, kind: str, files: dict[str, Path]) -> None:
     CopyError
         When the settings name a database of another kind, or it refuses.
     """
-    file = sqlite_file(settings)
+    file = file_of(settings)
     check_kind(settings, kind)
     if file is not None:
         _put_back_sqlite(files["marina.db"], file)

@@ -17,19 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archives.errors import MarinaError
+from marina.database.backup import file_of
 from marina.database.connection import Database
 from marina.pipelines.backup import contents, manifest
 from marina.pipelines.backup.contents import DATABASE, STATE, target_of
-from marina.pipelines.backup.database_copy import check_kind, is_empty, put_back, sqlite_file
+from marina.pipelines.backup.database_copy import check_kind, is_empty, put_back
 from marina.pipelines.backup.manifest import Kept, Manifest
 from marina.pipelines.backup.stores import Store
 from marina.releases import ledger
 from marina.releases.heads import Heads, heads_file, ledger_keyring
 from marina.rollout.audit import audit
+from marina.serving.preflight import RESTORING
 from marina.settings import Settings
-
-NOTE = "restoring"
-"""File in the state folder while a restore is under way: the id of the backup."""
 
 
 class RestoreError(MarinaError):
@@ -79,7 +78,7 @@ def restore(settings: Settings, store: Store, asked: str = "latest", force: bool
     check_kind(settings, str(made.database["kind"]))
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _no_server(settings):
-        note = settings.state_dir / NOTE
+        note = settings.state_dir / RESTORING
         continued = note.is_file() and note.read_text().strip() == name
         aside = None
         if not continued:
@@ -90,8 +89,9 @@ def restore(settings: Settings, store: Store, asked: str = "latest", force: bool
                     "empty machine. Name another MARINA_STATE_DIR and database, or pass --force: files are then moved "
                     "aside, and a PostgreSQL database is replaced"
                 )
-            note.write_text(name)
+            note.write_text("")  # no server starts, and what is there is still to be moved aside
             aside = _move_aside(settings, made) if occupied else None
+            note.write_text(name)
         _restore_files(settings, store, made)
         with tempfile.TemporaryDirectory(prefix=".restore-", dir=settings.state_dir) as folder:
             copied = {}
@@ -143,7 +143,7 @@ def _targets(settings: Settings, made: Manifest) -> Iterator[tuple[Kept, Path]]:
 def _occupied(settings: Settings, made: Manifest) -> Iterator[str]:
     """Name what is there that a restore would replace, or that does not belong to the backup's versions."""
     if not is_empty(settings):
-        yield str(sqlite_file(settings) or "the database that MARINA_DATABASE_URL names")
+        yield str(file_of(settings) or "the database that MARINA_DATABASE_URL names")
     for name in (contents.HEADS, contents.REGISTRY, "declared", "mlflow"):
         path = settings.state_dir / name
         if (path.is_dir() and any(path.iterdir())) or (path.is_file() and path.stat().st_size):
@@ -156,7 +156,7 @@ def _occupied(settings: Settings, made: Manifest) -> Iterator[str]:
 def _move_aside(settings: Settings, made: Manifest) -> Path:
     aside = settings.state_dir / time.strftime("before-restore-%Y%m%dT%H%M%S")
     aside.mkdir(mode=0o700)
-    file = sqlite_file(settings)
+    file = file_of(settings)
     registry = contents.registry_file(settings)
     paths = [settings.state_dir / name for name in (contents.HEADS, contents.DECISIONS, "declared", "mlflow", "keys")]
     for one in (file, registry):

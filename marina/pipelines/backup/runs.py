@@ -13,7 +13,9 @@ import fcntl
 import hashlib
 import os
 import shutil
+import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,19 +24,24 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from archives.errors import MarinaError
+from marina.database.backup import file_of
 from marina.database.backup_schedule import MARKER
 from marina.database.backup_tables import BACKUPS
 from marina.database.connection import AWAY, Database, DatabaseError
 from marina.pipelines.backup import contents, manifest
-from marina.pipelines.backup.database_copy import copy_database, copy_sqlite, sqlite_file
+from marina.pipelines.backup.database_copy import copy_database, copy_sqlite
 from marina.pipelines.backup.manifest import Kept, Manifest
 from marina.pipelines.backup.stores import Store, StoreError
+from marina.releases.lease import LEASE_S, RENEW_S, Lease
 from marina.settings import Settings
 
 TRIES = 3
 """How often a run begins again where an archive that the database's copy names was deleted meanwhile."""
 
 DAY_S = 86_400.0
+
+LEASE = "backup"
+"""The lease of the host that makes one: those that share a PostgreSQL database share the store."""
 
 
 class BackupRunError(MarinaError):
@@ -55,6 +62,8 @@ class Made:
         How much of it the store did not have.
     deleted
         Backups that were past keeping.
+    not_deleted
+        Why nothing, or not all, that is past keeping was deleted; empty where it was.
     seconds
         How long it took.
     """
@@ -63,6 +72,7 @@ class Made:
     manifest: Manifest
     new_bytes: int
     deleted: Sequence[str] = ()
+    not_deleted: str = ""
     seconds: float = 0.0
 
 
@@ -98,30 +108,38 @@ class Pieces:
 
 
 def run(settings: Settings, store: Store, clock: Callable[[], float] = time.time) -> Made:
-    """Make a backup, then delete what is past keeping; both are noted in the database.
+    """Make a backup, note it in the database, then delete what is past keeping.
 
     Raises
     ------
     archives.errors.MarinaError
-        When that cannot be done, or another run is under way here.
+        When none can be made, or another run is under way, here or on a host that shares the database.
     sqlalchemy.exc.SQLAlchemyError
         When PostgreSQL is unavailable.
     """
     began, watch = clock(), time.monotonic()
-    with _alone(settings) as folder:
+    deleted: list[str] = []
+    not_deleted = ""
+    with _alone(settings) as folder, _leased(settings) as still:
         try:
-            name, made, new_bytes = _make(settings, store, folder, began)
+            name, made, new_bytes = _make(settings, store, folder, began, still)
         except (MarinaError, OSError, sa.exc.SQLAlchemyError) as error:
             _note(settings, store, began, clock(), "failed", "", None, 0, str(error)[:2000])
             raise
-        store.tidy()
-        deleted = prune(store, settings.backup_keep_days, settings.backup_keep_least, clock())
         _note(settings, store, began, clock(), "done", name, made, new_bytes, "")
         (settings.state_dir / MARKER).touch()
-    return Made(name, made, new_bytes, deleted, time.monotonic() - watch)
+        try:
+            still()
+            store.tidy()
+            deleted = prune(store, settings.backup_keep_days, settings.backup_keep_least, clock())
+        except (MarinaError, OSError, sa.exc.SQLAlchemyError) as error:
+            not_deleted = str(error)
+    return Made(name, made, new_bytes, deleted, not_deleted, time.monotonic() - watch)
 
 
-def _make(settings: Settings, store: Store, folder: Path, now: float) -> tuple[str, Manifest, int]:
+def _make(
+    settings: Settings, store: Store, folder: Path, now: float, still: Callable[[], None]
+) -> tuple[str, Manifest, int]:
     pieces, missing = Pieces(store), ""
     for _ in range(TRIES):
         files = [pieces.keep(name, path) for name, path in contents.first_files(settings)]
@@ -143,6 +161,7 @@ def _make(settings: Settings, store: Store, folder: Path, now: float) -> tuple[s
             database = {"kind": copied.kind, "revision": copied.revision}
             left_out = tuple(contents.left_out(settings))
             made = Manifest(now, settings.replica_name, database, copied.head, copied.live, tuple(files), left_out)
+            still()
             return made.write(store), made, pieces.new_bytes
         missing = ", ".join(gone)
     raise BackupRunError(
@@ -230,12 +249,68 @@ def _alone(settings: Settings) -> Iterator[Path]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def _leased(settings: Settings) -> Iterator[Callable[[], None]]:
+    """Hold the lease of backups, renewed by a thread; yield what raises where it was lost.
+
+    Another host's run would delete pieces that this one has put, and not yet named in a manifest. An SQLite database
+    is of one host, where the lock's file is enough, and is copied even where its disk is full.
+    """
+    if file_of(settings) is not None:
+        yield lambda: None
+        return
+    database = Database(settings.database)
+    lease = Lease(LEASE, f"{settings.replica_name} {socket.gethostname()} {os.getpid()}")
+    over = threading.Event()
+
+    def held(renew: bool) -> bool:
+        with database.writing() as connection:
+            mine = lease.held(connection)
+            return mine and (not renew or lease.take(connection, time.time()))
+
+    def still() -> None:
+        if not held(renew=False):
+            raise BackupRunError("Another host makes a backup now, since this one stood still: run it again later")
+
+    def renew() -> None:
+        while not over.wait(RENEW_S):
+            with contextlib.suppress(*AWAY):  # no one else can take it either
+                if not held(renew=True):  # never taken back: what was put meanwhile may have been deleted
+                    return
+
+    thread = threading.Thread(target=renew, daemon=True)
+    try:
+        _take(database, lease)
+        thread.start()
+        try:
+            yield still
+        finally:
+            over.set()
+            thread.join()
+            with contextlib.suppress(*AWAY), database.writing() as connection:
+                lease.give_back(connection)
+    finally:
+        database.close()
+
+
+def _take(database: Database, lease: Lease) -> None:
+    """Take the lease; one whose holder was killed is free after `LEASE_S`."""
+    ends = time.monotonic() + LEASE_S + 2 * RENEW_S
+    while True:
+        with database.writing() as connection:
+            if lease.take(connection, time.time()):
+                return
+        if time.monotonic() > ends:
+            raise BackupRunError("Another host makes a backup of this database: wait until it has ended")
+        time.sleep(RENEW_S)
+
+
 def _note(
     settings: Settings, store: Store, began: float, ended: float, state: str, name: str, made: Manifest | None,
     new_bytes: int, note: str,
 ) -> None:  # fmt: skip
     """Write a row about a run; a database that cannot take it has other troubles, which are told already."""
-    file = sqlite_file(settings)
+    file = file_of(settings)
     if file is not None and not file.exists():
         return
     row = {

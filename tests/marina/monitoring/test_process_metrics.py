@@ -3,6 +3,7 @@ import os
 import sqlalchemy as sa
 
 from marina.monitoring.process_metrics import ProcessMetrics, ProcessTree, Usage, name_part
+from marina.serving.sidecars import MODULES
 
 
 class Recorded:
@@ -36,6 +37,9 @@ def test_parts_are_a_closed_set() -> None:
         ("python scripts/serve.py --sample", "supervisor"), ("vi", "other"),
     ):  # fmt: skip
         assert name_part(command) == part
+    assert {name: name_part(f"/x/bin/python -m {module}") for name, module in MODULES.items()} == {
+        n: n for n in MODULES
+    }
 
 
 def test_this_very_process_is_read() -> None:

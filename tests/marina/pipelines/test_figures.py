@@ -5,10 +5,12 @@ import sqlite3
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
 from archives.archive import open_archive
+from marina.database.backup_tables import BACKUPS
 from marina.database.connection import Database
 from marina.database.loop_tables import TRAININGS
 from marina.database.raw_tables import RAW_BATCHES, RAW_ROWS
@@ -17,13 +19,14 @@ from marina.events import latency_histogram
 from marina.pipelines import figures
 from marina.pipelines.data_quality import read_quality
 from marina.pipelines.go_no_go import Criterion, Evidence, Phase, decide
-from marina.pipelines.weekly_report import importances, make_report, stability, training_seconds
+from marina.pipelines.weekly_report import OF_NOW, importances, make_report, stability, training_seconds
 from marina.serving.stub_archive import build_stub, build_variant
 from marina.settings import Settings
 from scripts import go_no_go, weekly_report
 
 NOW = time.time()
 DAY_S = 86_400.0
+KEY_FIGURES = "Key figures of the household budget"
 METRICS = """# HELP marina_answer_cache_total Looks.
 marina_answer_cache_total{replica="a:1",level="memory",outcome="hit"} 30
 marina_answer_cache_total{replica="a:1",level="memory",outcome="miss"} 10
@@ -158,12 +161,27 @@ def test_the_command_ends_with_0_only_if_all_pass(
     said = json.loads(capsys.readouterr().out)
     assert said["go"] and {one["verdict"] for one in said["criteria"]} == {"pass"}
     assert go_no_go.main([*command[:2], "--metrics", str(tmp_path / "nowhere.txt")]) == 2
+    assert go_no_go.main([*command[:2], "--metrics", "http://127.0.0.1:9/metrics"]) == 2
 
     assert weekly_report.main(["--out", str(tmp_path / "week"), *command[2:]]) == 0
     page, text = (tmp_path / "week.html").read_text(), (tmp_path / "week.md").read_text()
     for part in ("Availability", "100.00%", "Data quality", "75.00%", "budget_forecast"):
         assert part in page and part in text
     assert weekly_report.main(["--out", str(tmp_path / "no" / "week")]) == 1
+
+
+def test_the_management_token_is_sent_to_this_machine_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: dict[str, bool] = {}
+
+    def get(url: str, headers: dict[str, str], timeout: float) -> httpx.Response:
+        sent[url] = "Authorization" in headers
+        return httpx.Response(200, text=METRICS, request=httpx.Request("GET", url))
+
+    monkeypatch.setattr(httpx, "get", get)
+    hosts = {"127.0.0.1": True, "localhost": True, "[::1]": True, "metrics.example": False, "127.0.0.1.example": False}
+    for host in hosts:
+        assert figures.read_metrics(settings_of(tmp_path), f"http://{host}:8081/metrics")
+    assert sent == {f"http://{host}:8081/metrics": to for host, to in hosts.items()}
 
 
 def test_data_quality_is_the_mean_of_its_four_shares(database: Database) -> None:
@@ -208,9 +226,30 @@ def test_the_report_has_cost_volume_and_confidence_of_the_week(database: Databas
     assert tables["Requests"][0][:3] == ("budget_categorizer", "300", "200") and tables["Requests"][0][-1] == "+50%"
     assert tables["Mean confidence"] == [("budget_categorizer 1.0", "0.900", "10", "-")]
     assert tables["Processors"] == [("worker", "7,200", "4.00")]
+    of_now = [one.title for one in report.sections if OF_NOW in one.about]
+    assert of_now == ["Processors", "Storage", "Data quality", "Stability of feature importance", KEY_FIGURES]
     assert tables["Stability of feature importance"][0][1] == "-1.000"
-    assert tables["Key figures of the household budget"][-1][:2] == ("adoption", "3")
+    assert tables[KEY_FIGURES][-1][:2] == ("adoption", "3")
     assert "| worker |" in report.to_markdown() and "<table>" in report.to_html()
+
+
+def test_a_week_that_is_over_has_nothing_of_later(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = tmp_path / "elsewhere.db"
+    registry.write_bytes(b"x" * 3_000_000)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{registry}")
+    log_answers(database, "budget_anomaly", 10, 0)
+    backup = {"replica": "a", "state": "done", "destination": "d", "name": "n", "files": 1, "bytes": 1, "new_bytes": 1}
+    with database.writing() as connection:
+        for at in (NOW - 10 * DAY_S, NOW):
+            connection.execute(sa.insert(BACKUPS), [backup | {"started_at": at, "ended_at": at, "note": ""}])
+    with database.reading() as connection:
+        report = make_report(settings_of(tmp_path), connection, [], NOW - 8 * DAY_S, "a week")
+    assert report.tiles[-1] == ("Backup", "48 h ago", "the last")
+    tables = {one.title: one.rows for one in report.sections}
+    assert tables[KEY_FIGURES][-1][:2] == ("adoption", "-")
+    assert ("registry's database", "3.0", "-") in tables["Storage"]
 
 
 def test_training_seconds_are_those_of_mlflows_runs_without_trials(database: Database, tmp_path: Path) -> None:

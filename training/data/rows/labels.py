@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from marina.database.connection import Database
 from marina.database.tables import INPUTS, LABELS
+from marina.events.sources import trusted
 from training.data.reading.style import Style
 from training.data.rows.importer import Imported, import_path
 from training.data.rows.source import source as source_of
@@ -24,7 +25,9 @@ from training.data.rows.source import source as source_of
 JSON: Final = "application/json"
 
 
-def import_labels(database: Database, family: str, now: float | None = None) -> list[Imported]:
+def import_labels(
+    database: Database, family: str, now: float | None = None, trusted_only: bool = False
+) -> list[Imported]:
     """Import the labelled requests of a family's models: each once, however often it is asked for.
 
     Parameters
@@ -35,6 +38,8 @@ def import_labels(database: Database, family: str, now: float | None = None) -> 
         Whose rows they are.
     now
         Seconds since 1970; None: now.
+    trusted_only
+        Whether only labels of trusted sources count, as they do where some have tokens for labels.
 
     Returns
     -------
@@ -49,7 +54,7 @@ def import_labels(database: Database, family: str, now: float | None = None) -> 
     done: list[Imported] = []
     with tempfile.TemporaryDirectory(prefix="marina-labels-") as folder:
         for model, columns in source_of(family).labelled.items():
-            rows = _labelled(database, model, columns)
+            rows = _labelled(database, model, columns, trusted_only)
             if not rows:
                 continue
             file = Path(folder) / f"labels of {model}.csv"
@@ -61,14 +66,17 @@ def import_labels(database: Database, family: str, now: float | None = None) -> 
     return done
 
 
-def _labelled(database: Database, model: str, columns: Mapping[str, str]) -> list[dict[str, Any]]:
+def _labelled(database: Database, model: str, columns: Mapping[str, str], trusted_only: bool) -> list[dict[str, Any]]:
     """Return the labelled instances of a model, in the order of their labels; each once, whichever versions had it."""
     same = sa.and_(INPUTS.c.request_id == LABELS.c.request_id, INPUTS.c.model == model)
-    said = (LABELS.c.request_id, LABELS.c.instance, LABELS.c.label, INPUTS.c.content_type, INPUTS.c.body)
+    label, given = LABELS.c, INPUTS.c
+    said = (label.request_id, label.instance, label.label, label.source, given.content_type, given.body)
     chosen = sa.select(*said).select_from(sa.join(LABELS, INPUTS, same)).order_by(LABELS.c.time, *said[:2])
     found: dict[tuple[str, int], dict[str, Any]] = {}
     with database.reading() as connection:
         for row in connection.execute(chosen):
+            if trusted_only and not trusted(row.source):
+                continue
             fields = {**_instance(row.content_type, row.body, row.instance), "": row.label}
             found[row.request_id, row.instance] = {column: fields.get(name) for name, column in columns.items()}
     return list(found.values())

@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,19 +24,22 @@ from pydantic import SecretStr
 from marina.database import backup_schedule
 from marina.database.backup_tables import BACKUPS
 from marina.database.connection import Database
-from marina.database.tables import ALERTS, LABELS
+from marina.database.tables import ALERTS, LABELS, LEASES
 from marina.monitoring.backup_metrics import backups_of
 from marina.pipelines.backup import database_copy, manifest, runs
 from marina.pipelines.backup.database_copy import CopyError
 from marina.pipelines.backup.manifest import Manifest
-from marina.pipelines.backup.restore import NOTE, RestoreError, restore
+from marina.pipelines.backup.restore import RestoreError, restore
 from marina.pipelines.backup.runs import BackupRunError, prune, run, verify
 from marina.pipelines.backup.s3 import S3, sign
 from marina.pipelines.backup.stores import Folder, Store, StoreError, open_store
 from marina.releases import ledger
 from marina.releases.declarations import copy_name, declare, read_archive
 from marina.releases.heads import Heads, heads_file, open_database
+from marina.releases.lease import Lease
+from marina.serving.preflight import RESTORING, StartError, check_state_dir
 from marina.settings import ROOT, Settings
+from tests.postgres import Postgres
 from tests.serving import archive
 
 DAY_S = 86_400.0
@@ -110,7 +114,7 @@ def test_a_restore_has_the_same_rows_ledger_archives_and_public_keys(tmp_path: P
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
     [key] = (empty.state_dir / "keys" / "ledger").glob("*.pem")
     assert b"PUBLIC" in key.read_bytes()
-    assert not (empty.state_dir / "ledger.key").exists() and not (empty.state_dir / NOTE).exists()
+    assert not (empty.state_dir / "ledger.key").exists() and not (empty.state_dir / RESTORING).exists()
     with pytest.raises(RestoreError, match="--force"):
         restore(empty, store)
     database = Database(empty.database)
@@ -217,9 +221,36 @@ def test_a_run_and_a_restore_that_are_killed_cost_nothing_and_continue(tmp_path:
     empty = elsewhere(settings, tmp_path / "two")
     env |= {"MARINA_STATE_DIR": str(empty.state_dir), "MARINA_ARCHIVE_STORE": str(empty.archive_store)}
     _kill_when(env, "restore", (empty.state_dir / "mlflow").exists)
+    with pytest.raises(StartError, match=f"restore --backup {again.name}"):
+        check_state_dir(empty)
     done = restore(empty, store)
     assert done.faults == [] and content(empty) == content(settings)
     assert not list(empty.state_dir.rglob("*.restoring"))
+    check_state_dir(empty)
+
+
+def test_what_was_there_is_kept_where_a_restore_is_killed_while_it_is_moved_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, store = installation(tmp_path / "one"), Folder(tmp_path / "backups")
+    run(settings, store)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(shutil, "move", _killed)
+        restore(settings, store, force=True)
+    with pytest.raises(StartError, match="restore --force"):
+        check_state_dir(settings)
+    with pytest.raises(RestoreError, match="--force"):
+        restore(settings, store)
+    before = content(settings)
+    time.sleep(1.0)  # what was there goes to a folder named by the second
+    aside = restore(settings, store, force=True).aside
+    assert (
+        aside is not None and content(elsewhere(settings, tmp_path / "gone", f"sqlite:///{aside}/marina.db")) == before
+    )
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _kill_when(env: dict[str, str], what: str, reached: Any) -> None:
@@ -336,6 +367,55 @@ def test_two_runs_at_once_are_one(tmp_path: Path) -> None:
     with runs._alone(settings), pytest.raises(BackupRunError, match="Another backup"):
         run(settings, store)
     assert isinstance(run(settings, store).manifest, Manifest)
+
+
+def test_of_hosts_that_share_a_database_one_makes_a_backup(
+    tmp_path: Path, postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "LEASE_S", 0.0)
+    monkeypatch.setattr(runs, "RENEW_S", 0.05)
+    settings = installation(tmp_path / "one", postgres_server.fresh("leased"))
+    database, other = Database(settings.database), Lease(runs.LEASE, "another host")
+
+    class Slow(Folder):
+        def put(self, name: str, content: bytes) -> None:
+            """Stand still while another host takes over, which has ended when this one goes on."""
+            with database.writing() as connection:
+                connection.execute(sa.delete(LEASES).where(LEASES.c.name == runs.LEASE))
+            time.sleep(0.2)
+            super().put(name, content)
+
+    with pytest.raises(BackupRunError, match="stood still"):
+        run(settings, Slow(tmp_path / "backups"))
+    store = Folder(tmp_path / "backups")
+    assert manifest.ids(store) == []
+    with database.writing() as connection:
+        assert other.take(connection, 0.0)
+    with pytest.raises(BackupRunError, match="Another host"):
+        run(settings, store)
+    with database.writing() as connection:
+        other.give_back(connection)
+    made = run(settings, store)
+    with database.reading() as connection:
+        assert connection.execute(sa.select(LEASES.c.holder).where(LEASES.c.name == runs.LEASE)).all() == []
+    database.close()
+    assert manifest.ids(store) == [made.name] and made.not_deleted == ""
+
+
+def test_a_damaged_manifest_of_before_keeps_what_is_old_and_costs_no_new_backup(tmp_path: Path) -> None:
+    settings, store = installation(tmp_path / "one"), Folder(tmp_path / "backups")
+    first = run(settings, store)
+    name = store.path / f"{manifest.FOLDER}{first.name}.json"
+    name.write_bytes(name.read_bytes().replace(b"echo", b"ohce"))
+    (settings.state_dir / backup_schedule.MARKER).unlink()
+    second = run(settings, store)
+    assert first.name in second.not_deleted and (settings.state_dir / backup_schedule.MARKER).exists()
+    database = Database(settings.database)
+    with database.reading() as connection:
+        assert set(connection.execute(sa.select(BACKUPS.c.state)).scalars()) == {"done"}
+    database.close()
+    name.unlink()  # docs/RUNBOOK.md, BackupDamaged
+    assert run(settings, store).not_deleted == ""
 
 
 def test_the_server_starts_one_a_day_where_a_destination_is_set(
