@@ -54,8 +54,10 @@ async def serving(folder: Path, redis_url: str) -> AsyncIterator[tuple[str, Redi
     routes.declare(MODEL, "1.0")
     routes.open(MODEL, "1.0")
     routes.share(MODEL, [("1.0", 1.0)])
-    values = {"ml_cache_redis_url": redis_url, "ml_cache_bytes": MEMORY_BYTES}
-    context = build_context(Settings(state_dir=folder, database_url=url, **values), database, folder)
+    settings = Settings.model_validate(
+        {"state_dir": folder, "database_url": url, "ml_cache_redis_url": redis_url, "ml_cache_bytes": MEMORY_BYTES}
+    )
+    context = build_context(settings, database, folder)
 
     def model(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json={"predictions": request.content.decode()}, headers={"X-Model-Version": "1.0"})

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from marina.products.live.takes import MOST_NUMBERS, MOST_SIGNS, MOST_TAKES, TakesError, read_takes
+from marina.products.live.takes import MOST_NUMBERS, MOST_SIGNS, TakesError, read_takes
+from models.signflow.personal import MOST_TAKES
 
 
 def test_takes_are_kept_as_numbers_of_four_bytes() -> None:
