@@ -4,6 +4,7 @@
     python scripts/deploy_canary.py --model new/signflow-2.0.mar --percentage 10
     python scripts/deploy_canary.py --model signflow --version 2.0 --percentage 5
     python scripts/deploy_canary.py --model signflow --version 2.0 --policy marina/rollout/policy/ab_test.yaml    # A/B
+    python scripts/deploy_canary.py --model market_alerts --policy marina/rollout/policy/ab_test.yaml --metric f1
     python scripts/deploy_canary.py --model signflow --version 2.0 --wait       # stay until it has ended, and say how
 
 The archive is the store's, or the registry's; it is inspected and hashed before anything is begun. The controller
@@ -23,7 +24,7 @@ from marina.processes.console import show
 from marina.releases.heads import open_database
 from marina.rollout import archive_lookup, rollouts
 from marina.rollout.operator_commands import start_with_share
-from marina.rollout.policy.schema import DEFAULT, read_policy
+from marina.rollout.policy.schema import DEFAULT, METRICS, read_policy, with_metric
 from marina.rollout.rollouts import Rollout, RolloutError
 from marina.settings import read_settings
 
@@ -38,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--version", help="the new version, such as 2.0 (default: the newest in the store)")
     parser.add_argument("--percentage", type=float, help="its first share of the traffic (default: the policy's)")
     parser.add_argument("--policy", type=Path, default=DEFAULT, help="how it is rolled out (default: %(default)s)")
+    parser.add_argument("--metric", choices=METRICS, help="by which an A/B test is decided (default: the policy's)")
     parser.add_argument("--archive", type=Path, help="its archive (default: the store's, else the registry's)")
     parser.add_argument("--who", default=getpass.getuser(), help="who asks, for the ledger (default: %(default)s)")
     parser.add_argument("--wait", action="store_true", help="wait until the rollout has ended")
@@ -47,6 +49,8 @@ def main(argv: list[str] | None = None) -> int:
     settings = read_settings()
     try:
         policy = read_policy(options.policy)
+        if options.metric:
+            policy = with_metric(policy, options.metric)
         if options.percentage is not None:
             policy = start_with_share(policy, options.percentage / 100)
         named = (options.model, options.version, None)

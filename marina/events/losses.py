@@ -7,17 +7,28 @@ import orjson
 import sqlalchemy as sa
 
 from marina.database.tables import PREDICTIONS, TRUTHS
-from models.quality.answers import read_parts
+from models.quality.answers import WHOLE, read_parts
 from models.quality.kinds import KINDS
-from models.quality.tallies import loss_of
+from models.quality.tallies import overlap_of, tally
 
 
 class Loss(NamedTuple):
-    """Of one answer: of which version, whose it is (None without a session), and how bad it was."""
+    """Of one answer: of which version, whose it is (None without a session), and how bad it was.
+
+    Attributes
+    ----------
+    version, client, loss
+        These.
+    hits, alarms, parts
+        Of how many parts both answer and truth were yes, of how many either was, and how many the answer has.
+    """
 
     version: str
     client: int | None
     loss: float
+    hits: float
+    alarms: float
+    parts: int
 
 
 def read_losses(connection: sa.Connection, model: str, since: float, *when: sa.ColumnElement[bool]) -> Iterator[Loss]:
@@ -47,6 +58,8 @@ def read_losses(connection: sa.Connection, model: str, since: float, *when: sa.C
         if row.model != model or not row.routed or row.time < since:
             continue
         for kind in (one for one in KINDS if one == row.kind):
-            loss = loss_of(kind, read_parts(kind, orjson.loads(row.answer)), orjson.loads(row.truth))
-            if loss is not None:
-                yield Loss(row.version, row.client, loss)
+            parts = read_parts(kind, orjson.loads(row.answer))
+            found = tally(kind, parts, orjson.loads(row.truth))
+            if found["answers", WHOLE]:
+                loss = float(found["loss", WHOLE])
+                yield Loss(row.version, row.client, loss, *overlap_of(kind, found), len(parts))

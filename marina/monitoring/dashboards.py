@@ -127,6 +127,9 @@ RELEASES = [
         'marina_rollout_log_evidence{of="fine"} / marina_rollout_log_evidence_needed{of="fine"}',
         "{{model}} {{canary}} {{gate}}",
     )], "percentunit"),
+    Panel("Shadows that answer otherwise", [
+        ("marina_shadow_disagreement_ratio", "{{model}} {{shadow}}: {{bound}}")
+    ], "percentunit"),
     Panel("Age", [("marina_rollout_age_seconds", "{{model}} {{canary}}")], "s"),
     Panel("Servers by state", [("sum by (model, state) (marina_version_servers)", "{{model}} {{state}}")]),
     Panel("Refused", [("marina_version_refused", "{{model}} {{version}}: {{cause}}")], kind="table"),

@@ -237,7 +237,7 @@ class TestsReply(Reply):
 
 @router.get("/ab-tests", responses={200: {"model": TestsReply}})
 async def ab_tests(request: Request) -> Response:
-    """Return the comparisons of a challenger with the baseline, those under way first."""
+    """Return the comparisons of a challenger with the baseline, those under way first; tests with what was found."""
     found = await run_in_threadpool(market_status.ab_tests, context_of(request).database, time.time())
     active = sum(one["status"] != "completed" for one in found)
     return reply(call_of(request), {"ab_tests": found, "active": active})

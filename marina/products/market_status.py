@@ -11,6 +11,10 @@ from marina.database.loop_tables import TRAININGS
 from marina.database.tables import DECLARATIONS, DRIFT_REPORTS, REPLICAS, ROLLOUTS
 from marina.events.quality import count_quality
 from marina.products.market_config import MODEL
+from marina.rollout import verdicts
+from marina.rollout.judge.evidence import Arm
+from marina.rollout.judge.f1_metric import f1_interval, f1_of
+from marina.rollout.judge.gate import TEST
 
 FAMILY = "market"
 WEEK_S = 7 * 86_400.0
@@ -84,6 +88,7 @@ def ab_tests(database: Database, now: float) -> list[dict[str, Any]]:
     with database.reading() as connection:
         rows = connection.execute(chosen.order_by(*order).limit(MOST_TESTS)).all()
         quality = count_quality(connection, now - WEEK_S, None, MODEL) if rows else {}
+        said = {row.id: verdicts.last(connection, row.id) for row in rows}
     measured = {version: one.measures() for (_, version), one in quality.items()}
     return [
         {
@@ -95,10 +100,28 @@ def ab_tests(database: Database, now: float) -> list[dict[str, Any]]:
             "started_at": row.started_at,
             "ended_at": row.ended_at,
             "duration_hours": round(((row.ended_at or now) - row.started_at) / 3600, 3),
-            "primary_metric": "f1",
+            **_result(json.loads(row.policy), said[row.id]),
             "metrics": {"baseline": measured.get(row.stable, {}), "challenger": measured.get(row.canary, {})},
             "policy": json.loads(row.policy),
             "note": row.note,
         }
         for row in rows
     ]
+
+
+def _result(policy: dict[str, Any], last: verdicts.Kept | None) -> dict[str, Any]:
+    """Return by which metric versions are compared (none where it is no test), and what the judge last found."""
+    metric = (policy.get("test") or {}).get("metric")
+    found = [one for one in last.verdict().findings if one.gate == TEST] if last and metric else []
+    if not found or last is None:
+        return {"primary_metric": metric, "result": None}
+    [test], evidence = found, last.counts()
+    result: dict[str, Any] = {"challenger_is": test.outcome, "observed": test.observed, "decided_at": last.time}
+    if metric == "f1":
+        result |= {"baseline": _f1_of(evidence.stable), "challenger": _f1_of(evidence.canary)}
+    return {"primary_metric": metric, "result": result}
+
+
+def _f1_of(counts: Arm) -> dict[str, Any]:
+    low, high = f1_interval(counts)
+    return {"f1": f1_of(counts), "low": low, "high": high, "labelled": counts.labelled}

@@ -43,6 +43,13 @@ def f1(hits: npt.ArrayLike, said: npt.ArrayLike, true: npt.ArrayLike) -> Floats:
     return found
 
 
+def f1_of_overlap(share: npt.ArrayLike) -> Floats:
+    """Return the F1 of a share: of all that was reported or true, how much was both (Jaccard, 1901)."""
+    both = np.asarray(share, np.float64)
+    found: Floats = 2 * both / (1 + both)
+    return found
+
+
 def false_positive_rate(hits: npt.ArrayLike, said: npt.ArrayLike, true: npt.ArrayLike, of: npt.ArrayLike) -> Floats:
     """Return the share of what is not true that was reported."""
     return ratio(np.subtract(said, hits), np.subtract(of, true))

@@ -84,15 +84,17 @@ def tally(kind: Kind, parts: Parts, truth: Truth) -> Tally:
     return found
 
 
-def loss_of(kind: Kind, parts: Parts, truth: Truth) -> float | None:
-    """Return how bad one answer is, from 0 to 1; None where nothing that is known can be held against it.
+def overlap_of(kind: Kind, sums: Tally) -> tuple[float, float]:
+    """Return how often both the answer and the truth were yes, and how often either was; nothing is of labels.
 
-    A wrong label is 1. Of questions and rows it is the share of the known ones that are wrong. Of numbers it is the
-    sum of the errors' sizes as a share of what was true in all (of at least 20 euros), or of numbers from 0 to 1 the
-    mean error; 1 at most.
+    The F1 of all parts together is that of the share (`models.quality.measures.f1_of_overlap`).
     """
-    found = tally(kind, parts, truth)
-    return float(found["loss", WHOLE]) if found["answers", WHOLE] else None
+    if kind not in ("questions", "rows"):
+        return 0.0, 0.0
+    hits, said, true = (
+        float(sum(count for (what, _), count in sums.items() if what == one)) for one in ("hits", "said", "true")
+    )
+    return hits, said + true - hits
 
 
 def measures(kind: Kind, sums: Tally, positive: str | None = None) -> dict[str, float]:
@@ -110,10 +112,10 @@ def measures(kind: Kind, sums: Tally, positive: str | None = None) -> dict[str, 
     Returns
     -------
     dict of str to float
-        ``loss``, and of labels ``accuracy``, ``macro_f1`` and ``weighted_f1``; of questions the mean ``f1`` and that of
-        each, such as ``SPIKE_LIKELY@4h.f1``; of these, of rows and of a question with two labels ``precision``,
-        ``recall``, ``f1`` and ``false_positive_rate``; of numbers ``rmse``, ``mae``, ``mape``, ``wape`` and
-        ``coverage``.
+        ``loss``, and of labels ``accuracy``, ``macro_f1`` and ``weighted_f1``; of questions the mean ``f1``, that of
+        each, such as ``SPIKE_LIKELY@4h.f1``, and of all as if they were one, ``pooled_f1``; of these, of rows and of a
+        question with two labels ``precision``, ``recall``, ``f1`` and ``false_positive_rate``; of numbers ``rmse``,
+        ``mae``, ``mape``, ``wape`` and ``coverage``.
     """
     answers = sums["answers", WHOLE]
     if not answers:
@@ -135,6 +137,12 @@ def add_to(sums: Tally, more: Mapping[tuple[str, str], float]) -> None:
 
 
 def _loss(parts: Parts, truth: Truth) -> float:
+    """Return how bad one answer is, from 0 to 1.
+
+    A wrong label is 1. Of questions and rows it is the share of the known ones that are wrong. Of numbers it is the
+    sum of the errors' sizes as a share of what was true in all (of at least 20 euros), or of numbers from 0 to 1 the
+    mean error; 1 at most.
+    """
     common = [(said, truth[name]) for name, said in parts.items() if said is not None and name in truth]
     amounts = [(said, float(true)) for said, true in common if isinstance(said, Amount)]
     if not amounts:
@@ -201,6 +209,8 @@ def _of_flags(sums: Tally, kind: Kind) -> dict[str, float]:
     wrong = sum(said) + sum(true) - 2 * sum(hits)
     found["accuracy"] = 1 - wrong / sum(of)
     if kind == "questions":
+        if "f1" in found:
+            found["pooled_f1"] = found["f1"]
         asked = np.add(said, true) > 0
         each = f1(hits, said, true)
         found["f1"] = float(each[asked].mean()) if asked.any() else float("nan")

@@ -224,6 +224,7 @@ def test_an_archive_that_was_altered_is_not_deployed(desk: Desk) -> None:
             ["deploy_canary.py", "--model", "echo", "--version", "2.0", "--percentage", "100", "--policy", AB_POLICY],
             "a test has two",
         ),
+        (["deploy_canary.py", "--model", "echo", "--version", "2.0", "--metric", "f1"], "No A/B test has this policy"),
         (["rollback.py", "--model", "echo"], "no version before"),
         (["rollback.py", "--model", "echo", "--to", "7.0"], "no version 7.0"),
         (["rollout", "pause", "--model", "echo"], "no rollout is open"),

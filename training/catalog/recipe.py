@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 MODEL: Final = "catalog"
 MODELS: Final = (MODEL,)
-MOST_REFERENCES: Final = 1024
 WORD_BUCKETS: Final = 1 << 20
 """Some ten times as many as a catalogue of 85,000 products has different words."""
 
@@ -149,7 +148,7 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, Tr
     if not options.quick:
         served = fit(texts, codes, groups, estimator)
         fits = family.Fits(evaluated=on, shipped=f"all {len(texts):,} products")
-    some = np.random.default_rng(options.seed).permutation(len(test))[:MOST_REFERENCES].tolist()
+    some = np.random.default_rng(options.seed).permutation(len(test))[: splits.MOST_REFERENCES].tolist()
     names = np.array(classifier.labels)[truth[some]]
     answers = np.zeros((len(some), len(served.labels)))
     answers[:, [served.labels.index(label) for label in classifier.labels]] = probabilities[some]

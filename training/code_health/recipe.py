@@ -51,12 +51,13 @@ from training.data.loading import load_recorded
 from training.data.manifest import SYNTHETIC
 from training.data.reading.reader import TableReader
 from training.data.reading.style import add_style
+from training.data.splits import MOST_REFERENCES
 from training.evaluation import plots as pictures
 from training.evaluation import shap_report
 from training.evaluation.reliability import measure_reliability
 from training.evaluation.slices import SliceReport
 
-MOST_EVALUATED, MOST_REFERENCES = 4096, 512
+MOST_EVALUATED = 4096
 RULES = {
     "code_risk": Rule("auc", 0.6),
     "code_anomaly": Rule("auc", 0.55),

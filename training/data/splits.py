@@ -6,13 +6,16 @@ random split shows 0.87 where a split by source shows 0.67. One that has seen th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 Indices = npt.NDArray[np.int64]
 Names = npt.NDArray[np.str_]
+
+MOST_REFERENCES: Final = 2_000
+"""Held-out rows that an archive keeps, at most, for later traffic to be held against (docs/MONITORING.md)."""
 
 
 def folds(groups: Names, count: int, seed: int = 0) -> list[tuple[Indices, Indices]]:

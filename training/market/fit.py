@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from models.market.windows import LOOKBACK_H
 from training.calibration import PlattScaling
-from training.data.splits import Indices
+from training.data.splits import MOST_REFERENCES, Indices
 from training.evaluation.reliability import Reliability
 from training.evaluation.slices import SliceReport
 from training.market import metrics as market_scores
@@ -25,8 +25,6 @@ from training.market.ensembles import NESTING, AlertEnsembles, Progress, out_of_
 from training.market.history import History
 from training.market.onsets import Onset, Rate, count_alerts, score_onsets
 from training.market.rows import Features, Floats, Table, expected_peaks, find_extremes
-
-MOST_REFERENCES = 512
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,8 @@ class Learned:
     peaks
         float64 [16, 2]: the mean largest reading of an event is the first plus the second times the reading now.
     reference, probabilities, happened
-        At most 512 hours: features float32 [N, 18], calibrated answers of ensembles that had not seen them float64
-        [N, 16], and what happened bool [N, 16].
+        At most `MOST_REFERENCES` hours: features float32 [N, 18], calibrated answers of ensembles that had not seen
+        them float64 [N, 16], and what happened bool [N, 16].
     week
         The last week that was learned from: an example.
     extremes

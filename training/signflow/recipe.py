@@ -57,7 +57,6 @@ from training.signflow.synthetic import signing as synthetic
 from training.signflow.techniques import choose_technique
 
 MODELS = ("signflow",)
-MOST_REFERENCES = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +118,8 @@ class Trained(family.Trained):
     golden
         Held-out sequences float32 [T, 225], edge cases among them.
     reference, reference_labels, reference_probabilities
-        At most 512 test sequences for reference distributions, their labels int64 [N], and what the evaluated fit
-        thinks of them, which has not seen them, float32 [N, signs].
+        At most `splits.MOST_REFERENCES` test sequences for reference distributions, their labels int64 [N], and what
+        the evaluated fit thinks of them, which has not seen them, float32 [N, signs].
     space
         Where the model's embeddings lie, and what the evaluated fit's of unseen sequences say of it.
     """
@@ -210,7 +209,7 @@ def _train(options: TrainOptions, console: Console, team: Team) -> dict[str, Tra
         model, fitted, slope = evaluated(run.epoch)
         console.print(f"evaluated weights: {fitted.kind}, validation accuracy {fitted.score:.3f}")
         metrics, compared = report_fit(run, model, fitted.history, unseen, console)
-        held_out = clips.select(np.random.default_rng(recipe.schedule.seed).permutation(test)[:MOST_REFERENCES])
+        held_out = clips.select(np.random.default_rng(recipe.schedule.seed).permutation(test)[: splits.MOST_REFERENCES])
         others = clips.select(np.concatenate([validation, test]))
         space = embedding_space.measure(model, clips.select(fitting), others, held_out.sequences)
         served, fits = shipped(model, fitted, slope)

@@ -13,6 +13,7 @@ from typing import Literal
 from marina.rollout.judge.ab_test_gate import ABTestGate
 from marina.rollout.judge.accuracy_gate import AccuracyGate
 from marina.rollout.judge.evidence import Evidence
+from marina.rollout.judge.f1_metric import F1Metric
 from marina.rollout.judge.gate import TEST, Gate, Metric
 from marina.rollout.judge.rate_gate import RateGate
 from marina.rollout.policy.schema import Policy
@@ -135,7 +136,7 @@ def build_gates(policy: Policy) -> tuple[Gate, ...]:
     accuracy = AccuracyGate.within(policy.gates.accuracy)
     if policy.test is None:
         return errors, latency, accuracy
-    metrics: dict[str, Metric] = {"errors": errors, "latency": latency, "accuracy": accuracy}
+    metrics: dict[str, Metric] = {"errors": errors, "latency": latency, "accuracy": accuracy, "f1": F1Metric()}
     return errors, latency, accuracy, ABTestGate(metrics[policy.test.metric])
 
 

@@ -7,7 +7,7 @@ for every gate (marina/rollout/judge), and small enough to be kept with each ver
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 NEARLY = 0.01
@@ -30,6 +30,9 @@ class Counts:
         loss between 0 and 1, what that leaves of 1.
     shared
         Requests that failed, and failed again when they were asked of stable: no one's harm.
+    alarms, hits
+        In a test by F1, of answers of yes and no: those where the answer or the truth was yes, and where both were; of
+        an answer of several parts, the share of them. Nothing else has them.
     """
 
     requests: float = 0
@@ -39,39 +42,27 @@ class Counts:
     labelled: float = 0
     right: float = 0
     shared: float = 0
+    alarms: float = 0
+    hits: float = 0
 
     def __post_init__(self) -> None:
         for name, part, whole in (
             ("errors", self.errors + self.shared, self.requests),
             ("slow", self.slow, self.timed),
             ("right", self.right, self.labelled),
+            ("alarms", self.alarms, self.labelled),
+            ("hits", self.hits, self.alarms),
         ):
             if not -NEARLY <= part <= whole + NEARLY:
                 raise ValueError(f"expected between 0 and all {whole} {name}, got {part}")
 
     def without(self, some: Counts) -> Counts:
         """Return these counts but for some of them."""
-        return Counts(
-            requests=self.requests - some.requests,
-            errors=self.errors - some.errors,
-            timed=self.timed - some.timed,
-            slow=self.slow - some.slow,
-            labelled=self.labelled - some.labelled,
-            right=self.right - some.right,
-            shared=self.shared - some.shared,
-        )
+        return Counts(*(getattr(self, one.name) - getattr(some, one.name) for one in fields(Counts)))
 
     def scaled(self, factor: float) -> Counts:
         """Return the counts of that many times as much, all alike."""
-        return Counts(
-            requests=factor * self.requests,
-            errors=factor * self.errors,
-            timed=factor * self.timed,
-            slow=factor * self.slow,
-            labelled=factor * self.labelled,
-            right=factor * self.right,
-            shared=factor * self.shared,
-        )
+        return Counts(*(factor * getattr(self, one.name) for one in fields(Counts)))
 
 
 @dataclass(frozen=True)
@@ -97,11 +88,7 @@ class Arm(Counts):
 
     def scaled(self, factor: float) -> Arm:
         """Return the counts of that many times as much, all alike."""
-        every = super().scaled(factor)
-        return Arm(
-            every.requests, every.errors, every.timed, every.slow, every.labelled, every.right, every.shared,
-            of_clients=self.of_clients.scaled(factor),
-        )  # fmt: skip
+        return Arm(**asdict(super().scaled(factor)), of_clients=self.of_clients.scaled(factor))
 
 
 @dataclass(frozen=True)
@@ -217,7 +204,7 @@ class Evidence:
         Those of requests that had a session.
     looks
         The last look at the clients, by what was looked at: ``errors``, ``failures``, ``latency``, ``accuracy``,
-        ``pairs``.
+        ``f1``, ``pairs``.
     """
 
     stable: Arm = field(default_factory=Arm)

@@ -11,7 +11,7 @@ from marina.rollout.judge.e_values import Logs, above, below
 HALVINGS = 40
 
 
-def interval(successes: int, trials: int, alpha: float = 0.05) -> tuple[float, float]:
+def interval(successes: float, trials: float, alpha: float = 0.05) -> tuple[float, float]:
     """Return a confidence interval of a rate that holds at all looks together.
 
     These are the rates that neither of the judge's bets (marina/rollout/judge/e_values.py) refutes, each at half of
@@ -22,7 +22,7 @@ def interval(successes: int, trials: int, alpha: float = 0.05) -> tuple[float, f
     needed = math.log(2 / alpha)
     observed = successes / trials
 
-    def edge(refuted: float, kept: float, bet: Callable[[int, int, float], Logs]) -> float:
+    def edge(refuted: float, kept: float, bet: Callable[[float, float, float], Logs]) -> float:
         for _ in range(HALVINGS):
             middle = (refuted + kept) / 2
             if float(bet(successes, trials, middle)) >= needed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -11,6 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from archives.errors import MarinaError
 
 DEFAULT = Path(__file__).with_name("default.yaml")
+
+TestMetric = Literal["errors", "latency", "accuracy", "f1"]
+
+METRICS: tuple[TestMetric, ...] = get_args(TestMetric)
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -67,7 +71,7 @@ class TrafficStep(_Strict):
 class ABTest(_Strict):
     """An A/B test: which of two versions is better by one metric, at the split of the first step."""
 
-    metric: Literal["errors", "latency", "accuracy"]
+    metric: TestMetric
     ends_after_s: float = Field(gt=0)
 
 
@@ -134,6 +138,19 @@ def changed(policy: Policy, **values: Any) -> Policy:
         return Policy.model_validate({**dict(policy), **values})
     except ValidationError as error:
         raise PolicyError(f"The policy cannot be changed so: {_faults(error)}.") from error
+
+
+def with_metric(policy: Policy, metric: TestMetric) -> Policy:
+    """Return an A/B test that is decided by another metric.
+
+    Raises
+    ------
+    PolicyError
+        If it is no A/B test.
+    """
+    if policy.test is None:
+        raise PolicyError(f"No A/B test has this policy, so nothing is decided by {metric}. Name one: ab_test.yaml.")
+    return changed(policy, test=policy.test.model_copy(update={"metric": metric}))
 
 
 def _faults(error: ValidationError) -> str:

@@ -13,8 +13,9 @@ from archives.archive import open_archive
 from marina.database.tables import EVIDENCE, PREDICTIONS
 from marina.events import latency_histogram
 from marina.events.labelled_predictions import IS_RIGHT, select_labelled
-from marina.rollout.judge.evidence import Pairs
+from marina.rollout.judge.evidence import Counts, Pairs
 from marina.rollout.judge.intervals import mcnemar
+from marina.rollout.label_evidence import count_flags
 from marina.rollout.shadow import pairs
 
 SIGNIFICANT = 0.05
@@ -48,13 +49,24 @@ class ArchiveDescription:
 
 @dataclass(frozen=True)
 class Observed:
-    """What users met: counts of the gateway, and labels of answers."""
+    """What users met: counts of the gateway, and labels of answers.
+
+    Attributes
+    ----------
+    requests, errors, latencies
+        Of the gateway.
+    labelled, right
+        Answers with a label.
+    flags
+        Of labelled answers of yes and no, what F1 is of.
+    """
 
     requests: int = 0
     errors: int = 0
     latencies: Mapping[int, int] = field(default_factory=dict)
     labelled: int = 0
     right: int = 0
+    flags: Counts = field(default_factory=Counts)
 
     @property
     def p50_p95_ms(self) -> tuple[float, float] | None:
@@ -153,7 +165,7 @@ def count_observed(connection: sa.Connection, model: str, version: str) -> Obser
         )
     ).one()
     requests, errors = sum(row.requests for row in windows), sum(row.errors for row in windows)
-    return Observed(requests, errors, counts, labelled, right)
+    return Observed(requests, errors, counts, labelled, right, count_flags(connection, model, version))
 
 
 def shadow_pairs(connection: sa.Connection, model: str, baseline: str, candidate: str) -> Pairs:

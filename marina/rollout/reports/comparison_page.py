@@ -15,6 +15,7 @@ from marina.processes.report_page import (
     table,
     verdict,
 )
+from marina.rollout.judge.f1_metric import f1_interval, f1_of
 from marina.rollout.judge.intervals import interval
 from marina.rollout.reports.comparison import Comparison, Side, differences
 
@@ -98,6 +99,10 @@ def _observed_rows(*sides: Side) -> list[Row]:
             _row("  right", [one.right / one.labelled if one.labelled else None for one in observed], ".2%"),
             ("  95 % interval", before, after, ""),
         ]
+    if any(one.flags.alarms for one in observed):
+        before, after = ("{:.3f} to {:.3f}".format(*f1_interval(one.flags)) for one in observed)
+        found.append(_row("F1 of yes and no", [f1_of(one.flags) for one in observed], ".3f"))
+        found.append(("  95 % interval", before, after, ""))
     return found
 
 

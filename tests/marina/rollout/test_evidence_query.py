@@ -8,13 +8,24 @@ import pytest
 import sqlalchemy as sa
 
 from marina.database.connection import Database
-from marina.database.tables import CLIENTS, EVIDENCE, LABELS, PREDICTIONS, ROLLOUTS, SHADOW_PAIRS, TALLIES, TRUTHS
+from marina.database.tables import (
+    CLIENTS,
+    EVIDENCE,
+    LABEL_SETS,
+    LABELS,
+    PREDICTIONS,
+    ROLLOUTS,
+    SHADOW_PAIRS,
+    TALLIES,
+    TRUTHS,
+)
 from marina.events import latency_histogram
 from marina.events.retention import forget
 from marina.rollout import evidence_query
 from marina.rollout.evidence_query import AGAIN_S, SETTLED_S, EvidenceQuery, due, gather, keep
 from marina.rollout.judge.evidence import Arm, Counts, Evidence, Look, Pairs
-from marina.rollout.policy.schema import DEFAULT, read_policy
+from marina.rollout.label_evidence import count_flags, observe_alarms, observe_labels
+from marina.rollout.policy.schema import DEFAULT, read_policy, with_metric
 from marina.rollout.rollouts import Rollout
 from marina.rollout.stable_latency import read_stable_latency
 
@@ -24,6 +35,7 @@ ROLLOUT = Rollout(
     stable_p95_ms=20.0, started_by="ada", started_at=START - 60.0, watched_since=float(START),
     phase_since=float(START), ended_at=None, note="",
 )  # fmt: skip
+BY_F1 = dataclasses.replace(ROLLOUT, policy=with_metric(read_policy(DEFAULT.with_name("ab_test.yaml")), "f1"))
 
 
 def window(start: int, version: str, requests: int, ms: float = 10.0, **changes: Any) -> dict[str, Any]:
@@ -281,5 +293,30 @@ def test_answers_of_which_parts_are_known_count_by_their_losses(database: Databa
         with database.reading() as connection:
             assert query.gather(connection, ROLLOUT, now) == expected
     with database.reading() as connection:
-        observed = list(evidence_query._query_labels(connection, ROLLOUT, float(START)))
-    assert observed == [(True, 1.0, 1, 1)]
+        observed = list(observe_labels(connection, ROLLOUT, float(START)))
+        alarms = list(observe_alarms(connection, BY_F1, float(START)))
+        flags = [count_flags(connection, "m", version) for version in ("1.0", "2.0")]
+    assert observed == [(True, 1.0, 1, 1)] and alarms == [(True, 1.0, 1, 1)]
+    found = gathered(database, BY_F1)
+    assert (found.stable.alarms, found.stable.hits) == (0.5, 0.5)
+    assert (found.canary.alarms, found.canary.hits, found.canary.of_clients.alarms) == (1.0, 0.0, 0.5)
+    assert [(one.alarms, one.hits) for one in flags] == [(0.5, 0.5), (2.0, 1.0)]  # since ever, so "d" is among them
+
+
+def test_a_test_by_f1_counts_the_second_of_two_labels(database: Database) -> None:
+    put(database, LABEL_SETS, *({"model": "m", "version": version, "labels": '["no", "yes"]', "truth": "label"}
+        for version in ("1.0", "2.0")))  # fmt: skip
+    said = {"1.0": ["yes", "yes", "no", "no"], "2.0": ["yes", "no", "no", "yes"]}
+    for version, labels in said.items():
+        put(database, PREDICTIONS, *(
+            answer(f"{version} {place}", version, one, client=place if version == "2.0" else None)
+            for place, one in enumerate(labels)
+        ))  # fmt: skip
+        put(database, LABELS, *(label(f"{version} {place}", "no" if place == 2 else "yes") for place in range(4)))
+    evidence = gathered(database, BY_F1)
+    assert (evidence.stable.labelled, evidence.stable.alarms, evidence.stable.hits) == (4, 3, 2)
+    assert (evidence.canary.of_clients.alarms, evidence.canary.of_clients.hits) == (3, 2)
+    assert gathered(database).stable.alarms == 0  # a test by accuracy needs none
+    with database.reading() as connection:
+        assert sorted(observe_alarms(connection, BY_F1, float(START))) == [(True, 0, 1, 2), (True, 1, 1, 1)]
+        assert count_flags(connection, "m", "1.0") == Counts(labelled=4, alarms=3, hits=2)

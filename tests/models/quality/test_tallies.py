@@ -7,9 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.quality import measures as plain
-from models.quality.answers import LINES, VALUE, Amount, impact_of, read_parts
+from models.quality.answers import LINES, VALUE, Amount, Parts, impact_of, read_parts
 from models.quality.kinds import KINDS, Kind, kind_of, kind_of_answer
-from models.quality.tallies import Tally, add_to, loss_of, measures, tally, tally_label
+from models.quality.tallies import Tally, Truth, add_to, measures, overlap_of, tally, tally_label
+
+
+def loss_of(kind: Kind, parts: Parts, truth: Truth) -> float | None:
+    found = tally(kind, parts, truth)
+    return found["loss", ""] if found["answers", ""] else None
+
+
+def test_f1_of_all_questions_is_that_of_the_share_that_overlaps() -> None:
+    sums: Tally = Counter()
+    for said, true in (((1, 1, 0), (1, 0, 0)), ((0, 1, 0), (1, 1, 0)), ((1, 0, 0), (0, 0, 1))):
+        parts = {str(at): bool(one) for at, one in enumerate(said)}
+        add_to(sums, tally("questions", parts, {str(at): bool(one) for at, one in enumerate(true)}))
+    hits, alarms = overlap_of("questions", sums)
+    assert (hits, alarms) == (2, 6) and overlap_of("label", tally_label("a", "a")) == (0, 0)
+    assert measures("questions", sums)["pooled_f1"] == pytest.approx(float(plain.f1_of_overlap(hits / alarms))) == 0.5
+
 
 JUNK: list[object] = [
         None, True, 7, "text", [], {}, [[]], [None], {"label": 3}, [{"label": None}], {"transactions": {}},

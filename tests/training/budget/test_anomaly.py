@@ -15,6 +15,7 @@ from training.budget.anomaly.recipe import Options, Trained, train
 from training.budget.anomaly.release import release
 from training.budget.anomaly.rows import table
 from training.budget.synthetic.accounts import Synthesis, generate
+from training.data import splits
 from training.evaluation.reliability import calibration_error
 
 FEW: dict[str, Any] = {"users": 8, "months": 5}
@@ -62,6 +63,7 @@ def test_what_ships_is_at_least_as_good_as_the_evaluated_fit(trained: Trained, q
 
 def test_reference_scores_are_of_a_fit_that_has_not_seen_the_rows(trained: Trained) -> None:
     reference = release(trained, "1.0").reference
+    assert len(reference["score"]) == min(len(trained.test), splits.MOST_REFERENCES) > 512
     own = trained.detector.scores(np.asarray(reference["features"], np.float32))
     assert not np.allclose(reference["score"], own, atol=1e-4)
     assert set(reference["score"].tolist()) <= set(trained.test_scores.astype(np.float32).tolist())

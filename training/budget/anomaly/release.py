@@ -15,6 +15,7 @@ from models.budget.plausibility import POSSIBLE, USUAL
 from training.budget.anomaly.detector import Detector
 from training.budget.anomaly.recipe import MODEL, Trained
 from training.budget.anomaly.rows import HISTORY
+from training.data.splits import MOST_REFERENCES
 from training.packaging.archive import TABULAR_TOLERANCE, Release, columns_of, configure_serving
 from training.packaging.model_card import IntendedUse
 from training.packaging.provenance import provenance
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 MOST_JUDGED: Final = 100
 """Transactions that one request may have judged."""
-
-REFERENCES: Final = 512
 
 
 INTENDED_USE: Final = IntendedUse(
@@ -52,7 +51,7 @@ def release(trained: Trained, version: str) -> Release:
         Such as ``1.0``.
     """
     golden = _golden(trained)
-    few = np.random.default_rng(0).permutation(len(trained.test))[:REFERENCES]
+    few = np.random.default_rng(0).permutation(len(trained.test))[:MOST_REFERENCES]
     reference = trained.test.select(few)
     return Release(
         contract=Contract(

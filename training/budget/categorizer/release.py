@@ -20,6 +20,7 @@ from training.budget.categorizer.estimators import FACT_COUNT, NEVER, LinearBag,
 from training.budget.categorizer.fit import LEAST
 from training.budget.categorizer.recipe import MODEL, Trained
 from training.budget.categorizer.vectorizer import Transactions
+from training.data.splits import MOST_REFERENCES
 from training.export.onnx_graph import OPSETS, Graph, chained, finished, linear_bag
 from training.export.tree_graph import Link, Voter, vote
 from training.export.trees import trees_of
@@ -27,7 +28,6 @@ from training.packaging.archive import TABULAR_TOLERANCE, Release, columns_of, c
 from training.packaging.model_card import IntendedUse
 from training.packaging.provenance import provenance
 
-REFERENCES: Final = 512
 SHOWN: Final = 8
 """Usual transactions among the golden inputs; the others are edges."""
 
@@ -75,7 +75,7 @@ def release(trained: Trained, version: str) -> Release:
         summary=SUMMARY,
     )
     golden = _edges(trained.unseen.select(np.arange(min(SHOWN, len(trained.unseen)))))
-    reference = trained.unseen.select(np.arange(min(REFERENCES, len(trained.unseen))))
+    reference = trained.unseen.select(np.arange(min(MOST_REFERENCES, len(trained.unseen))))
     return Release(
         contract=contract,
         handler="handlers.budget.categorizer:BudgetCategorizerHandler",

@@ -14,6 +14,7 @@ from models.budget.forecast_summary import SUMMARY, summarise
 from models.budget.plausibility import USUAL_MONTH
 from training.budget.forecast.forecaster import QUANTILES, Forecaster
 from training.budget.forecast.recipe import MODEL, Trained
+from training.data.splits import MOST_REFERENCES
 from training.packaging.archive import TABULAR_TOLERANCE, Release, columns_of, configure_serving
 from training.packaging.model_card import IntendedUse
 from training.packaging.provenance import provenance
@@ -22,8 +23,6 @@ MOST_CATEGORIES: Final = 40
 MOST_MONTHS: Final = 60
 MOST_TRANSACTIONS: Final = 1000
 """What one request may hold of each."""
-
-REFERENCES: Final = 512
 
 
 INTENDED_USE: Final = IntendedUse(
@@ -51,7 +50,7 @@ def release(trained: Trained, version: str) -> Release:
     """
     forecaster, rows = trained.forecaster, trained.test.guess.rows
     few = np.random.default_rng(0).permutation(len(rows))
-    reference = trained.test.select(few[:REFERENCES])
+    reference = trained.test.select(few[:MOST_REFERENCES])
     seasons = {name: [None if np.isnan(one) else one for one in year] for name, year in forecaster.seasons.items()}
     return Release(
         contract=Contract(
@@ -82,7 +81,7 @@ def release(trained: Trained, version: str) -> Release:
         example=trained.example,
         reference={
             "features": reference.guess.rows,
-            "quantiles": trained.test_answers[few[:REFERENCES]].astype(np.float32),
+            "quantiles": trained.test_answers[few[:MOST_REFERENCES]].astype(np.float32),
             "target": reference.target.astype(np.float32),
             **columns_of(SUMMARY, summarised(trained)),
         },
@@ -98,9 +97,9 @@ def release(trained: Trained, version: str) -> Release:
 
 
 def summarised(trained: Trained) -> npt.NDArray[np.float32]:
-    """Return the summaries of at most `REFERENCES` requests whose categories were tested, [requests, names]."""
+    """Return the summaries of at most `MOST_REFERENCES` requests whose categories were tested, [requests, names]."""
     count = int(trained.requests.max()) + 1
-    some = np.sort(np.random.default_rng(0).permutation(count)[:REFERENCES])
+    some = np.sort(np.random.default_rng(0).permutation(count)[:MOST_REFERENCES])
     order = np.argsort(trained.requests, kind="stable")
     order = order[np.isin(trained.requests[order], some)]
     counts = np.bincount(trained.requests, minlength=count)[some]

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from marina.database.connection import Database
 from marina.database.tables import EVIDENCE, LABELS, PREDICTIONS
 from marina.events import latency_histogram
-from marina.rollout.judge.evidence import Pairs
+from marina.rollout.judge.evidence import Counts, Pairs
 from marina.rollout.reports.comparison import (
     Comparison,
     Observed,
@@ -114,7 +114,8 @@ def test_the_verdict_is_mcnemars(pairs: Pairs, better: bool | None, words: str) 
 
 
 def test_text_and_page_show_both_sides(two: tuple[Path, Path]) -> None:
-    seen = Observed(1000, 10, {latency_histogram.bucket(30.0): 990}, 100, 90)
+    flags = Counts(labelled=100, alarms=40, hits=20)
+    seen = Observed(1000, 10, {latency_histogram.bucket(30.0): 990}, 100, 90, flags)
     sides = (
         Side("signflow 1.0", describe_archive(two[0]), seen),
         Side("signflow 2.0", describe_archive(two[1]), Observed()),
@@ -125,6 +126,7 @@ def test_text_and_page_show_both_sides(two: tuple[Path, Path]) -> None:
     assert table["macro_f1"] == ("-", "0.5", "")
     assert table["failed"] == ("1.000%", "-", "")
     assert table["right"][:2] == ("90.00%", "-")
+    assert table["F1 of yes and no"][:2] == ("0.667", "-")
     for made in (text(found), report(found)):
         assert "a_new_sign" in made
         assert "It is better" in made
