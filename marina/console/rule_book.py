@@ -36,12 +36,16 @@ FORMAT: Final = 1
 DAYS_S: Final = 14 * 86_400.0
 MOST_INPUTS, EXAMPLES = 2_000, 20
 CHECK_S: Final = 60.0
+LONGEST_MESSAGE: Final = 4_000
 NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 WHOLE: Final = re.compile(r"\d+ rules for \d+ categories, \d+ problems")
 
 
 class RuleBookError(MarinaError):
-    """Rules have mistakes; the message names them."""
+    """Rules have mistakes; the message names them, and is cut where it is long."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message[:LONGEST_MESSAGE])
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ def read_rule(said: Any) -> Rule:
             if name not in said:
                 raise RuleBookError(f"{name} is missing")
         one = from_mapping(said)
-        if not NAME.fullmatch(str(one.name)):
+        if not isinstance(one.name, str) or not NAME.fullmatch(one.name):
             raise RuleBookError(f"name {one.name!r}: expected a-z, 0-9 and single '-'")
         if not 0 < float(one.confidence) <= 1:
             raise RuleBookError(f"confidence {one.confidence}: expected a number above 0, at most 1")
@@ -151,7 +155,7 @@ def read_rule(said: Any) -> Rule:
         RuleSet([one])
     except re.error as error:
         raise RuleBookError(f"regex: {error}") from None
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise RuleBookError(f"{error}") from None
     return one
 
@@ -167,9 +171,17 @@ def rule_text(rule: Rule) -> str:
 
 
 def with_rule(rules: RuleSet, rule: Rule, instead_of: str) -> str:
-    """Return the text of all rules with one put in the place of another, or added where that name is empty."""
-    kept = [as_mapping(one) for one in rules.rules if one.name not in (instead_of, rule.name)]
-    return write([*kept, as_mapping(rule)])
+    """Return the text of all rules with one put in the place of another, or added where that name is empty.
+
+    Raises
+    ------
+    RuleBookError
+        When its name is that of a third.
+    """
+    kept = [one for one in rules.rules if one.name != instead_of]
+    if rule.name in {one.name for one in kept}:
+        raise RuleBookError(f"name {rule.name!r}: the name is taken")
+    return write([as_mapping(one) for one in (*kept, rule)])
 
 
 def write(mappings: Sequence[Mapping[str, Any]]) -> str:
@@ -269,8 +281,10 @@ def _transactions(bodies: "sa.ScalarResult[bytes]") -> tuple[list[str], list[flo
 
 def _load(text: str) -> Any:
     try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise RuleBookError("aliases (*name) are not read: a few stand for more than fits in memory")
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RuleBookError(f"not YAML: {str(error).splitlines()[0]}") from None
 
 

@@ -9,10 +9,13 @@ import sqlalchemy as sa
 import yaml
 
 from marina.console import rule_book
+from marina.console.rule_book import RuleBookError
 from marina.database.tables import INPUTS
+from models.budget.rules import RuleSet
 from tests.marina.console.browser import Console
 
 RULE = "name: books-fnac\ncategory: loisirs\nconfidence: 0.95\npriority: 999\nkeywords: [FNAC]\n"
+RULES = RuleSet([rule_book.parse_rule(RULE), rule_book.parse_rule(RULE.replace("books-fnac", "other"))])
 
 
 def _sent(console: Console, label: str, number: int) -> None:
@@ -55,12 +58,25 @@ def test_a_rule_is_tried_kept_and_put_back(console: Console) -> None:
         ("name: x\ncategory: y\nconfidence: 0.5\nshape: round", "unknown field"),
         ("[1", "not YAML"),
         ("- 1", "expected a mapping"),
+        ("a: &a [x, x]\nname: [*a, *a]\ncategory: y\nconfidence: 0.5", "aliases"),
+        ("name: 5\ncategory: y\nconfidence: 0.5", "expected a-z"),
+        ("[" * 1200, "not YAML"),
+        ("name: x\ncategory: y\nconfidence: 1" + 400 * "0", "too large"),
     ],
 )
 def test_what_is_wrong_with_a_rule_is_said_as_one_types(console: Console, text: str, said: str) -> None:
     mine = console.browser("viewer")
     assert said in mine.get(f"/console/rules/check?text={quote(text)}").text
     assert said in mine.get(f"/console/rules/edit?text={quote(text)}").text
+
+
+def test_a_rule_takes_no_name_that_another_has() -> None:
+    with pytest.raises(RuleBookError, match="the name is taken"):
+        rule_book.with_rule(RULES, rule_book.parse_rule(RULE), "")
+    with pytest.raises(RuleBookError, match="the name is taken"):
+        rule_book.with_rule(RULES, rule_book.parse_rule(RULE), "other")
+    kept = rule_book.read_rules(rule_book.with_rule(RULES, rule_book.parse_rule(RULE), "books-fnac"))
+    assert {one.name for one in kept.rules} == {"books-fnac", "other"}
 
 
 def test_rules_are_searched(console: Console) -> None:
