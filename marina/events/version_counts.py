@@ -57,11 +57,7 @@ def merge(into: dict[Version, Counts], more: Mapping[Version, Counts]) -> None:
 
 def count(connection: sa.Connection, low: float, high: float | None) -> dict[Version, Counts]:
     """Count the windows that begin, and the labels that came, from `low` up to `high`."""
-    counts: dict[Version, Counts] = {}
-    windows = sa.select(EVIDENCE).where(*within(EVIDENCE.c.start, int(low), high and int(high)))
-    for row in connection.execute(windows):
-        seen = Counter(latency_histogram.from_json(row.latencies))
-        merge(counts, {(row.model, row.version): Counts(row.requests, row.errors, latencies=seen)})
+    counts = count_windows(connection, low, high)
     given, known = PREDICTIONS.c, LABELS.c
     right = sa.func.sum(sa.case((IS_RIGHT, 1), else_=0))
     labels = (
@@ -71,6 +67,16 @@ def count(connection: sa.Connection, low: float, high: float | None) -> dict[Ver
     )
     for row in connection.execute(labels):
         merge(counts, {(row.model, row.version): Counts(labels=row.labels, right=row.right)})
+    return counts
+
+
+def count_windows(connection: sa.Connection, low: float, high: float | None) -> dict[Version, Counts]:
+    """Count the windows that begin from `low` up to `high`, and no labels."""
+    counts: dict[Version, Counts] = {}
+    windows = sa.select(EVIDENCE).where(*within(EVIDENCE.c.start, int(low), high and int(high)))
+    for row in connection.execute(windows):
+        seen = Counter(latency_histogram.from_json(row.latencies))
+        merge(counts, {(row.model, row.version): Counts(row.requests, row.errors, latencies=seen)})
     return counts
 
 
