@@ -66,13 +66,7 @@ def router(context: Context) -> APIRouter:
             raise RefusedError(404, "no_order", f"What can be ordered: {', '.join(ORDERS)}.")
         if not form.person.may(ORDERS[order]):
             raise forbidden(ORDERS[order], form.person.role)
-        why = form.why
-        model = _model(context, number)
-        with context.database.reading() as connection:
-            current = rollouts.rollout_of(connection, model)
-        if current is None or current.id != number:
-            raise RefusedError(409, "ended", f"Rollout {number} has ended. Load its page again.")
-        context.decisions.order(form.person, model, order, why)
+        context.decisions.order(form.person, _model(context, number), order, form.why, number)
         return see(f"/console/rollouts/{number}")
 
     return pages
