@@ -17,6 +17,9 @@ from marina.events.labelled_predictions import IS_RIGHT, select_labelled
 BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 """Of the latency histogram; an answer that took up to 2 % longer than a bound may be counted as within it."""
 
+SLO = 0.999
+"""Share of the requests that are to succeed; deploy/prometheus/rules/objectives.yml alerts on it."""
+
 _NUMBERS = ("requests", "errors", "labels", "right")
 
 Version = tuple[str, str]
