@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, Response
 from marina.console import rule_book
 from marina.console.access import Form, Visitor
 from marina.console.context import Context
-from marina.console.errors import RefusedError
+from marina.console.errors import RefusedError, forbidden
 from marina.console.rendering import see
 from marina.console.rule_book import RuleBookError, Trial
 from models.budget.rules import RuleSet
@@ -33,6 +33,7 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
     """Return the pages."""
     pages = APIRouter(prefix="/console", include_in_schema=False)
     viewer = Depends(context.access.page())
+    editor = Depends(context.access.page("operator"))
     operator = Depends(context.access.form("operator"))
 
     def look(text: str, name: str, rules: RuleSet) -> Tried:
@@ -70,6 +71,8 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         rules = newest.rules
         there = next((one for one in rules.rules if one.name == name), None)
         text = text[:LONGEST_RULE]
+        if text.strip() and not visitor.person.may("operator"):
+            raise forbidden("operator", visitor.person.role)
         tried = look(text, there.name if there else "", rules) if text.strip() else None
         shown = text or (rule_book.rule_text(there) if there else NEW)
         return context.pages.page(
@@ -77,7 +80,7 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         )
 
     @pages.get("/rules/check")
-    def check(request: Request, visitor: Annotated[Visitor, viewer], text: str = "") -> HTMLResponse:
+    def check(request: Request, visitor: Annotated[Visitor, editor], text: str = "") -> HTMLResponse:
         """Say what is wrong with a rule while it is typed."""
         try:
             rule_book.parse_rule(text[:LONGEST_RULE])
@@ -102,8 +105,8 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         why, text, base = form.why, form.text("text", LONGEST_FILE), _number(form.fields.get("base", ""))
         with context.database.reading() as connection:
             rule_book.check_base(connection, base)
-        rule_book.read_rules(text)
         rule_book.check(text)
+        rule_book.read_rules(text)
         rule_book.save(context.database, text, form.person, why, time.time(), base)
         return see("/console/rules/history")
 

@@ -65,9 +65,27 @@ def test_a_rule_is_tried_kept_and_put_back(console: Console) -> None:
     ],
 )
 def test_what_is_wrong_with_a_rule_is_said_as_one_types(console: Console, text: str, said: str) -> None:
-    mine = console.browser("viewer")
+    mine = console.browser("operator")
     assert said in mine.get(f"/console/rules/check?text={quote(text)}").text
     assert said in mine.get(f"/console/rules/edit?text={quote(text)}").text
+
+
+def test_viewers_read_rules_and_try_none(console: Console) -> None:
+    mine = console.browser("viewer")
+    assert "readonly" in mine.get("/console/rules/edit?name=cash-withdrawal").text
+    for page in ("check", "edit"):
+        assert mine.get(f"/console/rules/{page}?text={quote(RULE)}").status_code == 403
+
+
+def test_a_regex_that_never_ends_is_given_up(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rule_book, "REGEX_S", 0.3)
+    with pytest.raises(RuleBookError, match="compiling the regex took longer than"):
+        rule_book.parse_rule(RULE + "regex: " + r"(?i:[\u0100-\uffff])" * 150 + "\n")
+    monkeypatch.setattr(rule_book, "TRIAL_S", 3.0)
+    _sent(console, "CARTE " + "A" * 60, 0)
+    endless = RuleSet([rule_book.parse_rule(RULE + "regex: (A|A)+[B]\n")])
+    with console.database.reading() as connection, pytest.raises(RuleBookError, match="1 transactions took longer"):
+        rule_book.try_on(connection, RULES, endless, time.time())
 
 
 def test_a_rule_takes_no_name_that_another_has() -> None:
