@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from archives.errors import MarinaError
-from marina.console.access import Visitor
+from marina.console.access import Number, Visitor
 from marina.console.context import Context
 from marina.database.tables import LEDGER
 from marina.releases import ledger
@@ -33,7 +33,7 @@ def router(context: Context) -> APIRouter:
     def listing(
         request: Request,
         visitor: Annotated[Visitor, viewer],
-        before: int | None = None,
+        before: Number | None = None,
         model: str = "",
         at: str = "",
     ) -> HTMLResponse:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import HTMLResponse, Response
 
 from marina.console import rule_book
-from marina.console.access import Form, Visitor
+from marina.console.access import Form, Number, Visitor
 from marina.console.context import Context
 from marina.console.errors import RefusedError, forbidden
 from marina.console.rendering import see
@@ -47,7 +47,7 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         return Tried("", trial, problems)
 
     @pages.get("/rules")
-    def listing(request: Request, visitor: Annotated[Visitor, viewer], q: str = "", after: int = 0) -> HTMLResponse:
+    def listing(request: Request, visitor: Annotated[Visitor, viewer], q: str = "", after: Number = 0) -> HTMLResponse:
         with context.database.reading() as connection:
             newest = rule_book.current(connection)
         found = list(enumerate(newest.rules.rules))
@@ -58,7 +58,7 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
                 for rank, one in found
                 if sought in f"{one.name} {one.category} {' '.join(one.keywords)} {one.regex}".lower()
             ]
-        shown = [one for one in found if one[0] >= max(0, after)]
+        shown = [one for one in found if one[0] >= after]
         return context.pages.page(
             request, "rules.html", visitor, newest=newest, rules=shown[:PAGE], q=q, count=len(found),
             more=shown[PAGE][0] if len(shown) > PAGE else None,
@@ -119,7 +119,7 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         return see("/console/rules/history")
 
     @pages.get("/rules/history")
-    def history(request: Request, visitor: Annotated[Visitor, viewer], before: int | None = None) -> HTMLResponse:
+    def history(request: Request, visitor: Annotated[Visitor, viewer], before: Number | None = None) -> HTMLResponse:
         with context.database.reading() as connection:
             rows = rule_book.history(connection, before, PAGE + 1)
             newest = rule_book.current(connection)
@@ -129,7 +129,7 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         )  # fmt: skip
 
     @pages.get("/rules/export")
-    def export(visitor: Annotated[Visitor, viewer], number: int | None = None) -> Response:
+    def export(visitor: Annotated[Visitor, viewer], number: Number | None = None) -> Response:
         with context.database.reading() as connection:
             found = rule_book.current(connection) if number is None else rule_book.edition(connection, number)
         name = f"rules-{found.number}.yaml"

@@ -176,8 +176,8 @@ def _rest() -> list[Attack]:
         Attack("too large a form", lambda c: _as(c, b"csrf=TOKEN&why=" + b"x" * 600_000, **form), (413,)),
         Attack("no UTF-8", lambda c: _as(c, b"csrf=TOKEN&why=\xff", **form), (400,)),
         Attack("no number of an alert", lambda c: c.browser("viewer").get("/console/alerts/1%20or%201=1"), (422,)),
-        Attack("a number beyond integers", lambda c: c.browser("viewer").get(f"/console/alerts/{10**30}"), (404, 422)),
-        Attack("negative number", lambda c: c.browser("viewer").get("/console/rollouts/-1"), (404,)),
+        Attack("a number beyond integers", lambda c: c.browser("viewer").get(f"/console/alerts/{10**30}"), (422,)),
+        Attack("negative number", lambda c: c.browser("viewer").get("/console/rollouts/-1"), (422,)),
         Attack("path up from static", lambda c: Browser(c.app).get("/console/static/..%2f..%2fapp.py"), (404,)),
         Attack("path of templates", lambda c: Browser(c.app).get("/console/static/../templates/base.html"), (303, 404)),
         Attack("path in a version", lambda c: c.browser("viewer").get("/console/registry/..%2f..%2fetc/x"), (404,)),
@@ -207,10 +207,22 @@ def _rest() -> list[Attack]:
 ATTACKS = [*_pages(), *_forms(), *_calls(), *_rest()]
 
 
+ADDRESSES = (
+    "alerts?before=", "alerts/history?before=", "alerts/", "rollouts?before=", "rollouts/", "live/rollouts/",
+    "ledger?before=", "registry?after=", "rules?after=", "rules/history?before=", "rules/export?number=",
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Console:
     """A console for all attacks: none of them may change it."""
     return Console(tmp_path_factory.mktemp("console"))
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_every_number_in_an_address_has_bounds(shared: Console, address: str) -> None:
+    for number in (2**63, -1):
+        assert shared.browser("viewer").get(f"/console/{address}{number}").status_code == 422
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=[one.name for one in ATTACKS])
