@@ -64,14 +64,14 @@ def test_a_rule_is_tried_kept_and_put_back(console: Console) -> None:
         ("name: x\ncategory: y\nconfidence: 1" + 400 * "0", "too large"),
     ],
 )
-def test_what_is_wrong_with_a_rule_is_said_as_one_types(console: Console, text: str, said: str) -> None:
-    mine = console.browser("operator")
+def test_what_is_wrong_with_a_rule_is_said_as_one_types(shared: Console, text: str, said: str) -> None:
+    mine = shared.browser("operator")
     assert said in mine.get(f"/console/rules/check?text={quote(text)}").text
     assert said in mine.get(f"/console/rules/edit?text={quote(text)}").text
 
 
-def test_viewers_read_rules_and_try_none(console: Console) -> None:
-    mine = console.browser("viewer")
+def test_viewers_read_rules_and_try_none(shared: Console) -> None:
+    mine = shared.browser("viewer")
     assert "readonly" in mine.get("/console/rules/edit?name=cash-withdrawal").text
     for page in ("check", "edit"):
         assert mine.get(f"/console/rules/{page}?text={quote(RULE)}").status_code == 403
@@ -97,8 +97,8 @@ def test_a_rule_takes_no_name_that_another_has() -> None:
     assert {one.name for one in kept.rules} == {"books-fnac", "other"}
 
 
-def test_rules_are_searched(console: Console) -> None:
-    text = console.browser("viewer").get("/console/rules?q=cash-with").text
+def test_rules_are_searched(shared: Console) -> None:
+    text = shared.browser("viewer").get("/console/rules?q=cash-with").text
     assert "cash-withdrawal" in text and "bank-fee" not in text
 
 
