@@ -39,6 +39,7 @@ TRIAL_S: Final = 20.0
 REGEX_S: Final = 5.0
 COMPILE: Final = (sys.executable, "-I", "-S", "-c", "import re, sys; re.compile(sys.stdin.buffer.read().decode())")
 LONGEST_MESSAGE: Final = 4_000
+DEEPEST: Final = 20
 NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 WHOLE: Final = re.compile(r"\d+ rules for \d+ categories, \d+ problems")
 
@@ -203,7 +204,7 @@ def check(text: str) -> list[str]:
     RuleBookError
         When the rules cannot be used, with every mistake by its line.
     """
-    _refuse_aliases(text)
+    _refuse_bombs(text)
     with tempfile.TemporaryDirectory(prefix="marina-rules-") as folder:
         path = Path(folder) / "rules.yaml"
         path.write_text(text, encoding="utf-8")
@@ -301,16 +302,22 @@ def _run(program: Sequence[str], sent: bytes, most_s: float, what: str) -> "subp
         raise RuleBookError(f"{what} took longer than {most_s:g} s") from None
 
 
-def _refuse_aliases(text: str) -> None:
+def _refuse_bombs(text: str) -> None:
+    """Refuse what is short and takes long, or much memory, to read."""
+    depth = 0
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise RuleBookError("aliases (*name) are not read: a few stand for more than fits in memory")
+        for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            if isinstance(event, yaml.AliasEvent):
+                raise RuleBookError("aliases (*name) are not read: a few stand for more than fits in memory")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                raise RuleBookError(f"nested more than {DEEPEST} deep")
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _not_yaml(error) from None
 
 
 def _load(text: str) -> Any:
-    _refuse_aliases(text)
+    _refuse_bombs(text)
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
