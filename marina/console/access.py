@@ -9,9 +9,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import Request
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from marina.console import people
@@ -28,6 +30,9 @@ LONGEST_REASON = 500
 KNOWN_S = 60.0
 """A token that was right is not hashed again for so long; that its person may still is looked up each time."""
 MOST_KNOWN = 256
+
+Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
+"""A number in an address: of a row, as the database has room for, or of how many come before."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import HTMLResponse, Response
 
 from marina.console import alert_view
-from marina.console.access import LONGEST_REASON, Form, Visitor
+from marina.console.access import LONGEST_REASON, Form, Number, Visitor
 from marina.console.context import Context
 from marina.console.decisions import numbers
 from marina.console.drift_plots import DriftPlots
@@ -32,7 +32,7 @@ def router(context: Context) -> APIRouter:
     def listing(
         request: Request,
         visitor: Annotated[Visitor, viewer],
-        before: int | None = None,
+        before: Number | None = None,
         model: str = "",
         state: str = "open",
     ) -> HTMLResponse:
@@ -44,13 +44,13 @@ def router(context: Context) -> APIRouter:
         )
 
     @pages.get("/alerts/history")
-    def history(request: Request, visitor: Annotated[Visitor, viewer], before: int | None = None) -> HTMLResponse:
+    def history(request: Request, visitor: Annotated[Visitor, viewer], before: Number | None = None) -> HTMLResponse:
         with context.database.reading() as connection:
             rows, more = alert_view.history(connection, before)
         return context.pages.page(request, "alert_history.html", visitor, rows=rows, more=more)
 
     @pages.get("/alerts/{number}")
-    def show(request: Request, visitor: Annotated[Visitor, viewer], number: int) -> HTMLResponse:
+    def show(request: Request, visitor: Annotated[Visitor, viewer], number: Number) -> HTMLResponse:
         now = time.time()
         with context.database.reading() as connection:
             one, actions = _read(connection, number)
@@ -63,14 +63,14 @@ def router(context: Context) -> APIRouter:
         )  # fmt: skip
 
     @pages.post("/alerts/{number}/acknowledge")
-    def acknowledge(number: int, form: Annotated[Form, operator]) -> Response:
+    def acknowledge(number: Number, form: Annotated[Form, operator]) -> Response:
         note = form.fields.get("why", "").replace("\0", "").strip()[:LONGEST_REASON]
-        context.decisions.acknowledge(form.person, _in_range(number), note)
+        context.decisions.acknowledge(form.person, number, note)
         return see(f"/console/alerts/{number}")
 
     @pages.post("/alerts/{number}/decide")
-    def decide(number: int, form: Annotated[Form, operator]) -> Response:
-        context.decisions.decide(form.person, _in_range(number), form.text("action"), form.why)
+    def decide(number: Number, form: Annotated[Form, operator]) -> Response:
+        context.decisions.decide(form.person, number, form.text("action"), form.why)
         return see(f"/console/alerts/{number}")
 
     @pages.get("/models/{model}")
@@ -117,14 +117,8 @@ def router(context: Context) -> APIRouter:
     return pages
 
 
-def _in_range(number: int) -> int:
-    if not 0 < number < 2**31:
-        raise RefusedError(404, "no_alert", f"There is no alert {number}.")
-    return number
-
-
 def _read(connection: sa.Connection, number: int) -> tuple[alerts.Alert, list[alerts.Action]]:
     try:
-        return alerts.read(connection, _in_range(number))
+        return alerts.read(connection, number)
     except alerts.AlertError as error:
         raise RefusedError(404, "no_alert", str(error)) from None

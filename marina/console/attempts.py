@@ -25,26 +25,20 @@ class Attempts:
         self._lock = threading.Lock()
         self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def wait_s(self, *keys: str) -> int:
-        """Return how many seconds one of these keys has to wait; 0 where none has."""
+    def wait_s(self, key: str) -> int:
+        """Return how many seconds a key has to wait; 0 where it has not."""
         with self._lock:
-            now = self._clock()
-            return max((self._left(key, now) for key in keys), default=0)
+            times = self._wrong.get(key)
+            if times is None or len(times) < self._most:
+                return 0
+            left = times[0] + WINDOW_S - self._clock()
+            return max(0, int(left) + 1) if left > 0 else 0
 
-    def count(self, *keys: str) -> None:
+    def count(self, key: str) -> None:
         """Count a wrong token."""
         with self._lock:
-            now = self._clock()
-            for key in keys:
-                times = self._wrong.setdefault(key, deque(maxlen=self._most))
-                times.append(now)
-                self._wrong.move_to_end(key)
+            times = self._wrong.setdefault(key, deque(maxlen=self._most))
+            times.append(self._clock())
+            self._wrong.move_to_end(key)
             while len(self._wrong) > MOST_KEYS:
                 self._wrong.popitem(last=False)
-
-    def _left(self, key: str, now: float) -> int:
-        times = self._wrong.get(key)
-        if times is None or len(times) < self._most:
-            return 0
-        left = times[0] + WINDOW_S - now
-        return max(0, int(left) + 1) if left > 0 else 0

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from marina.console import alert_view, overview
-from marina.console.access import LONGEST_REASON, Access
+from marina.console.access import LONGEST_REASON, Access, Number
 from marina.console.alert_view import PAGE
 from marina.console.decisions import ORDERS, Decisions
 from marina.console.errors import forbidden
@@ -19,7 +19,6 @@ from marina.console.people import Person
 
 Model = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Why = Annotated[str, Field(min_length=1, max_length=LONGEST_REASON, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
-AlertId = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
 class Said(BaseModel):
@@ -105,7 +104,7 @@ def router(access: Access, decisions: Decisions, figures: Figures) -> APIRouter:
         person: Annotated[Person, viewer],
         state: Literal["open", "all"] = "open",
         model: Annotated[str, Query(max_length=128, pattern=r"^[^\x00]*$")] = "",
-        before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+        before: Number | None = None,
     ) -> dict[str, Any]:
         """List alerts, the newest first; `before` of an answer is that of the next page."""
         with access.database.reading() as connection:
@@ -114,14 +113,14 @@ def router(access: Access, decisions: Decisions, figures: Figures) -> APIRouter:
 
     @routes.post("/alerts/{alert}/acknowledge")
     def acknowledge(
-        alert: AlertId, person: Annotated[Person, operator], note: Note | None = None
+        alert: Number, person: Annotated[Person, operator], note: Note | None = None
     ) -> dict[str, int | str]:
         """Say that you have seen an alert."""
         decisions.acknowledge(person, alert, note.note if note else "")
         return {"alert": alert, "state": "acknowledged", "by": person.name}
 
     @routes.post("/alerts/{alert}/decide")
-    def decide(alert: AlertId, asked: Decision, person: Annotated[Person, operator]) -> dict[str, int | str]:
+    def decide(alert: Number, asked: Decision, person: Annotated[Person, operator]) -> dict[str, int | str]:
         """Say what is to be done about an alert."""
         decisions.decide(person, alert, asked.action, asked.reason)
         return {"alert": alert, "state": "decided", "decision": asked.action, "by": person.name}

@@ -1,4 +1,4 @@
-"""What people decide, for pages and for the control API: each is one transaction that leaves one row of the ledger.
+"""What people decide, for pages and for the control API: each is one transaction that leaves a row of the ledger.
 
 A process that is killed in the middle has done all of it or nothing. To undo is to decide again: a new row.
 """
@@ -72,17 +72,17 @@ class Decisions:
             self.database, model, who.name, why, time.time(), find, read_policy(), to or None
         )
 
-    def order(self, who: Person, model: str, order: str, why: str) -> str:
-        """Pause, resume, abort or approve a model's open rollout; return what came of it, as text."""
+    def order(self, who: Person, model: str, order: str, why: str, number: int | None = None) -> str:
+        """Pause, resume, abort or approve a model's open rollout, if it has that number; return what came of it."""
         if order == "approve":
-            missing = operator_commands.approve(self.database, model, who.name, time.time(), why)
+            missing = operator_commands.approve(self.database, model, who.name, time.time(), why, number)
             return f"approved; {missing} more approvals needed" if missing else "approved"
         if order == "abort":
-            return operator_commands.abort(self.database, model, who.name, why, time.time()).phase
+            return operator_commands.abort(self.database, model, who.name, why, time.time(), number).phase
         commands: dict[str, Callable[..., Rollout]] = {
             "pause": operator_commands.pause, "resume": operator_commands.resume
         }  # fmt: skip
-        return commands[order](self.database, model, who.name, time.time(), why).note
+        return commands[order](self.database, model, who.name, time.time(), why, number).note
 
     def set_thresholds(self, who: Person, model: str, values: dict[str, float], why: str) -> WatchSettings:
         """Set from where on drift of a model is worth a warning, an alert or a call."""

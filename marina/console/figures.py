@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from marina.database.connection import Database
-from marina.database.tables import EVIDENCE
 from marina.events import latency_histogram
 from marina.events.quality import Quality, QualityWindow
+from marina.events.version_counts import Version, count_windows
 from models.quality.intervals import upper_bound
-
-Version = tuple[str, str]
 
 HOUR_S = 3600.0
 EVERY_S, QUALITY_EVERY_S = 15.0, 60.0
@@ -94,17 +92,13 @@ class Figures:
 
 def count_traffic(connection: sa.Connection, since: float) -> dict[Version, Traffic]:
     """Count what the gateway saw of each version since a time."""
-    seen = EVIDENCE.c
-    chosen = sa.select(seen.model, seen.version, seen.requests, seen.errors, seen.latencies).where(seen.start >= since)
-    sums: dict[Version, tuple[int, int, dict[int, int]]] = {}
-    for row in connection.execute(chosen):
-        requests, errors, counts = sums.setdefault((row.model, row.version), (0, 0, {}))
-        for bucket, count in latency_histogram.from_json(row.latencies).items():
-            counts[bucket] = counts.get(bucket, 0) + count
-        sums[row.model, row.version] = requests + row.requests, errors + row.errors, counts
     return {
-        version: Traffic(requests, errors, latency_histogram.quantile(counts, 0.95) if any(counts.values()) else None)
-        for version, (requests, errors, counts) in sums.items()
+        version: Traffic(
+            seen.requests,
+            seen.errors,
+            latency_histogram.quantile(seen.latencies, 0.95) if any(seen.latencies.values()) else None,
+        )
+        for version, seen in count_windows(connection, since, None).items()
     }
 
 

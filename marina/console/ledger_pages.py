@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from archives.errors import MarinaError
-from marina.console.access import Visitor
+from marina.console.access import Number, Visitor
 from marina.console.context import Context
 from marina.database.tables import LEDGER
 from marina.releases import ledger
@@ -33,7 +33,7 @@ def router(context: Context) -> APIRouter:
     def listing(
         request: Request,
         visitor: Annotated[Visitor, viewer],
-        before: int | None = None,
+        before: Number | None = None,
         model: str = "",
         at: str = "",
     ) -> HTMLResponse:
@@ -44,7 +44,7 @@ def router(context: Context) -> APIRouter:
         when = parse_time(at) if at else None
         with context.database.reading() as connection:
             entries = [Entry(**row._mapping) for row in connection.execute(chosen)]
-            live = live_at(connection, when) if when is not None else {}
+            live = ledger.live_at(connection, when) if when is not None else {}
         return context.pages.page(
             request, "ledger.html", visitor, entries=entries[:PAGE], when=when, at=at, live=sorted(live.items()),
             more=entries[PAGE - 1].seq if len(entries) > PAGE else None, model=model, said=evidence_of,
@@ -79,14 +79,6 @@ def router(context: Context) -> APIRouter:
         )
 
     return pages
-
-
-def live_at(connection: sa.Connection, when: float) -> dict[str, dict[str, float]]:
-    """Return which versions were live at a time, as `marina.releases.ledger.live_at` does, from one row a model."""
-    newest = sa.select(sa.func.max(LEDGER.c.seq)).where(LEDGER.c.time <= when).group_by(LEDGER.c.model)
-    rows = connection.execute(sa.select(LEDGER).where(LEDGER.c.seq.in_(newest))).all()
-    found = {row.model: Entry(**row._mapping).weights for row in rows}
-    return {model: weights for model, weights in found.items() if weights}
 
 
 def parse_time(text: str) -> float:

@@ -8,11 +8,10 @@ import sqlalchemy as sa
 
 from marina.console.figures import Figures, Score, Traffic
 from marina.database.tables import ALERTS, DECLARATIONS, DRIFT_DETECTORS, ROLLOUTS
+from marina.events.version_counts import SLO
 from marina.monitoring.alerts import LEVELS
 
 PAGE = 50
-BUDGET = 0.001
-"""Share of requests that may fail: the objective is 99.9 %."""
 
 
 @dataclass
@@ -48,7 +47,7 @@ class Line:
         """Share of the hour's error budget that is left, down to 0; None without traffic."""
         if self.traffic is None or not self.traffic.requests:
             return None
-        return max(0.0, 1 - self.traffic.error_rate / BUDGET)
+        return max(0.0, 1 - self.traffic.error_rate / (1 - SLO))
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON has it."""

@@ -126,15 +126,26 @@ def sign_out(database: Database, name: str, now: float) -> None:
         connection.execute(sa.update(PEOPLE).where(PEOPLE.c.name == name).values(signed_out_at=now))
 
 
-def ensure_first(database: Database, settings: Settings, now: float) -> None:
-    """Let the token in the state folder be that of a person with all rights, unless that person was revoked."""
-    token, _ = console_token(settings)
+def ensure_first(database: Database, settings: Settings, now: float) -> str:
+    """Let the token in the state folder be that of a person with all rights, unless there is a person of that name.
+
+    Returns
+    -------
+    str
+        What to do where the token is no one's; else nothing.
+    """
+    token, path = console_token(settings)
     name = token.partition("~")[0]
     with database.reading() as connection:
-        row = connection.execute(sa.select(PEOPLE).where(PEOPLE.c.name == name)).first()
-        if row is not None and (row.revoked_at is not None or check(connection, token) is not None):
-            return
-    _put(database, name, ROLES[-1], token, "start", now)
+        there = connection.execute(sa.select(PEOPLE.c.name).where(PEOPLE.c.name == name)).first() is not None
+        if there and check(connection, token) is not None:
+            return ""
+    if there or not _put(database, name, ROLES[-1], token, "start", now, only_new=True):
+        return (
+            f"the token in {path} is not {name}'s: who revoked {name}, gave another token, or uses the database from "
+            f"another server, decides. A new token: python scripts/console_users.py add {name} --role {ROLES[-1]}"
+        )
+    return ""
 
 
 @functools.cache
@@ -142,7 +153,8 @@ def _of_no_one() -> str:
     return _HASHER.hash(secrets.token_urlsafe(32))
 
 
-def _put(database: Database, name: str, role: str, token: str, by: str, now: float) -> None:
+def _put(database: Database, name: str, role: str, token: str, by: str, now: float, only_new: bool = False) -> bool:
+    """Write a person, with the row of the ledger; return whether that was done."""
     if not NAME.fullmatch(name):
         raise PeopleError(f"{name!r}: expected a name of a letter, then up to 39 of a-z, 0-9, '.', '_' or '-'")
     if role not in ROLES:
@@ -150,9 +162,12 @@ def _put(database: Database, name: str, role: str, token: str, by: str, now: flo
     values: dict[str, Any] = {"role": role, "hash": _HASHER.hash(token), "added_at": now, "added_by": by[:64]}
     with database.writing(durable=True) as connection:
         ledger.lock(connection)
+        if only_new and connection.execute(sa.select(PEOPLE.c.name).where(PEOPLE.c.name == name)).first() is not None:
+            return False
         row = values | {"name": name, "revoked_at": None, "signed_out_at": now}
         database.put(connection, PEOPLE, [row])
         ledger.append(connection, by, "add person", NO_MODEL, {"person": name, "role": role, "why": ""}, now)
+    return True
 
 
 def _person(row: sa.Row[Any]) -> Person:

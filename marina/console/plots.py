@@ -19,7 +19,7 @@ MOST_TICKS = 5
 
 @dataclass(frozen=True)
 class Line:
-    """Points of one thing: times or other numbers, and values; `name` is for the legend."""
+    """Points of one thing: times and values; `name` is for the legend."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -53,8 +53,8 @@ def bars(title: str, names: Sequence[str], pairs: Sequence[tuple[float, float]],
     return _figure(title, parts, legend, ("", *legend), rows)
 
 
-def lines(title: str, series: Sequence[Line], unit: str, when: bool = True, top: float | None = None) -> Markup:
-    """Plot values over time (seconds since 1970), or over numbers where `when` is false."""
+def lines(title: str, series: Sequence[Line], unit: str, top: float | None = None) -> Markup:
+    """Plot values over time (seconds since 1970)."""
     every = [point for one in series for point in one.points]
     if not every:
         return Markup("")
@@ -74,12 +74,8 @@ def lines(title: str, series: Sequence[Line], unit: str, when: bool = True, top:
         x = first + (last - first) * part / 2
         anchor = ("", " mid", " end")[part]
         at = LEFT + (x - first) * wide
-        parts.append(
-            f'<text class="tick{anchor}" x="{at:.1f}" y="{HEIGHT - 20}">{escape(_at(x, last - first, when))}</text>'
-        )
-    rows = [
-        (_at(x, last - first, when), one.name, f"{y:.4g} {unit}".strip()) for one in series for x, y in one.points[-40:]
-    ]
+        parts.append(f'<text class="tick{anchor}" x="{at:.1f}" y="{HEIGHT - 20}">{escape(_at(x, last - first))}</text>')
+    rows = [(_at(x, last - first), one.name, f"{y:.4g} {unit}".strip()) for one in series for x, y in one.points[-40:]]
     return _figure(title, parts, tuple(one.name for one in series), ("", "", title), rows)
 
 
@@ -93,9 +89,7 @@ def bound(value: float, needed: float, about: str) -> Markup:
     ).format(f"{about}: {100 * share:.0f} %", "full" if share >= 1 else "part", f"{198 * share:.1f}")
 
 
-def _at(x: float, span: float, when: bool) -> str:
-    if not when:
-        return f"{x:.4g}"
+def _at(x: float, span: float) -> str:
     text = clock(x)
     return text[11:16] if span < 86_400 else text[5:10]
 

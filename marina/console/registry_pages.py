@@ -14,7 +14,7 @@ from archives.archive import Archive, open_archive
 from archives.contract import ArchiveError
 from archives.signatures import SignatureError
 from archives.store import shelf
-from marina.console.access import Visitor
+from marina.console.access import Number, Visitor
 from marina.console.context import Context
 from marina.console.errors import RefusedError
 from marina.database.tables import DECLARATIONS
@@ -109,12 +109,11 @@ def router(context: Context) -> APIRouter:
 
     @pages.get("/registry")
     def listing(
-        request: Request, visitor: Annotated[Visitor, viewer], left: str = "", right: str = "", after: int = 0
+        request: Request, visitor: Annotated[Visitor, viewer], left: str = "", right: str = "", after: Number = 0
     ) -> HTMLResponse:
         with context.database.reading() as connection:
             found = kept.versions(connection)
             sides = [kept.describe(connection, *_named(one)) for one in (left, right)] if left and right else []
-        after = max(0, after)
         return context.pages.page(
             request, "registry.html", visitor, versions=found[after : after + PAGE], left=left, right=right,
             differences=compare(*sides) if sides else None, more=after + PAGE if len(found) > after + PAGE else None,

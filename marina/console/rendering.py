@@ -1,6 +1,5 @@
 """How pages are written: templates with everything escaped, in one of two languages, and plots as SVG."""
 
-import datetime
 import functools
 import re
 from collections.abc import Mapping
@@ -117,8 +116,3 @@ def ago(seconds: float, now: float) -> str:
         if past >= length:
             return f"{past // length} {unit}"
     return f"{past} s"
-
-
-def day(seconds: float) -> str:
-    """Write a date."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d")

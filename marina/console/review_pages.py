@@ -2,7 +2,8 @@
 
 import json
 import time
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Request
@@ -14,7 +15,7 @@ from marina.console.context import Context
 from marina.console.errors import RefusedError
 from marina.console.rendering import see
 from marina.console.review_queue import AGAIN, SOURCE
-from marina.console.withdrawals import withdraw
+from marina.console.withdrawals import Verdict, stands, withdraw
 from marina.database.tables import LABELS, LEDGER, PREDICTIONS
 from marina.events.feedback import REQUEST_ID
 from marina.events.labels import LONGEST, Label, record
@@ -22,7 +23,16 @@ from marina.events.truths import Sent
 from marina.releases import ledger
 
 REVIEW, LABEL, UNDO = "review anomaly", "label", "undo label"
-LAST = 50
+LAST = 2_000
+
+
+class Said(NamedTuple):
+    """A verdict as the ledger has it."""
+
+    seq: int
+    action: str
+    model: str
+    details: dict[str, Any]
 
 
 def router(context: Context) -> APIRouter:
@@ -78,21 +88,22 @@ def router(context: Context) -> APIRouter:
 
     @pages.post("/annotation/undo")
     def undo(form: Annotated[Form, annotator]) -> Response:
-        """Take back the last verdict of the person that was not taken back yet."""
+        """Take back the last verdict of the person that still stands."""
+        who = form.person.name
         with context.database.reading() as connection:
-            last = _last_verdict(connection, form.person.name)
+            standing = (one for one in _verdicts(connection, who) if stands(connection, _verdict(one, who)))
+            last = next(standing, None)
         if last is None:
             raise RefusedError(409, "nothing", "There is nothing of yours to undo.")
         seq, action, model, said = last
-        details = {**said, "undoes": seq, "why": f"undoes row {seq}"}
-        part = str(said["row"]) if action == REVIEW else None
 
         def beside(connection: sa.Connection) -> None:
-            ledger.append(connection, form.person.name, UNDO, model, details, time.time())
+            ledger.append(
+                connection, who, UNDO, model, {**said, "undoes": seq, "why": f"undoes row {seq}"}, time.time()
+            )
 
-        source = SOURCE + form.person.name
-        if not withdraw(context.database, said["request_id"], int(said["instance"]), part, source, beside):
-            raise RefusedError(409, "gone", "What you said is not there any more: someone else said it after you.")
+        if not withdraw(context.database, _verdict(last, who), beside):
+            raise RefusedError(409, "gone", "It was taken back meanwhile.")
         return see("/console/reviews" if action == REVIEW else f"/console/annotation?model={model}")
 
     return pages
@@ -141,7 +152,15 @@ def _record(context: Context, form: Form, label: Label, action: str, details: di
     return str(answered.model)
 
 
-def _last_verdict(connection: sa.Connection, who: str) -> tuple[int, str, str, dict[str, Any]] | None:
+def _verdict(said: Said, who: str) -> Verdict:
+    about = said.details["request_id"], int(said.details["instance"])
+    if said.action == REVIEW:
+        return Verdict(*about, str(said.details["row"]), said.details["verdict"] == "anomalous", SOURCE + who)
+    return Verdict(*about, None, said.details["label"], SOURCE + who)
+
+
+def _verdicts(connection: sa.Connection, who: str) -> Iterator[Said]:
+    """Return what someone said and did not undo, the newest first."""
     one = LEDGER.c
     chosen = sa.select(one.seq, one.action, one.model, one.details)
     chosen = chosen.where(one.who == who, one.action.in_((REVIEW, LABEL, UNDO))).order_by(one.seq.desc()).limit(LAST)
@@ -151,5 +170,5 @@ def _last_verdict(connection: sa.Connection, who: str) -> tuple[int, str, str, d
         if row.action == UNDO:
             undone.add(int(said["undoes"]))
         elif row.seq not in undone:
-            return row.seq, row.action, row.model, {name: said[name] for name in said if name not in ("live", "why")}
-    return None
+            kept = {name: said[name] for name in said if name not in ("live", "why")}
+            yield Said(row.seq, row.action, row.model, kept)

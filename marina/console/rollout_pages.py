@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import HTMLResponse, Response
 
 from marina.console import rollout_view
-from marina.console.access import Form, Visitor
+from marina.console.access import Form, Number, Visitor
 from marina.console.context import Context
 from marina.console.decisions import ORDERS
 from marina.console.errors import RefusedError, forbidden
@@ -25,7 +25,7 @@ def router(context: Context) -> APIRouter:
 
     def one(request: Request, visitor: Visitor, number: int, name: str) -> str:
         with context.database.reading() as connection:
-            view = rollout_view.read(connection, number, context.figures) if 0 < number < 2**31 else None
+            view = rollout_view.read(connection, number, context.figures)
         if view is None:
             raise RefusedError(404, "no_rollout", f"There was no rollout {number}.")
         current = view.rollout
@@ -39,40 +39,34 @@ def router(context: Context) -> APIRouter:
 
     @pages.get("/rollouts")
     def listing(
-        request: Request, visitor: Annotated[Visitor, viewer], before: int | None = None, model: str = ""
+        request: Request, visitor: Annotated[Visitor, viewer], before: Number | None = None, model: str = ""
     ) -> HTMLResponse:
         with context.database.reading() as connection:
             rows, more = rollout_view.listing(connection, before, model.replace("\0", ""))
         return context.pages.page(request, "rollouts.html", visitor, rows=rows, more=more, model=model)
 
     @pages.get("/rollouts/{number}")
-    def show(request: Request, visitor: Annotated[Visitor, viewer], number: int) -> HTMLResponse:
+    def show(request: Request, visitor: Annotated[Visitor, viewer], number: Number) -> HTMLResponse:
         return HTMLResponse(one(request, visitor, number, "rollout.html"))
 
     @pages.get("/live/rollouts/{number}")
-    def live(request: Request, visitor: Annotated[Visitor, viewer], number: int) -> Response:
+    def live(request: Request, visitor: Annotated[Visitor, viewer], number: Number) -> Response:
         return stream(context, request, visitor, lambda: one(request, visitor, number, "rollout_part.html"))
 
     @pages.post("/rollouts/{number}/roll-back")
-    def roll_back(number: int, form: Annotated[Form, operator]) -> Response:
+    def roll_back(number: Number, form: Annotated[Form, operator]) -> Response:
         why = form.why
         to = form.fields.get("to", "").strip()[:64] or None
         done = context.decisions.roll_back(form.person, _model(context, number), why, to)
         return see(f"/console/rollouts/{done.id}")
 
     @pages.post("/rollouts/{number}/{order}")
-    def order(number: int, order: str, form: Annotated[Form, operator]) -> Response:
+    def order(number: Number, order: str, form: Annotated[Form, operator]) -> Response:
         if order not in ORDERS:
             raise RefusedError(404, "no_order", f"What can be ordered: {', '.join(ORDERS)}.")
         if not form.person.may(ORDERS[order]):
             raise forbidden(ORDERS[order], form.person.role)
-        why = form.why
-        model = _model(context, number)
-        with context.database.reading() as connection:
-            current = rollouts.rollout_of(connection, model)
-        if current is None or current.id != number:
-            raise RefusedError(409, "ended", f"Rollout {number} has ended. Load its page again.")
-        context.decisions.order(form.person, model, order, why)
+        context.decisions.order(form.person, _model(context, number), order, form.why, number)
         return see(f"/console/rollouts/{number}")
 
     return pages
@@ -80,7 +74,7 @@ def router(context: Context) -> APIRouter:
 
 def _model(context: Context, number: int) -> str:
     with context.database.reading() as connection:
-        found = rollouts.rollout(connection, number) if 0 < number < 2**31 else None
+        found = rollouts.rollout(connection, number)
     if found is None:
         raise RefusedError(404, "no_rollout", f"There was no rollout {number}.")
     return found.model

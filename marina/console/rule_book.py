@@ -27,7 +27,6 @@ from marina.database.console_tables import RULE_VERSIONS
 from marina.database.tables import INPUTS
 from marina.releases import ledger
 from marina.settings import ROOT
-from models.budget.labels import parsed
 from models.budget.rules import Rule, RuleSet, as_mapping, from_mapping
 
 MODEL: Final = "budget_categorizer"
@@ -36,12 +35,20 @@ FORMAT: Final = 1
 DAYS_S: Final = 14 * 86_400.0
 MOST_INPUTS, EXAMPLES = 2_000, 20
 CHECK_S: Final = 60.0
+TRIAL_S: Final = 20.0
+REGEX_S: Final = 5.0
+COMPILE: Final = (sys.executable, "-I", "-S", "-c", "import re, sys; re.compile(sys.stdin.buffer.read().decode())")
+LONGEST_MESSAGE: Final = 4_000
+DEEPEST: Final = 20
 NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 WHOLE: Final = re.compile(r"\d+ rules for \d+ categories, \d+ problems")
 
 
 class RuleBookError(MarinaError):
-    """Rules have mistakes; the message names them."""
+    """Rules have mistakes; the message names them, and is cut where it is long."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message[:LONGEST_MESSAGE])
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,7 @@ def read_rule(said: Any) -> Rule:
             if name not in said:
                 raise RuleBookError(f"{name} is missing")
         one = from_mapping(said)
-        if not NAME.fullmatch(str(one.name)):
+        if not isinstance(one.name, str) or not NAME.fullmatch(one.name):
             raise RuleBookError(f"name {one.name!r}: expected a-z, 0-9 and single '-'")
         if not 0 < float(one.confidence) <= 1:
             raise RuleBookError(f"confidence {one.confidence}: expected a number above 0, at most 1")
@@ -151,14 +158,17 @@ def read_rule(said: Any) -> Rule:
         RuleSet([one])
     except re.error as error:
         raise RuleBookError(f"regex: {error}") from None
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise RuleBookError(f"{error}") from None
     return one
 
 
 def parse_rule(text: str) -> Rule:
-    """Read one rule from its YAML; see `read_rule`."""
-    return read_rule(_load(text))
+    """Read one rule from its YAML; see `read_rule`. Its regex is compiled elsewhere first: some take minutes."""
+    said = _load(text)
+    if isinstance(said, dict) and isinstance(regex := said.get("regex"), str):
+        _run(COMPILE, regex.encode(errors="replace"), REGEX_S, "compiling the regex")
+    return read_rule(said)
 
 
 def rule_text(rule: Rule) -> str:
@@ -167,9 +177,17 @@ def rule_text(rule: Rule) -> str:
 
 
 def with_rule(rules: RuleSet, rule: Rule, instead_of: str) -> str:
-    """Return the text of all rules with one put in the place of another, or added where that name is empty."""
-    kept = [as_mapping(one) for one in rules.rules if one.name not in (instead_of, rule.name)]
-    return write([*kept, as_mapping(rule)])
+    """Return the text of all rules with one put in the place of another, or added where that name is empty.
+
+    Raises
+    ------
+    RuleBookError
+        When its name is that of a third.
+    """
+    kept = [one for one in rules.rules if one.name != instead_of]
+    if rule.name in {one.name for one in kept}:
+        raise RuleBookError(f"name {rule.name!r}: the name is taken")
+    return write([as_mapping(one) for one in (*kept, rule)])
 
 
 def write(mappings: Sequence[Mapping[str, Any]]) -> str:
@@ -186,17 +204,15 @@ def check(text: str) -> list[str]:
     RuleBookError
         When the rules cannot be used, with every mistake by its line.
     """
+    _refuse_bombs(text)
     with tempfile.TemporaryDirectory(prefix="marina-rules-") as folder:
         path = Path(folder) / "rules.yaml"
         path.write_text(text, encoding="utf-8")
-        program = [sys.executable, str(ROOT / "scripts" / "budget_rules.py"), "check", "--rules", str(path)]
-        try:
-            done = subprocess.run(program, capture_output=True, text=True, timeout=CHECK_S, cwd=ROOT, check=False)
-        except subprocess.TimeoutExpired:
-            raise RuleBookError(f"the check took longer than {CHECK_S:g} s") from None
-    lines = done.stdout.strip().splitlines()
+        program = (sys.executable, str(ROOT / "scripts" / "budget_rules.py"), "check", "--rules", str(path))
+        done = _run(program, b"", CHECK_S, "the check")
+    lines = done.stdout.decode().strip().splitlines()
     if not lines or not WHOLE.fullmatch(lines[-1]):
-        raise RuleBookError("\n".join((*lines, *done.stderr.strip().splitlines()[-3:])))
+        raise RuleBookError("\n".join((*lines, *done.stderr.decode(errors="replace").strip().splitlines()[-3:])))
     return lines[:-1]
 
 
@@ -228,18 +244,29 @@ def save(database: Database, text: str, who: Person, why: str, now: float, base:
 
 
 def try_on(connection: sa.Connection, before: RuleSet, after: RuleSet, now: float) -> Trial:
-    """Compare what two sets of rules say of the transactions whose inputs were kept in the last two weeks."""
+    """Compare what two sets of rules say of the transactions whose inputs were kept in the last two weeks.
+
+    They are tried in a process of their own: a regex may take longer than anyone waits.
+
+    Raises
+    ------
+    RuleBookError
+        When they take too long.
+    """
     chosen = sa.select(INPUTS.c.body).where(INPUTS.c.model == MODEL, INPUTS.c.time >= now - DAYS_S)
     bodies = connection.execute(chosen.order_by(INPUTS.c.time.desc()).limit(MOST_INPUTS)).scalars()
     labels, amounts, days = _transactions(bodies)
     if not labels:
         return Trial(0, 0, (0, 0), ())
-    known, money, dates = parsed(labels), np.array(amounts), np.array(days, "datetime64[D]")
-    ranks = [rules.fire(known, money, dates).best(len(labels)) for rules in (before, after)]
-    said = [
-        [rules.rules[rank].category if rank >= 0 else "" for rank in found.tolist()]
-        for rules, found in zip((before, after), ranks, strict=True)
-    ]
+    asked = {
+        "sets": [[as_mapping(one) for one in rules.rules] for rules in (before, after)],
+        "labels": labels, "amounts": amounts, "days": days,
+    }  # fmt: skip
+    program = (sys.executable, "-m", "marina.console.rule_trial")
+    done = _run(program, json.dumps(asked).encode(), TRIAL_S, f"trying these rules on {len(labels)} transactions")
+    if done.returncode:
+        raise RuleBookError("\n".join(done.stderr.decode(errors="replace").strip().splitlines()[-1:]))
+    said = json.loads(done.stdout)
     changed = [at for at in range(len(labels)) if said[0][at] != said[1][at]]
     examples = [(labels[at][:80], said[0][at] or "-", said[1][at] or "-") for at in changed[:EXAMPLES]]
     covered = sum(map(bool, said[0])), sum(map(bool, said[1]))
@@ -267,11 +294,38 @@ def _transactions(bodies: "sa.ScalarResult[bytes]") -> tuple[list[str], list[flo
     return labels, amounts, days
 
 
+def _run(program: Sequence[str], sent: bytes, most_s: float, what: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a program that is killed where it takes too long."""
+    try:
+        return subprocess.run(program, input=sent, capture_output=True, timeout=most_s, cwd=ROOT, check=False)
+    except subprocess.TimeoutExpired:
+        raise RuleBookError(f"{what} took longer than {most_s:g} s") from None
+
+
+def _refuse_bombs(text: str) -> None:
+    """Refuse what is short and takes long, or much memory, to read."""
+    depth = 0
+    try:
+        for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            if isinstance(event, yaml.AliasEvent):
+                raise RuleBookError("aliases (*name) are not read: a few stand for more than fits in memory")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                raise RuleBookError(f"nested more than {DEEPEST} deep")
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _not_yaml(error) from None
+
+
 def _load(text: str) -> Any:
+    _refuse_bombs(text)
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RuleBookError(f"not YAML: {str(error).splitlines()[0]}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _not_yaml(error) from None
+
+
+def _not_yaml(error: Exception) -> RuleBookError:
+    return RuleBookError(f"not YAML: {str(error).splitlines()[0]}")
 
 
 def _edition(row: sa.Row[Any]) -> Edition:

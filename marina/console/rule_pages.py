@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import HTMLResponse, Response
 
 from marina.console import rule_book
-from marina.console.access import Form, Visitor
+from marina.console.access import Form, Number, Visitor
 from marina.console.context import Context
-from marina.console.errors import RefusedError
+from marina.console.errors import RefusedError, forbidden
 from marina.console.rendering import see
 from marina.console.rule_book import RuleBookError, Trial
 from models.budget.rules import RuleSet
@@ -33,6 +33,7 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
     """Return the pages."""
     pages = APIRouter(prefix="/console", include_in_schema=False)
     viewer = Depends(context.access.page())
+    editor = Depends(context.access.page("operator"))
     operator = Depends(context.access.form("operator"))
 
     def look(text: str, name: str, rules: RuleSet) -> Tried:
@@ -46,7 +47,7 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         return Tried("", trial, problems)
 
     @pages.get("/rules")
-    def listing(request: Request, visitor: Annotated[Visitor, viewer], q: str = "", after: int = 0) -> HTMLResponse:
+    def listing(request: Request, visitor: Annotated[Visitor, viewer], q: str = "", after: Number = 0) -> HTMLResponse:
         with context.database.reading() as connection:
             newest = rule_book.current(connection)
         found = list(enumerate(newest.rules.rules))
@@ -57,7 +58,7 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
                 for rank, one in found
                 if sought in f"{one.name} {one.category} {' '.join(one.keywords)} {one.regex}".lower()
             ]
-        shown = [one for one in found if one[0] >= max(0, after)]
+        shown = [one for one in found if one[0] >= after]
         return context.pages.page(
             request, "rules.html", visitor, newest=newest, rules=shown[:PAGE], q=q, count=len(found),
             more=shown[PAGE][0] if len(shown) > PAGE else None,
@@ -70,6 +71,8 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         rules = newest.rules
         there = next((one for one in rules.rules if one.name == name), None)
         text = text[:LONGEST_RULE]
+        if text.strip() and not visitor.person.may("operator"):
+            raise forbidden("operator", visitor.person.role)
         tried = look(text, there.name if there else "", rules) if text.strip() else None
         shown = text or (rule_book.rule_text(there) if there else NEW)
         return context.pages.page(
@@ -77,7 +80,7 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         )
 
     @pages.get("/rules/check")
-    def check(request: Request, visitor: Annotated[Visitor, viewer], text: str = "") -> HTMLResponse:
+    def check(request: Request, visitor: Annotated[Visitor, editor], text: str = "") -> HTMLResponse:
         """Say what is wrong with a rule while it is typed."""
         try:
             rule_book.parse_rule(text[:LONGEST_RULE])
@@ -102,8 +105,8 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         why, text, base = form.why, form.text("text", LONGEST_FILE), _number(form.fields.get("base", ""))
         with context.database.reading() as connection:
             rule_book.check_base(connection, base)
-        rule_book.read_rules(text)
         rule_book.check(text)
+        rule_book.read_rules(text)
         rule_book.save(context.database, text, form.person, why, time.time(), base)
         return see("/console/rules/history")
 
@@ -116,7 +119,7 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         return see("/console/rules/history")
 
     @pages.get("/rules/history")
-    def history(request: Request, visitor: Annotated[Visitor, viewer], before: int | None = None) -> HTMLResponse:
+    def history(request: Request, visitor: Annotated[Visitor, viewer], before: Number | None = None) -> HTMLResponse:
         with context.database.reading() as connection:
             rows = rule_book.history(connection, before, PAGE + 1)
             newest = rule_book.current(connection)
@@ -126,7 +129,7 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         )  # fmt: skip
 
     @pages.get("/rules/export")
-    def export(visitor: Annotated[Visitor, viewer], number: int | None = None) -> Response:
+    def export(visitor: Annotated[Visitor, viewer], number: Number | None = None) -> Response:
         with context.database.reading() as connection:
             found = rule_book.current(connection) if number is None else rule_book.edition(connection, number)
         name = f"rules-{found.number}.yaml"

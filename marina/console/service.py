@@ -39,7 +39,8 @@ def main() -> int:
         return 1
     while True:
         try:
-            people.ensure_first(database, settings, time.time())
+            if said := people.ensure_first(database, settings, time.time()):
+                log(f"console: {said}", sys.stderr)
             break
         except AWAY as error:
             log(f"console: the database is unavailable, trying again: {error}", sys.stderr)

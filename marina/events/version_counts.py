@@ -17,6 +17,9 @@ from marina.events.labelled_predictions import IS_RIGHT, select_labelled
 BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 """Of the latency histogram; an answer that took up to 2 % longer than a bound may be counted as within it."""
 
+SLO = 0.999
+"""Share of the requests that are to succeed; deploy/prometheus/rules/objectives.yml alerts on it."""
+
 _NUMBERS = ("requests", "errors", "labels", "right")
 
 Version = tuple[str, str]
@@ -57,11 +60,7 @@ def merge(into: dict[Version, Counts], more: Mapping[Version, Counts]) -> None:
 
 def count(connection: sa.Connection, low: float, high: float | None) -> dict[Version, Counts]:
     """Count the windows that begin, and the labels that came, from `low` up to `high`."""
-    counts: dict[Version, Counts] = {}
-    windows = sa.select(EVIDENCE).where(*within(EVIDENCE.c.start, int(low), high and int(high)))
-    for row in connection.execute(windows):
-        seen = Counter(latency_histogram.from_json(row.latencies))
-        merge(counts, {(row.model, row.version): Counts(row.requests, row.errors, latencies=seen)})
+    counts = count_windows(connection, low, high)
     given, known = PREDICTIONS.c, LABELS.c
     right = sa.func.sum(sa.case((IS_RIGHT, 1), else_=0))
     labels = (
@@ -71,6 +70,16 @@ def count(connection: sa.Connection, low: float, high: float | None) -> dict[Ver
     )
     for row in connection.execute(labels):
         merge(counts, {(row.model, row.version): Counts(labels=row.labels, right=row.right)})
+    return counts
+
+
+def count_windows(connection: sa.Connection, low: float, high: float | None) -> dict[Version, Counts]:
+    """Count the windows that begin from `low` up to `high`, and no labels."""
+    counts: dict[Version, Counts] = {}
+    windows = sa.select(EVIDENCE).where(*within(EVIDENCE.c.start, int(low), high and int(high)))
+    for row in connection.execute(windows):
+        seen = Counter(latency_histogram.from_json(row.latencies))
+        merge(counts, {(row.model, row.version): Counts(row.requests, row.errors, latencies=seen)})
     return counts
 
 

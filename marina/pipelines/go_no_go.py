@@ -16,6 +16,7 @@ from typing import Final, Literal
 import sqlalchemy as sa
 
 from marina.database.tables import ROLLOUTS
+from marina.events.version_counts import SLO
 from marina.pipelines import figures
 from marina.pipelines.figures import Figure, Samples
 from marina.settings import Settings
@@ -31,7 +32,6 @@ MODELS: Final = (CATEGORIZER, ANOMALY, FORECAST)
 LEAST_LABELS = 100
 """Labels below which the archive's evaluation counts in place of users' feedback."""
 
-SLO = 0.999
 _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
     "<": operator.lt, ">": operator.gt, ">=": operator.ge, "<=": operator.le,
 }  # fmt: skip

@@ -20,11 +20,11 @@ from archives.store import shelf
 from marina.database.backup_tables import BACKUPS
 from marina.database.loop_tables import TRAININGS
 from marina.database.tables import PREDICTIONS
+from marina.events.version_counts import SLO
 from marina.pipelines import figures
 from marina.pipelines.backup.contents import registry_file
 from marina.pipelines.data_quality import read_quality
 from marina.pipelines.figures import Figure, Samples
-from marina.pipelines.go_no_go import SLO
 from marina.processes import report_page
 from marina.settings import Settings
 

@@ -235,10 +235,9 @@ def live_at(connection: sa.Connection, when: float) -> dict[str, dict[str, float
     dict
         Per model, each declared version's weight. Models of which nothing was declared are left out.
     """
-    found: dict[str, dict[str, float]] = {}
-    for entry in entries(connection):
-        if entry.time <= when:
-            found[entry.model] = entry.weights
+    newest = sa.select(sa.func.max(LEDGER.c.seq)).where(LEDGER.c.time <= when).group_by(LEDGER.c.model)
+    rows = connection.execute(sa.select(LEDGER).where(LEDGER.c.seq.in_(newest)))
+    found = {row.model: Entry(**row._mapping).weights for row in rows}
     return {model: weights for model, weights in found.items() if weights}
 
 

@@ -1,4 +1,7 @@
-"""The operator's commands: each is one transaction, and changes nothing when it cannot be done."""
+"""The operator's commands: each is one transaction, and changes nothing when it cannot be done.
+
+With a `number`, they are about that rollout alone, and none that was opened since.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -26,23 +29,25 @@ Find = Callable[[str, str, Path, str], Declared]
 """Finds the archive of a model's version, last seen at a path, that has a SHA-256."""
 
 
-def pause(database: Database, model: str, who: str, now: float, reason: str = "") -> Rollout:
+def pause(database: Database, model: str, who: str, now: float, reason: str = "", number: int | None = None) -> Rollout:
     """Let a rollout advance no further; see `state_machine.pause`."""
-    return _order(database, model, who, now, lambda one: _because(state_machine.pause(one, who), reason))
+    return _order(database, model, who, now, lambda one: _because(state_machine.pause(one, who), reason), number)
 
 
-def resume(database: Database, model: str, who: str, now: float, reason: str = "") -> Rollout:
+def resume(
+    database: Database, model: str, who: str, now: float, reason: str = "", number: int | None = None
+) -> Rollout:
     """Let a rollout advance again; see `state_machine.resume`."""
-    return _order(database, model, who, now, lambda one: _because(state_machine.resume(one, who), reason))
+    return _order(database, model, who, now, lambda one: _because(state_machine.resume(one, who), reason), number)
 
 
-def abort(database: Database, model: str, who: str, reason: str, now: float) -> Rollout:
+def abort(database: Database, model: str, who: str, reason: str, now: float, number: int | None = None) -> Rollout:
     """Give stable all traffic back, or stop a shadow; see `state_machine.abort`."""
     why = f"by {who}" + (f": {reason}" if reason else "")
-    return _order(database, model, who, now, lambda one: state_machine.abort(one, now, why))
+    return _order(database, model, who, now, lambda one: state_machine.abort(one, now, why), number)
 
 
-def approve(database: Database, model: str, who: str, now: float, reason: str = "") -> int:
+def approve(database: Database, model: str, who: str, now: float, reason: str = "", number: int | None = None) -> int:
     """Approve that a canary takes all traffic; return how many more approvals are needed.
 
     Raises
@@ -52,7 +57,7 @@ def approve(database: Database, model: str, who: str, now: float, reason: str = 
     """
     with database.writing(durable=True) as connection:
         ledger.lock(connection)
-        one = _open(connection, model)
+        one = _open(connection, model, number)
         if not one.policy.approvals:
             raise RolloutError(f"{one}: its policy asks for no approval.")
         if one.policy.approvals > 1 and who == one.started_by:
@@ -102,7 +107,7 @@ def roll_back(
             _refuse_to_guess(connection, model)
         before = _champion(connection, model, to)
     if one is not None and one.phase != "shadow" and to in (None, one.stable):
-        return abort(database, model, who, reason, now)
+        return abort(database, model, who, reason, now, one.id)
     if before is None:
         raise RolloutError(f"{model}: the ledger has no version {to or 'before the current one'} that served.")
     candidate = find(model, before.version, Path(before.archive), before.sha256)
@@ -155,16 +160,20 @@ def _because(transition: Transition, reason: str) -> Transition:
     return dataclasses.replace(transition, why=f"{transition.why}: {reason}") if reason else transition
 
 
-def _order(database: Database, model: str, who: str, now: float, order: Callable[[Rollout], Transition]) -> Rollout:
+def _order(
+    database: Database, model: str, who: str, now: float, order: Callable[[Rollout], Transition], number: int | None
+) -> Rollout:
     with database.writing(durable=True) as connection:
         ledger.lock(connection)
-        transition = order(_open(connection, model))
+        transition = order(_open(connection, model, number))
         carry_out(connection, transition, who, now)
         return transition.rollout
 
 
-def _open(connection: sa.Connection, model: str) -> Rollout:
+def _open(connection: sa.Connection, model: str, number: int | None) -> Rollout:
     one = rollouts.rollout_of(connection, model)
+    if number is not None and (one is None or one.id != number):
+        raise RolloutError(f"{model}: rollout {number} has ended. Look again, then decide.")
     if one is None:
         raise RolloutError(f"{model}: no rollout is open. Start one with scripts/deploy_canary.py")
     return one

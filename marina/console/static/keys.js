@@ -1,4 +1,5 @@
 // Keys on pages of reviews: 1 to 9 choose a verdict of the chosen item, j and k move, u undoes. Forms work without.
+// Where a part of a page is sent again, what was opened in it stays open, and what had the focus keeps it.
 "use strict";
 (() => {
   const items = () => [...document.querySelectorAll("[data-item]")];
@@ -33,4 +34,21 @@
       });
     }, 80);
   }
+  let kept = null;
+  const parts = (of, what) => [...of.querySelectorAll(what)];
+  document.addEventListener("htmx:sseBeforeMessage", ({ target }) => {
+    const focused = target.contains(document.activeElement) ? document.activeElement : null;
+    kept = {
+      open: parts(target, "details").map((one) => one.open),
+      link: focused?.getAttribute("href"),
+      summary: parts(target, "summary").indexOf(focused),
+    };
+  });
+  document.addEventListener("htmx:sseMessage", ({ target }) => {
+    if (!kept) return;
+    parts(target, "details").forEach((one, at) => { one.open = kept.open[at] ?? false; });
+    const again = parts(target, "a").find((one) => one.getAttribute("href") === kept.link) ?? parts(target, "summary")[kept.summary];
+    again?.focus({ preventScroll: true });
+    kept = null;
+  });
 })();

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import sqlalchemy as sa
-from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Locator, Page, ViewportSize, expect, sync_playwright
 
 from marina.console import people
 from marina.database.connection import Database
@@ -28,6 +28,7 @@ from marina.rollout import rollouts
 from marina.rollout.policy.schema import changed, read_policy
 from marina.settings import Settings
 from tests import serving
+from tests.accessibility import find_barriers
 from tests.marina.console.browser import finding
 
 BROKEN = """
@@ -45,6 +46,8 @@ class Broken:
 WIDE: ViewportSize = {"width": 1180, "height": 820}
 PHONE: ViewportSize = {"width": 390, "height": 800}
 SOON_MS = 30_000
+MOST_TABS = 60
+NO_PAGE = ("/console/look", "/console/ledger/export", "/console/rules/export")
 
 
 def chromium() -> str | None:
@@ -76,7 +79,7 @@ def tell(shots: Path | None = None) -> None:
                 a_canary_gets_worse(page, server, database, broken, shots)
                 a_drift_alarm_is_answered(page, server, database, good, browser, faults, shots)
                 anomalies_are_judged_by_keys(page, server, database, shots)
-                without_scripts(browser, server.url, token)
+                without_scripts(browser, server.url, token, database)
                 with database.reading() as connection:
                     assert ledger.verify(connection) == []
                 assert faults == [], faults
@@ -99,10 +102,33 @@ def sign_in(browser: Any, url: str, token: str, faults: list[str], **more: Any) 
     page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(f"{url}/console")
-    page.get_by_label("Token").fill(token)
-    page.keyboard.press("Enter")
+    write(page, page.get_by_label("Token"), token)
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     return page
+
+
+def reach(page: Page, target: Locator) -> None:
+    """Move to something as one does who has a keyboard alone; it has to show that one is there."""
+    for _ in range(MOST_TABS):
+        if target.evaluate("one => one === document.activeElement"):
+            break
+        page.keyboard.press("Tab")
+    assert target.evaluate("one => one.matches(':focus-visible') && getComputedStyle(one).outlineStyle !== 'none'")
+
+
+def press(page: Page, target: Locator) -> None:
+    """Follow a link or press a button by keys."""
+    reach(page, target)
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+
+def write(page: Page, target: Locator, text: str) -> None:
+    """Fill a field and send its form by keys."""
+    reach(page, target)
+    page.keyboard.insert_text(text)
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
 
 
 def begin(database: Database, archive: Path, **changes: Any) -> int:
@@ -134,7 +160,12 @@ def a_canary_gets_worse(
     expect(page.locator("[sse-swap]")).to_contain_text("roll back: errors", timeout=SOON_MS)
     if shots:
         page.screenshot(path=shots / "console_rollout.png")
+    numbers = page.locator("main details").first
+    reach(page, numbers.locator("summary"))
+    page.keyboard.press("Enter")
     expect(page.locator("[sse-swap]")).to_contain_text(re.compile("rolled back|aborted"), timeout=SOON_MS)
+    expect(numbers).to_have_attribute("open", "")
+    expect(numbers.locator("summary")).to_be_focused()
 
 
 def a_drift_alarm_is_answered(
@@ -154,11 +185,10 @@ def a_drift_alarm_is_answered(
         page.set_viewport_size(PHONE)
         page.screenshot(path=shots / "console_phone.png")
         page.set_viewport_size(WIDE)
-    page.get_by_role("link", name="1 alert").click()
-    page.get_by_role("link", name=str(alert), exact=True).click()
+    press(page, page.get_by_role("link", name="1 alert"))
+    press(page, page.get_by_role("link", name=str(alert), exact=True))
     form = page.locator("form", has=page.locator('input[name=action][value="retrain"]'))
-    form.get_by_label("Why").fill("the feed is right, the world has changed")
-    page.keyboard.press("Enter")
+    write(page, form.get_by_label("Why"), "the feed is right, the world has changed")
     expect(page.locator("main")).to_contain_text("decided")
     with database.reading() as connection:
         assert [act.action for act in alerts.read(connection, alert)[1]] == ["retrain"]
@@ -167,8 +197,7 @@ def a_drift_alarm_is_answered(
     other = sign_in(browser, server.url, second, faults)
     other.goto(f"{server.url}/console/rollouts/{number}")
     form = other.locator(f'form[action="/console/rollouts/{number}/approve"]')
-    form.get_by_label("Why").fill("looked at the evidence")
-    form.get_by_role("button").click()
+    write(other, form.get_by_label("Why"), "looked at the evidence")
     expect(other.locator("main")).to_contain_text("Approved by: ben")
 
 
@@ -192,19 +221,58 @@ def anomalies_are_judged_by_keys(page: Page, server: serving.Server, database: D
     page.goto(f"{server.url}/console/reviews")
     if shots:
         page.screenshot(path=shots / "console_review.png")
+    nothing_bars_anyone(page, server.url)
+    page.goto(f"{server.url}/console/reviews")
     for done in range(20):
         with page.expect_navigation():
             page.keyboard.press("1" if done % 2 else "2")
     expect(page.locator("main")).to_contain_text("None.")
     with database.reading() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(TRUTHS)).scalar_one() == 20
-    with database.writing() as connection:
-        connection.execute(sa.delete(DECLARATIONS).where(DECLARATIONS.c.model == "budget_anomaly"))
 
 
-def without_scripts(browser: Any, url: str, token: str) -> None:
+def nothing_bars_anyone(page: Page, url: str) -> None:
+    """Of all pages that links lead to, one of each kind; nor the page of live signing."""
+    seen: set[str] = set()
+    waiting = ["/console", "/console/reviews"]
+    found: list[str] = []
+    with page.context.browser.new_context() as fresh:  # type: ignore[union-attr]
+        other = fresh.new_page()
+        other.set_content("<html lang=en><title>x</title><p style='color: #ddd; background: #eee'>Pale.</p>")
+        assert len(find_barriers(other)) == 2  # light and dark
+        for address in ("/console/sign-in", "/console/nowhere", "/live/"):
+            other.goto(url + address)
+            found += find_barriers(other)
+    while waiting:
+        address = waiting.pop()
+        kind = re.sub(r"(/(?:models|registry)/).*|[0-9]+", r"\1N", address.partition("?")[0])
+        if kind in seen or address.startswith(NO_PAGE):
+            continue
+        seen.add(kind)
+        page.goto(url + address)
+        found += find_barriers(page)
+        links = page.eval_on_selector_all("a[href]", "all => all.map((one) => one.getAttribute('href'))")
+        waiting += [one for one in links if one.startswith("/console")]
+    assert found == [], "\n".join(found)
+    assert len(seen) >= 18, seen
+
+
+def without_scripts(browser: Any, url: str, token: str, database: Database) -> None:
     """Every decision is a plain form."""
     page = sign_in(browser, url, token, [], java_script_enabled=False)
+    page.goto(f"{url}/console/reviews")
+    page.get_by_role("button", name="undo").click()
+    page.get_by_role("button", name="normal").click()
+    expect(page.locator("main")).to_contain_text("None.")
+    with database.writing() as connection:
+        connection.execute(sa.delete(DECLARATIONS).where(DECLARATIONS.c.model == "budget_anomaly"))
+    alert = alerts.open_alert(database, finding(model="echo", name="again"), time.time())
+    page.get_by_role("link", name="Alerts", exact=True).click()
+    page.get_by_role("link", name=str(alert), exact=True).click()
+    form = page.locator("form", has=page.locator('input[name=action][value="nothing"]'))
+    form.get_by_label("Why").fill("a holiday")
+    form.get_by_role("button").click()
+    expect(page.locator("main")).to_contain_text("a holiday")
     page.goto(f"{url}/console/models/echo")
     form = page.locator('form[action="/console/models/echo/retrain"]')
     form.get_by_label("Why").fill("without scripts")

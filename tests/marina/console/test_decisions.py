@@ -160,6 +160,16 @@ def test_the_first_person_is_made_once_and_has_the_token_of_the_state_folder(con
     assert Browser(console.app).sign_in(token).status_code == 401
 
 
+def test_a_second_server_leaves_the_first_ones_token_alone(console: Console, tmp_path: Path) -> None:
+    assert people.ensure_first(console.database, console.settings, time.time()) == ""
+    token, _ = console_token(console.settings)
+    second = console.settings.model_copy(update={"state_dir": tmp_path / "second"})
+    rows = len(console.rows())
+    assert "scripts/console_users.py add" in people.ensure_first(console.database, second, time.time())
+    assert people.ensure_first(console.database, console.settings, time.time()) == ""
+    assert len(console.rows()) == rows and Browser(console.app).sign_in(token).status_code == 303
+
+
 def test_thresholds_show_what_last_months_alarms_would_have_been(console: Console) -> None:
     for number in range(3):
         alerts.open_alert(console.database, finding(name=f"n{number}", effect=0.12 + 0.1 * number), time.time())

@@ -83,6 +83,24 @@ def test_a_reported_transaction_is_judged_and_the_verdict_undone(console: Consol
     assert len(console.rows()) == rows
 
 
+def test_each_undoes_their_own_and_what_is_gone_is_passed_over(console: Console) -> None:
+    _serve(console, "budget_anomaly", "rows", [])
+    judged = {"score": 0.98, "verdict": "anomalous", "reasons": [REASON]}
+    for name in ("a1", "a2"):
+        _answer(console, "budget_anomaly", name, {"transactions": [judged, judged], "reported": 2})
+    console.tokens["zoe"] = people.add(console.database, "zoe", "annotator", "test", 1.0)
+    first, second = console.browser("annotator"), console.browser("zoe")
+    page, undo = "/console/reviews", "/console/annotation/undo"
+    for person, item in ((first, "a1~0~0"), (second, "a1~0~1"), (second, "a2~0~0")):
+        assert person.submit(page, page, item=item, verdict="normal").status_code == 303
+    with console.database.writing() as connection:
+        connection.execute(sa.delete(TRUTHS).where(TRUTHS.c.request_id == "a2"))  # its time was over
+    assert second.submit(page, undo).status_code == 303
+    assert [json.loads(truth) for truth, _ in _truths(console)] == [{"0": False}]
+    assert second.submit(page, undo).status_code == 409
+    assert first.submit(page, undo).status_code == 303 and _truths(console) == []
+
+
 def test_the_least_certain_come_first_and_labels_count_at_once(console: Console) -> None:
     _serve(console, "signs", "label", ["hello", "thanks", "yes"])
     for number, share in enumerate((0.9, 0.4, 0.6)):

@@ -9,10 +9,13 @@ import sqlalchemy as sa
 import yaml
 
 from marina.console import rule_book
+from marina.console.rule_book import RuleBookError
 from marina.database.tables import INPUTS
+from models.budget.rules import RuleSet
 from tests.marina.console.browser import Console
 
 RULE = "name: books-fnac\ncategory: loisirs\nconfidence: 0.95\npriority: 999\nkeywords: [FNAC]\n"
+RULES = RuleSet([rule_book.parse_rule(RULE), rule_book.parse_rule(RULE.replace("books-fnac", "other"))])
 
 
 def _sent(console: Console, label: str, number: int) -> None:
@@ -55,16 +58,47 @@ def test_a_rule_is_tried_kept_and_put_back(console: Console) -> None:
         ("name: x\ncategory: y\nconfidence: 0.5\nshape: round", "unknown field"),
         ("[1", "not YAML"),
         ("- 1", "expected a mapping"),
+        ("a: &a [x, x]\nname: [*a, *a]\ncategory: y\nconfidence: 0.5", "aliases"),
+        ("name: 5\ncategory: y\nconfidence: 0.5", "expected a-z"),
+        ("[" * 4000, "nested more than"),
+        ("name: x\ncategory: y\nconfidence: 1" + 400 * "0", "too large"),
     ],
 )
-def test_what_is_wrong_with_a_rule_is_said_as_one_types(console: Console, text: str, said: str) -> None:
-    mine = console.browser("viewer")
+def test_what_is_wrong_with_a_rule_is_said_as_one_types(shared: Console, text: str, said: str) -> None:
+    mine = shared.browser("operator")
     assert said in mine.get(f"/console/rules/check?text={quote(text)}").text
     assert said in mine.get(f"/console/rules/edit?text={quote(text)}").text
 
 
-def test_rules_are_searched(console: Console) -> None:
-    text = console.browser("viewer").get("/console/rules?q=cash-with").text
+def test_viewers_read_rules_and_try_none(shared: Console) -> None:
+    mine = shared.browser("viewer")
+    assert "readonly" in mine.get("/console/rules/edit?name=cash-withdrawal").text
+    for page in ("check", "edit"):
+        assert mine.get(f"/console/rules/{page}?text={quote(RULE)}").status_code == 403
+
+
+def test_a_regex_that_never_ends_is_given_up(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rule_book, "REGEX_S", 0.3)
+    with pytest.raises(RuleBookError, match="compiling the regex took longer than"):
+        rule_book.parse_rule(RULE + "regex: " + r"(?i:[\u0100-\uffff])" * 150 + "\n")
+    monkeypatch.setattr(rule_book, "TRIAL_S", 3.0)
+    _sent(console, "CARTE " + "A" * 60, 0)
+    endless = RuleSet([rule_book.parse_rule(RULE + "regex: (A|A)+[B]\n")])
+    with console.database.reading() as connection, pytest.raises(RuleBookError, match="1 transactions took longer"):
+        rule_book.try_on(connection, RULES, endless, time.time())
+
+
+def test_a_rule_takes_no_name_that_another_has() -> None:
+    with pytest.raises(RuleBookError, match="the name is taken"):
+        rule_book.with_rule(RULES, rule_book.parse_rule(RULE), "")
+    with pytest.raises(RuleBookError, match="the name is taken"):
+        rule_book.with_rule(RULES, rule_book.parse_rule(RULE), "other")
+    kept = rule_book.read_rules(rule_book.with_rule(RULES, rule_book.parse_rule(RULE), "books-fnac"))
+    assert {one.name for one in kept.rules} == {"books-fnac", "other"}
+
+
+def test_rules_are_searched(shared: Console) -> None:
+    text = shared.browser("viewer").get("/console/rules?q=cash-with").text
     assert "cash-withdrawal" in text and "bank-fee" not in text
 
 

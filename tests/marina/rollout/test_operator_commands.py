@@ -29,6 +29,22 @@ def test_orders_are_obeyed(releases: Releases) -> None:
     assert actions(database)[-5:] == ["pause", "resume", "watching", "abort", "aborted"]
 
 
+def test_an_order_about_a_rollout_that_has_ended_does_not_reach_the_next(releases: Releases) -> None:
+    database = releases.database
+    begin(database)
+    ended = latest(database).id
+    operator_commands.abort(database, "sums", "ben", "lunch", releases.now, ended)
+    releases.run(2)
+    begin(database, approvals=1)
+    for order in (operator_commands.pause, operator_commands.resume, operator_commands.approve):
+        with pytest.raises(RolloutError, match=f"rollout {ended} has ended"):
+            order(database, "sums", "ben", releases.now, number=ended)
+    with pytest.raises(RolloutError, match=f"rollout {ended} has ended"):
+        operator_commands.abort(database, "sums", "ben", "late", releases.now, ended)
+    operator_commands.pause(database, "sums", "ben", releases.now, number=latest(database).id)
+    assert latest(database).paused
+
+
 def test_all_traffic_waits_for_two_others(releases: Releases) -> None:
     database = releases.database
     begin(database, approvals=2)
