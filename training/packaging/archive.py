@@ -5,6 +5,7 @@ directory enters them. Built twice, it has the same SHA-256.
 """
 
 import ast
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -280,7 +281,8 @@ def _source(module: str) -> Path | None:
     return None
 
 
-def _imports(source: bytes) -> set[str]:
+@functools.lru_cache(maxsize=256)  # of one training's archives most have the same code
+def _imports(source: bytes) -> frozenset[str]:
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -288,7 +290,7 @@ def _imports(source: bytes) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             # "from handlers import decoding" names a module; "from handlers.decoding import JSON" names one already.
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 def _surroundings() -> dict[str, Any]:
