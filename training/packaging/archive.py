@@ -41,6 +41,7 @@ from archives.signatures import sign, signature_path
 from archives.store import pack, write_readable
 from handlers.engine import OnnxEngine
 from marina.settings import ROOT
+from training.packaging.importance import permutation_importance
 from training.packaging.model_card import IntendedUse, write_card
 from training.packaging.sbom import software_bill
 
@@ -195,6 +196,8 @@ def build(release: Release, store: Path, key: Key | None = None) -> Built:
     if not release.cases:
         raise CertificateError(f"{contract.model}: an archive needs at least one golden input")
     check_reference(contract.summary, release.reference)
+    gap, counts = _measure(release)
+    importance = {"importance": counts} if counts else {}
     members = {
         "model.onnx": release.onnx,
         **_code(release.handler),
@@ -204,13 +207,12 @@ def build(release: Release, store: Path, key: Key | None = None) -> Built:
         "example.json": json.dumps(release.example, separators=(",", ":"), allow_nan=False).encode(),
         "model-card.md": write_card(contract, release.provenance, release.intended_use, release.example),
         "model-config.yaml": yaml.safe_dump(dict(release.serving), sort_keys=True).encode(),
-        "provenance.json": canonical_json({**release.provenance, **_surroundings()}),
+        "provenance.json": canonical_json({**importance, **release.provenance, **_surroundings()}),
         "reference.npz": write_npz(release.reference),
         "sbom.json": software_bill(),
     }
     if release.family_data is not None:
         members["family.json"] = canonical_json(release.family_data)
-    gap = _measure(release)
     decided = sum(len(release.decide(case.outputs)) for case in release.evaluation)
     members["certificate.json"] = write_certificate(
         members, release.cases, release.tolerance, gap, decided, release.reduced
@@ -223,8 +225,11 @@ def build(release: Release, store: Path, key: Key | None = None) -> Built:
     return Built(path, sha256, gap.value)
 
 
-def _measure(release: Release) -> Gap:
-    """Replay the golden inputs through the exported graph, in the engine that will serve it; compare its decisions."""
+def _measure(release: Release) -> tuple[Gap, dict[str, float]]:
+    """Replay the golden inputs through the exported graph, in the engine that will serve it; compare its decisions.
+
+    Returned is the gap, and how much its answers hang on each feature.
+    """
     with tempfile.TemporaryDirectory(prefix="marina-certify-") as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(release.onnx)
@@ -237,7 +242,7 @@ def _measure(release: Release) -> Gap:
                     f"{release.contract.model}: the graph decides {flips} of {flipped.size} held-out inputs "
                     f"('{case.name}') differently from the trained model; the first is row {int(flipped.argmax())}"
                 )
-        return gap
+        return gap, permutation_importance(release.contract, release.evaluation, run)
 
 
 def _manifest(contract: Contract) -> bytes:
