@@ -107,9 +107,14 @@ class Loop:
                 self._take(run, family, names)
         for name in self.chores:
             run = week if name in step_list.WEEKLY_CHORES else day
-            if run and self.chore(run, name) is None:
+            if run and not (run == week and self._is_open(week)) and self.chore(run, name) is None:
                 self._failed.append(f"{run} {name}")
         return self._failed
+
+    def _is_open(self, run: str) -> bool:
+        """Whether a family's run has failed and is attempted again, so that its decision is to come."""
+        failed = [one.name for one in self.families if f"{run} {one.name}" in self._failed]
+        return any(self.due(run, name, "") is not None for name in failed)
 
     def decide_what_waits(self, family: Family, due: Collection[str]) -> None:
         """Continue with decisions of runs that are not due and had to wait: what they trained is not forgotten."""

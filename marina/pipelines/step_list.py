@@ -2,7 +2,7 @@
 
 load ─> train ─> evaluate ─> promote MODEL … ─> finish        a family's week; its day is the same without load
 drift, held_out, retention, backup                            each day's chores, which wait for none of these
-report                                                        a week's, once its families had their turn
+report                                                        a week's, once no family's decision is to come
 """
 
 from __future__ import annotations

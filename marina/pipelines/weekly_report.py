@@ -327,7 +327,7 @@ def _importance(settings: Settings) -> Section:
             found = stability(*known)
             versions = " and ".join(one.contract.version for one in archives)
             shown = "-" if found is None else f"{found:.3f}"
-            rows.append((model, shown, f"rank correlation of {versions}", ", ".join(moved(*known))))
+            rows.append((model, shown, f"rank correlation of {versions}", ", ".join(moved(known[0], known[1]))))
     about = (
         "Rank correlation of features' importance between the two newest versions in the store, where both state it."
     )

@@ -115,6 +115,13 @@ def test_a_week_is_reported_on_once_after_its_decisions(
     (scripts / "weekly_report.exit").write_text("1")
     later = replace(loop_of(database, scripts, "2026-11-30 02:00"), chores=["report"])
     assert later.step() == ["weekly 2026-11-30 report"] and calls() == [*WEEK, "weekly_report --json"]
+    (scripts / "auto_train.exit").write_text("1")
+    begun = replace(loop_of(database, scripts, "2026-12-07 02:00"), chores=["report"])
+    assert begun.step() == ["weekly 2026-12-07 catalog"] and calls() == WEEK[:2], "its decision is to come"
+    (scripts / "auto_train.exit").write_text("4")
+    ended = replace(loop_of(database, scripts, "2026-12-07 03:00"), chores=["report"])
+    assert ended.step() == ["weekly 2026-12-07 catalog", "weekly 2026-12-07 report"]
+    assert calls() == [WEEK[1], "weekly_report --json"], "it is not attempted again in this run"
 
 
 def test_each_day_asks_whether_to_train_on_what_was_loaded_last(
