@@ -238,7 +238,8 @@ class Week:
     def _running(self, daemon: subprocess.Popen[bytes]) -> list[psutil.Process]:
         """Return the processes of the step that runs."""
         with contextlib.suppress(psutil.Error):
-            return psutil.Process(daemon.pid).children(recursive=True)
+            found: list[psutil.Process] = psutil.Process(daemon.pid).children(recursive=True)
+            return found
         return []
 
     def _kill(self, daemon: subprocess.Popen[bytes]) -> str:
