@@ -38,8 +38,8 @@ BOUND = 0.5
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weeks", type=int, default=52, help="how many, at least 5 (default: %(default)s)")
-    parser.add_argument("--rows", type=int, default=300, help="products of the first week (default: %(default)s)")
-    parser.add_argument("--held-out", type=int, default=400, help="products kept aside (default: %(default)s)")
+    parser.add_argument("--rows", type=int, default=250, help="products of the first week (default: %(default)s)")
+    parser.add_argument("--held-out", type=int, default=800, help="products kept aside (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the products (default: %(default)s)")
     options = parser.parse_args()
     if options.weeks < 5:

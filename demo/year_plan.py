@@ -21,7 +21,7 @@ FIRST_SHARE: Final = 0.97
 FIRST: Final = datetime.datetime(2027, 1, 4, 4, 0, tzinfo=datetime.UTC)
 """The first Monday, after 02:00 in Paris in winter and in summer."""
 
-EVENTS: Final = {"bad rows": 0.25, "duplicates": 0.4, "drift": 0.6, "lost machine": 0.8}
+EVENTS: Final = {"bad rows": 0.25, "duplicates": 0.4, "lost machine": 0.6, "drift": 0.8}
 """In which part of the year each one is."""
 
 COLUMNS: Final = ["designation", "description", "prdtypecode"]
