@@ -38,7 +38,7 @@ BOUND = 0.5
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weeks", type=int, default=52, help="how many, at least 5 (default: %(default)s)")
-    parser.add_argument("--rows", type=int, default=300, help="products of the first week (default: %(default)s)")
+    parser.add_argument("--rows", type=int, default=250, help="products of the first week (default: %(default)s)")
     parser.add_argument("--held-out", type=int, default=800, help="products kept aside (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the products (default: %(default)s)")
     options = parser.parse_args()
@@ -64,14 +64,15 @@ def run(plan: Plan, console: Console) -> int:
     settings, began = read_settings(), time.monotonic()
     database = Database(settings.database)
     database.upgrade()
-    machine = Machine(plan.folder)
+    machines = [Machine(plan.folder), Machine(plan.folder)]  # one of them will be lost
     try:
         for week in range(plan.weeks):
             started = time.monotonic()
-            machine = _week(plan, week, machine, database, console)
+            _week(plan, week, machines, database)
             console.print(f"{time.monotonic() - began:5.0f} s  week {week + 1:2}  {time.monotonic() - started:.1f} s")
     finally:
-        machine.stop()
+        for machine in machines:
+            machine.stop()
     console.print(_table(plan, database))
     faults = 0
     for check in audit(plan, database, Registry(settings.state_dir)):
@@ -86,14 +87,14 @@ def run(plan: Plan, console: Console) -> int:
     return 1 if faults else 0
 
 
-def _week(plan: Plan, week: int, machine: Machine, database: Database, console: Console) -> Machine:
-    """Let a week pass; return the machine that is left."""
-    due = monday(week)
+def _week(plan: Plan, week: int, machines: list[Machine], database: Database) -> None:
+    """Let a week pass, on the first machine that is left."""
+    due, machine = monday(week), machines[0]
     machine.ask(due - HOUR_S, "load", path=str(plan.file(week)))
     loop = {"held_out": str(plan.held_out), "daily": False}
     if plan.event(week) == "lost machine":
-        lose(machine, due, database, loop)
-        machine = Machine(plan.folder)
+        lose(machines.pop(0), due, database, loop)
+        machine = machines[0]
     machine.ask(due, "loop", **loop)
     machine.ask(due + HOUR_S, "serve")
     now = machine.ask(due + HOUR_S, "release")["now"]
@@ -103,7 +104,6 @@ def _week(plan: Plan, week: int, machine: Machine, database: Database, console: 
         machine.ask(max(now, due + 3 * DAY_S), "decide", alert=alarm, action="retrain", why="a new shop's goods")
         machine.ask(max(now, due + 4 * DAY_S), "loop", **loop | {"daily": True})
         machine.ask(max(now, due + 4 * DAY_S) + HOUR_S, "release")
-    return machine
 
 
 def _table(plan: Plan, database: Database) -> Table:

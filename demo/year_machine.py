@@ -22,7 +22,7 @@ from marina.settings import ROOT
 
 LIMIT_S: Final = 300.0
 LOOK_S: Final = 0.02
-INTO_S: Final = 1.0
+INTO_S: Final = 0.3
 """How long a training has run when the machine is lost."""
 
 

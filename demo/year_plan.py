@@ -13,6 +13,8 @@ from demo.versions import COLUMNS, EASY, products_like
 if TYPE_CHECKING:
     import pandas as pd
 
+    from training.catalog.synthetic.listings import Synthesis, generate
+
 SHARE: Final = 0.03
 FIRST_SHARE: Final = 0.97
 """Of the first file; what is left stays a step ahead of what is visible, all year."""
@@ -20,10 +22,13 @@ FIRST_SHARE: Final = 0.97
 FIRST: Final = datetime.datetime(2027, 1, 4, 4, 0, tzinfo=datetime.UTC)
 """The first Monday, after 02:00 in Paris in winter and in summer."""
 
-EVENTS: Final = {"bad rows": 0.25, "duplicates": 0.4, "drift": 0.6, "lost machine": 0.8}
+EVENTS: Final = {"bad rows": 0.25, "duplicates": 0.4, "lost machine": 0.6, "drift": 0.8}
 """In which part of the year each one is."""
 
 BAD: Final = 12
+CODES: Final = ("10", "1280", "1281", "1300", "1302", "1560", "2280", "2403", "2582", "2705")
+"""Of the products: with few of them a training takes a second or two."""
+
 LEAST: Final = 3
 """Products of each code in the first week: versions with other labels cannot be compared."""
 
@@ -53,15 +58,13 @@ class Plan:
         for _ in range(1, weeks):
             visible.append(visible[-1] + math.ceil(visible[-1] * SHARE - 1e-9))
         plan = cls(weeks, folder, tuple(visible))
-        table = products_like(replace(EASY, products=2 * (visible[-1] + rows) + 2 * held_out, seed=seed))
+        table = _products(replace(EASY, products=4 * (visible[-1] + rows) + 8 * held_out, seed=seed))
         aside = table[table["family"] % 3 == 0]
         aside[COLUMNS].head(held_out).to_csv(plan.held_out, index=False)
         later = table[table["family"] % 3 != 0]
         rank = later.groupby("prdtypecode").cumcount()
         later = later.assign(late=rank >= LEAST).sort_values("late", kind="stable")[COLUMNS]
-        strange = products_like(
-            replace(EASY, products=4 * visible[-1] // 10 + 100, seed=seed + 1, foreign=1.0, bare=1.0)
-        )
+        strange = _products(replace(EASY, products=visible[-1] + 300, seed=seed + 1, foreign=1.0, bare=1.0))
         strange = strange[strange["description"] == ""][COLUMNS]
         taken, before = 0, later.head(0)
         for week in range(weeks):
@@ -116,3 +119,8 @@ def iso_week(week: int) -> str:
     """Return a week's name."""
     year, number, _ = (FIRST + datetime.timedelta(weeks=week)).isocalendar()
     return f"{year}-W{number:02}"
+
+
+def _products(synthesis: Synthesis) -> pd.DataFrame:
+    table = products_like(synthesis)
+    return table[table["prdtypecode"].isin(CODES)].reset_index(drop=True)

@@ -7,9 +7,10 @@
 A run is due from its time on (MARINA_ML_TRAINING_SCHEDULE, MARINA_ML_DAILY_SCHEDULE, by the clocks of
 MARINA_ML_TIME_ZONE), and done once for its date: one that was missed is made up for, one that was cut off continues
 where it was. Each step is a command; one that fails stops what follows of its family, and is tried three times, unless
-its data is bad. The day's chores are drift, held-out rows, retention and backup. Of loops that share a database one
-acts; where an orchestrator runs too (scripts/orchestrator.py), each step is still done once. Exit status of `once`: 0
-all is done, 1 something failed, 3 another loop acts.
+its data is bad. The day's chores are drift, held-out rows, retention and backup; once no family's decision is to
+come, the week's report is made. Of loops that share a database one acts; where an orchestrator runs too
+(scripts/orchestrator.py), each step is still done once. Exit status of `once`: 0 all is done, 1 something failed, 3
+another loop acts.
 """
 
 import argparse

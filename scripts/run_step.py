@@ -5,9 +5,9 @@
     python scripts/run_step.py --run "daily 2026-11-30" --steps backup          # a chore, which is of no family
 
 A run's key is its schedule and the date on which it is due. The steps of a family are load, train, evaluate, promote
-and finish, in this order; the chores are drift, held_out, retention and backup. A step that is done is not done again,
-whether scripts/loop.py or the orchestrator did it: only its result is printed. Of those that want to act, one does; the
-others wait for it.
+and finish, in this order; the chores are drift, held_out, retention and backup, of a week report. A step that is done
+is not done again, whether scripts/loop.py or the orchestrator did it: only its result is printed. Of those that want to
+act, one does; the others wait for it.
 
 A decision that has to wait for a rollout's end is taken by the family's next run.
 

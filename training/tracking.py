@@ -6,6 +6,8 @@ Local SQLite by default; a server where ``MLFLOW_TRACKING_URI`` names one. Show 
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -88,7 +90,7 @@ def run(
     home
         Folder of the local database and artifacts, used unless ``MLFLOW_TRACKING_URI`` is set.
     params
-        Logged at once, and so is the git commit.
+        Logged at once, and so is the git commit; at the end a tag says how many seconds of GPUs it used.
     data
         What it is trained on: its hash becomes a tag, its manifest and ``.dvc`` file artifacts.
     model
@@ -113,7 +115,7 @@ def run(
         if data:
             opened.text(data.to_json(), "data/manifest.json")
             opened.text(data.dvc_file(), f"data/{data.name}.dvc")
-        status = "FAILED"
+        status, began, before = "FAILED", time.monotonic(), gpu_allocations()
         try:
             yield opened
             status = "FINISHED"
@@ -121,7 +123,19 @@ def run(
             status = "KILLED"
             raise
         finally:
+            used = sum(after > before.get(gpu, 0) for gpu, after in gpu_allocations().items())
+            used *= int(os.environ.get("WORLD_SIZE", "1"))  # each of torchrun's processes has a GPU of its own
+            client.set_tag(opened.id, "gpu_seconds", f"{used * (time.monotonic() - began):.3f}")
             client.set_terminated(opened.id, status)
+
+
+def gpu_allocations() -> dict[int, int]:
+    """Return how often this process took memory of each GPU that it has used so far; nothing where it used none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return {}
+    count = range(torch.cuda.device_count())
+    return {gpu: int(torch.cuda.memory_stats(gpu).get("allocation.all.allocated", 0)) for gpu in count}
 
 
 def _experiment(client: Any, family: str, artifacts: str | None) -> str:

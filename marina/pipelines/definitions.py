@@ -3,6 +3,7 @@
     weekly_FAMILY   load ─> train ─> evaluate ─> promote      on MARINA_ML_TRAINING_SCHEDULE
     daily_FAMILY    train ─> evaluate ─> promote              on MARINA_ML_DAILY_SCHEDULE
     daily_chores    drift, held_out, retention, backup        likewise
+    weekly_chores   report                                    with the week, after its families
 
 An asset starts a command, ``scripts/run_step.py``, and looks at its exit status; it computes nothing. A partition's key
 is the date on which its run is due, so that a run is the same to Dagster and to scripts/loop.py, and is done once.
@@ -50,12 +51,20 @@ class Chain:
         Its steps.
     waiting
         Whether each waits for the one before.
+    priority
+        Of runs that are due, those of a higher one begin before the others.
     partitions
         The dates on which it is due.
     """
 
     def __init__(
-        self, settings: Settings, family: str, schedule: Schedule, names: Sequence[str], waiting: bool = True
+        self,
+        settings: Settings,
+        family: str,
+        schedule: Schedule,
+        names: Sequence[str],
+        waiting: bool = True,
+        priority: int = 0,
     ) -> None:
         self.name = f"{schedule.name}_{'chores' if family == step_list.ALL else family}"
         self._family, self._schedule = family, schedule
@@ -71,8 +80,8 @@ class Chain:
             self.name,
             list(self.assets),
             executor_def=dg.in_process_executor,
-            # Chores first: they take minutes, and of runs there is one at a time.
-            tags={"dagster/priority": "0" if waiting else "1", "dagster/max_runtime": str(int(3 * sum(limits_s)))},
+            # A day's chores first: they take minutes, and of runs there is one at a time. A week's are about its runs.
+            tags={"dagster/priority": str(priority), "dagster/max_runtime": str(int(3 * sum(limits_s)))},
         )
 
     def _asset(self, name: str, before: Sequence[dg.AssetsDefinition]) -> dg.AssetsDefinition:
@@ -137,11 +146,13 @@ def chains(settings: Settings) -> list[Chain]:
     weekly = parse(WEEKLY, settings.ml_training_schedule, settings.ml_time_zone)
     daily = parse(step_list.DAILY, settings.ml_daily_schedule, settings.ml_time_zone)
     week, day = ([name for name in names if name != LAST_STEP] for names in (step_list.SHOWN_WEEK, step_list.SHOWN_DAY))
-    families = family_names(settings)
+    families, chores = family_names(settings), step_list.chores(settings)
+    each_day = [name for name in chores if name not in step_list.WEEKLY_CHORES]
     return [
         *(Chain(settings, family, weekly, week) for family in families),
         *(Chain(settings, family, daily, day) for family in families),
-        Chain(settings, step_list.ALL, daily, step_list.chores(settings), waiting=False),
+        Chain(settings, step_list.ALL, daily, each_day, waiting=False, priority=1),
+        Chain(settings, step_list.ALL, weekly, step_list.WEEKLY_CHORES, waiting=False, priority=-1),
     ]
 
 

@@ -58,7 +58,7 @@ class Loop:
     training_limit_s
         Of a training, retries included.
     chores
-        Names of `step_list.CHORES` that are done each day.
+        Names of `step_list.CHORES` that are done, each day or each week.
     pause_s
         Before a failed step's second attempt; twice as long before the third.
     report
@@ -131,7 +131,8 @@ class Loop:
         if not self._renew():
             raise LeaseLostError(f"another {NAME} acts")
         self._failed = []
-        due: dict[str, tuple[str, ...]] = {self.weekly.last_due(self.clock())[0]: step_list.WEEK}
+        week = self.weekly.last_due(self.clock())[0]
+        due: dict[str, tuple[str, ...]] = {week: step_list.WEEK}
         day = self.daily.last_due(self.clock())[0] if self.daily else ""
         if day:
             due[day] = step_list.DAY
@@ -140,10 +141,16 @@ class Loop:
         for run, names in due.items():
             for family in self.families:
                 self._take(run, family, names)
-        for name in self.chores if day else ():
-            if self.chore(day, name) is None:
-                self._failed.append(f"{day} {name}")
+        for name in self.chores:
+            run = week if name in step_list.WEEKLY_CHORES else day
+            if run and not (run == week and self._is_open(week)) and self.chore(run, name) is None:
+                self._failed.append(f"{run} {name}")
         return self._failed
+
+    def _is_open(self, run: str) -> bool:
+        """Whether a family's run has failed and is attempted again, so that its decision is to come."""
+        failed = [one.name for one in self.families if f"{run} {one.name}" in self._failed]
+        return any(self.due(run, name, "") is not None for name in failed)
 
     def decide_what_waits(self, family: Family, due: Collection[str]) -> None:
         """Continue with decisions of runs that are not due and had to wait: what they trained is not forgotten."""
@@ -192,7 +199,7 @@ class Loop:
         return results
 
     def chore(self, run: str, name: str) -> Mapping[str, Any] | None:
-        """Run one of a day's chores unless it is done; return its result, None where it failed."""
+        """Run one of a day's or a week's chores unless it is done; return its result, None where it failed."""
         return self._step(run, step_list.ALL, step_list.chore(name))
 
     def due(self, run: str, family: str, name: str) -> float | None:

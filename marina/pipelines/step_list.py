@@ -2,6 +2,7 @@
 
 load ─> train ─> evaluate ─> promote MODEL … ─> finish        a family's week; its day is the same without load
 drift, held_out, retention, backup                            each day's chores, which wait for none of these
+report                                                        a week's, once no family's decision is to come
 """
 
 from __future__ import annotations
@@ -40,8 +41,12 @@ CHORES: Mapping[str, tuple[Sequence[str], Sequence[int]]] = {
     "held_out": (("check_held_out.py",), (0,)),
     "retention": (("retention.py", "--json"), (0,)),
     "backup": (("backup.py", "run", "--json"), (0,)),
+    "report": (("weekly_report.py", "--json"), (0,)),
 }
-"""Each day's commands, and the exit statuses with which they are done: drift that was found is no failure."""
+"""Commands of no family, and the exit statuses with which they are done: drift that was found is no failure."""
+
+WEEKLY_CHORES = ("report",)
+"""Those of a week; the others are each day's."""
 
 
 @dataclass(frozen=True)
@@ -125,13 +130,13 @@ def calls(
 
 
 def chores(settings: Settings) -> list[str]:
-    """Return the names of the day's chores: a backup where there is a place for it, held-out rows where there are."""
+    """Return the names of the chores: a backup where there is a place for it, held-out rows where there are."""
     needed = {"backup": settings.backup_destination, "held_out": settings.ml_held_out}
     return [name for name in CHORES if needed.get(name, True)]
 
 
 def chore(name: str) -> Call:
-    """Return the command of one of the day's chores."""
+    """Return the command of one of the chores."""
     command, passed = CHORES[name]
     return Call(name, command, CHORE_LIMIT_S, passed)
 

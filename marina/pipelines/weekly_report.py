@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
 from archives.archive import Archive, open_archive
@@ -24,6 +22,7 @@ from marina.events.version_counts import SLO
 from marina.pipelines import figures
 from marina.pipelines.backup.contents import registry_file
 from marina.pipelines.data_quality import read_quality
+from marina.pipelines.feature_importance import importances, moved, stability
 from marina.pipelines.figures import Figure, Samples
 from marina.processes import report_page
 from marina.settings import Settings
@@ -144,26 +143,32 @@ def _cost(settings: Settings, connection: sa.Connection, low: float, now: float)
     trained, where = training_seconds(settings, connection, low, now)
     for family, took in trained.items():
         seconds[family]["training"] += took
+    for family, took in gpu_seconds(settings, low, now).items():
+        seconds[family]["gpu"] += took
     given = PREDICTIONS.c
     asked = sa.select(given.model, sa.func.sum(given.serving_ms).label("ms"), sa.func.count().label("answers"))
     for one in connection.execute(asked.where(given.time >= low, given.time < now).group_by(given.model)):
         mine = seconds[_family(connection, settings, one.model)]
         mine["inference"] += (one.ms or 0.0) / 1000 / settings.log_share if settings.log_share else 0.0
         mine["answers"] += one.answers
-    price = settings.price_cpu_hour
+    price, of_gpus = settings.price_cpu_hour, settings.price_gpu_hour
     rows = []
     for family, mine in sorted(seconds.items()):
-        total = (mine["training"] + mine["inference"]) / HOUR_S
+        total = ((mine["training"] + mine["inference"]) * price + mine["gpu"] * of_gpus) / HOUR_S
         rows.append(
-            (family, f"{mine['training']:,.0f}", f"{mine['inference']:,.1f}", f"{mine['answers']:,.0f}",
-             f"{total * price:,.2f}" if price else "-")
+            (family, f"{mine['training']:,.0f}", f"{mine['gpu']:,.0f}", f"{mine['inference']:,.1f}",
+             f"{mine['answers']:,.0f}", f"{total:,.2f}" if price or of_gpus else "-")
         )  # fmt: skip
     about = (
         f"Training: seconds, by {where}. Inference: seconds that workers took, by the log "
         f"(share kept: {settings.log_share:g}). Cost: hours at MARINA_PRICE_CPU_HOUR"
-        + (f" = {price:g}." if price else ", which is not set.")
+        + (f" = {price:g}" if price else ", which is not set")
+        + "; GPU: seconds of each GPU that a run in MLflow used, besides, at MARINA_PRICE_GPU_HOUR"
+        + (f" = {of_gpus:g}." if of_gpus else ", which is not set.")
     )
-    return Section("Cost by family", about, ("family", "training s", "inference s", "answers logged", "cost"), rows)
+    return Section(
+        "Cost by family", about, ("family", "training s", "GPU s", "inference s", "answers logged", "cost"), rows
+    )
 
 
 def training_seconds(
@@ -173,24 +178,39 @@ def training_seconds(
 
     MLflow's local database knows every run; where a server has it, the table of automatic trainings does.
     """
-    file = registry_file(settings)
-    if file is not None and file.is_file():
-        text = (
-            "SELECT e.name, sum(r.end_time - r.start_time) / 1000.0 "
-            "FROM runs r JOIN experiments e USING (experiment_id) "
-            "WHERE r.start_time >= ? AND r.start_time < ? AND r.end_time IS NOT NULL "
-            "AND NOT EXISTS (SELECT 1 FROM tags t WHERE "
-            "t.run_uuid = r.run_uuid AND t.key = 'mlflow.parentRunId') GROUP BY e.name"
-        )
-        opened = contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True))
-        with contextlib.suppress(sqlite3.Error), opened as runs:
-            return dict(runs.execute(text, (low * 1000, high * 1000)).fetchall()), "the runs in MLflow"
+    runs = _runs(settings, low, high)
+    if runs is not None:
+        return {family: took for family, took, _ in runs}, "the runs in MLflow"
     row = TRAININGS.c
     asked = sa.select(TRAININGS).where(row.started_at >= low, row.started_at < high, row.ended_at.is_not(None))
     found: dict[str, float] = defaultdict(float)
     for one in connection.execute(asked):
         found[one.family] += one.ended_at - one.started_at
     return found, "automatic trainings (table trainings)"
+
+
+def gpu_seconds(settings: Settings, low: float, high: float) -> dict[str, float]:
+    """Return how many seconds of GPUs runs that began from `low` to `high` used, by family, as MLflow knows them."""
+    return {family: used for family, _, used in _runs(settings, low, high) or () if used}
+
+
+def _runs(settings: Settings, low: float, high: float) -> list[tuple[str, float, float]] | None:
+    """Return family, seconds and GPU seconds of the runs in MLflow's local database, trials apart; None without one."""
+    file = registry_file(settings)
+    if file is None or not file.is_file():
+        return None
+    text = (
+        "SELECT e.name, sum(r.end_time - r.start_time) / 1000.0, total(CAST(g.value AS REAL)) "
+        "FROM runs r JOIN experiments e USING (experiment_id) "
+        "LEFT JOIN tags g ON g.run_uuid = r.run_uuid AND g.key = 'gpu_seconds' "
+        "WHERE r.start_time >= ? AND r.start_time < ? AND r.end_time IS NOT NULL "
+        "AND NOT EXISTS (SELECT 1 FROM tags t WHERE "
+        "t.run_uuid = r.run_uuid AND t.key = 'mlflow.parentRunId') GROUP BY e.name"
+    )
+    opened = contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True))
+    with contextlib.suppress(sqlite3.Error), opened as runs:
+        return runs.execute(text, (low * 1000, high * 1000)).fetchall()
+    return None
 
 
 def _family(connection: sa.Connection, settings: Settings, model: str) -> str:
@@ -296,38 +316,6 @@ def _confidence(connection: sa.Connection, low: float, now: float) -> Section:
     )
 
 
-def importances(archive: Archive) -> dict[str, float]:
-    """Return how much each feature counts, where the archive states it (as ``importance``)."""
-    for member in ("family.json", "provenance.json"):
-        if member in archive.members:
-            said = archive.json(member).get("importance")
-            if isinstance(said, Mapping):
-                return {str(name): float(value) for name, value in said.items()}
-    return {}
-
-
-def stability(one: Mapping[str, float], other: Mapping[str, float]) -> float | None:
-    """Return Spearman's rank correlation of two versions' importances over the features that both have.
-
-    None where fewer than three are in both, or all count alike in one.
-    """
-    names = sorted(one.keys() & other.keys())
-    if len(names) < 3:
-        return None
-    ranks = [_ranks(np.array([given[name] for name in names])) for given in (one, other)]
-    if any(np.ptp(rank) == 0 for rank in ranks):
-        return None
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def _ranks(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return ranks; equal values share the mean of theirs."""
-    _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(sizes)
-    means: np.ndarray[Any, np.dtype[np.float64]] = (ends - (sizes - 1) / 2.0)[group]
-    return means
-
-
 def _importance(settings: Settings) -> Section:
     by_model: dict[str, list[Path]] = defaultdict(list)
     for one in shelf(settings.archive_store)[0] if settings.archive_store.is_dir() else ():
@@ -337,18 +325,19 @@ def _importance(settings: Settings) -> Section:
         archives = list(_opened(paths[-2:]))
         known = [importances(one) for one in archives]
         if len(archives) < 2:
-            rows.append((model, "-", "the store has one version"))
+            rows.append((model, "-", "the store has one version", ""))
         elif not all(known):
-            rows.append((model, "-", "its archives state no importance of features"))
+            rows.append((model, "-", "its archives state no importance of features", ""))
         else:
             found = stability(*known)
             versions = " and ".join(one.contract.version for one in archives)
-            rows.append((model, "-" if found is None else f"{found:.3f}", f"rank correlation of {versions}"))
+            shown = "-" if found is None else f"{found:.3f}"
+            rows.append((model, shown, f"rank correlation of {versions}", ", ".join(moved(known[0], known[1]))))
     about = (
         "Rank correlation of features' importance between the two newest versions in the store, where both state it: "
         f"{OF_NOW}."
     )
-    return Section("Stability of feature importance", about, ("model", "stability", "of"), rows)
+    return Section("Stability of feature importance", about, ("model", "stability", "of", "moved most (rank)"), rows)
 
 
 def _opened(paths: Iterable[Path]) -> Iterator[Archive]:

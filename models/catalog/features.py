@@ -68,9 +68,11 @@ class Vocabulary:
         seen = np.zeros(BUCKETS, np.int64)
         for _, buckets, _ in looked_at(texts):
             seen += np.bincount(buckets, minlength=BUCKETS)
-        rarity = np.log((1 + len(texts)) / (1 + np.maximum(seen, 1)))
-        levels = 1 + np.round(np.clip(rarity, 0, RAREST) / STEP)
-        return cls(np.where(seen >= least, levels, 0).astype(np.uint8))
+        known = np.flatnonzero(seen >= least)
+        rarity = np.log((1 + len(texts)) / (1 + seen[known]))
+        levels = np.zeros(BUCKETS, np.uint8)
+        levels[known] = 1 + np.round(np.clip(rarity, 0, RAREST) / STEP)
+        return cls(levels)
 
     @classmethod
     def from_text(cls, text: str) -> "Vocabulary":

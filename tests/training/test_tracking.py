@@ -61,7 +61,7 @@ def test_a_run_keeps_params_metrics_per_epoch_texts_and_tags(home: Path, capfd: 
     assert found[0].data.params == {"size": "small"}
     tags = found[0].data.tags
     assert (tags["data_manifest_sha256"], tags["model"]) == (data.sha256, "its_model")
-    assert "git_commit" in tags
+    assert "git_commit" in tags and float(tags["gpu_seconds"]) == 0
     assert [metric.value for metric in client.get_metric_history(run.id, "loss")] == [1.0, 0.5]
     assert found[0].data.metrics["validation_accuracy"] == 0.5
     assert [file.path for file in client.list_artifacts(run.id)] == ["data", "note.txt"]

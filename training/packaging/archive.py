@@ -5,6 +5,7 @@ directory enters them. Built twice, it has the same SHA-256.
 """
 
 import ast
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -40,6 +41,7 @@ from archives.signatures import sign, signature_path
 from archives.store import pack, write_readable
 from handlers.engine import OnnxEngine
 from marina.settings import ROOT
+from training.packaging.importance import permutation_importance
 from training.packaging.model_card import IntendedUse, write_card
 from training.packaging.sbom import software_bill
 
@@ -194,6 +196,8 @@ def build(release: Release, store: Path, key: Key | None = None) -> Built:
     if not release.cases:
         raise CertificateError(f"{contract.model}: an archive needs at least one golden input")
     check_reference(contract.summary, release.reference)
+    gap, counts = _measure(release)
+    importance = {"importance": counts} if counts else {}
     members = {
         "model.onnx": release.onnx,
         **_code(release.handler),
@@ -203,13 +207,12 @@ def build(release: Release, store: Path, key: Key | None = None) -> Built:
         "example.json": json.dumps(release.example, separators=(",", ":"), allow_nan=False).encode(),
         "model-card.md": write_card(contract, release.provenance, release.intended_use, release.example),
         "model-config.yaml": yaml.safe_dump(dict(release.serving), sort_keys=True).encode(),
-        "provenance.json": canonical_json({**release.provenance, **_surroundings()}),
+        "provenance.json": canonical_json({**importance, **release.provenance, **_surroundings()}),
         "reference.npz": write_npz(release.reference),
         "sbom.json": software_bill(),
     }
     if release.family_data is not None:
         members["family.json"] = canonical_json(release.family_data)
-    gap = _measure(release)
     decided = sum(len(release.decide(case.outputs)) for case in release.evaluation)
     members["certificate.json"] = write_certificate(
         members, release.cases, release.tolerance, gap, decided, release.reduced
@@ -222,8 +225,11 @@ def build(release: Release, store: Path, key: Key | None = None) -> Built:
     return Built(path, sha256, gap.value)
 
 
-def _measure(release: Release) -> Gap:
-    """Replay the golden inputs through the exported graph, in the engine that will serve it; compare its decisions."""
+def _measure(release: Release) -> tuple[Gap, dict[str, float]]:
+    """Replay the golden inputs through the exported graph, in the engine that will serve it; compare its decisions.
+
+    Returned is the gap, and how much its answers hang on each feature.
+    """
     with tempfile.TemporaryDirectory(prefix="marina-certify-") as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(release.onnx)
@@ -236,7 +242,7 @@ def _measure(release: Release) -> Gap:
                     f"{release.contract.model}: the graph decides {flips} of {flipped.size} held-out inputs "
                     f"('{case.name}') differently from the trained model; the first is row {int(flipped.argmax())}"
                 )
-        return gap
+        return gap, permutation_importance(release.contract, release.evaluation, run)
 
 
 def _manifest(contract: Contract) -> bytes:
@@ -280,7 +286,8 @@ def _source(module: str) -> Path | None:
     return None
 
 
-def _imports(source: bytes) -> set[str]:
+@functools.lru_cache(maxsize=256)  # of one training's archives most have the same code
+def _imports(source: bytes) -> frozenset[str]:
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -288,7 +295,7 @@ def _imports(source: bytes) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             # "from handlers import decoding" names a module; "from handlers.decoding import JSON" names one already.
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 def _surroundings() -> dict[str, Any]:

@@ -80,8 +80,14 @@ def test_every_family_has_a_week_and_a_day_and_what_follows_waits() -> None:
     made = definitions(Settings(backup_destination="/backups")).get_repository_def()
     names = {job.name for job in made.get_all_jobs() if not job.name.startswith("__")}
     families = ("budget", "catalog", "code_health", "market", "signflow")
-    assert names == {f"{kind}_{family}" for kind in ("weekly", "daily") for family in families} | {"daily_chores"}
+    assert names == {f"{kind}_{family}" for kind in ("weekly", "daily") for family in families} | {
+        "daily_chores",
+        "weekly_chores",
+    }
     graph = made.asset_graph
     promote = graph.get(dg.AssetKey(["weekly", "catalog", "promote"]))
     assert promote.parent_keys == {dg.AssetKey(["weekly", "catalog", "evaluate"])}
     assert graph.get(dg.AssetKey(["daily", "chores", "backup"])).parent_keys == set()
+    priorities = {job: made.get_job(job).tags["dagster/priority"] for job in ("daily_chores", "weekly_catalog")}
+    assert priorities == {"daily_chores": "1", "weekly_catalog": "0"}
+    assert made.get_job("weekly_chores").tags["dagster/priority"] == "-1", "the report is of what the week decided"

@@ -18,8 +18,9 @@ from marina.database.tables import EVIDENCE, LABELS, PREDICTIONS, ROLLOUTS
 from marina.events import latency_histogram
 from marina.pipelines import figures
 from marina.pipelines.data_quality import read_quality
+from marina.pipelines.feature_importance import importances, stability
 from marina.pipelines.go_no_go import Criterion, Evidence, Phase, decide
-from marina.pipelines.weekly_report import OF_NOW, importances, make_report, stability, training_seconds
+from marina.pipelines.weekly_report import OF_NOW, make_report, training_seconds
 from marina.serving.stub_archive import build_stub, build_variant
 from marina.settings import Settings
 from scripts import go_no_go, weekly_report
@@ -169,6 +170,18 @@ def test_the_command_ends_with_0_only_if_all_pass(
         assert part in page and part in text
     assert weekly_report.main(["--out", str(tmp_path / "no" / "week")]) == 1
 
+    kept = tmp_path / "reports"
+    kept.mkdir()
+    for name in ("weekly-2020-W09.md", "weekly-2020-W10.md", "weekly-2020-W10.html", "weekly-mine.md"):
+        (kept / name).touch()
+    capsys.readouterr()
+    assert weekly_report.main(["--json", "--keep", "2"]) == 0
+    made = json.loads(capsys.readouterr().out.splitlines()[-1])["files"]
+    assert len(made) == 2 and all(Path(one).is_file() for one in made)
+    assert {one.name for one in kept.iterdir()} == {
+        "weekly-2020-W10.md", "weekly-2020-W10.html", "weekly-mine.md", *(Path(one).name for one in made),
+    }  # fmt: skip
+
 
 def test_the_management_token_is_sent_to_this_machine_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: dict[str, bool] = {}
@@ -222,13 +235,14 @@ def test_the_report_has_cost_volume_and_confidence_of_the_week(database: Databas
     with database.reading() as connection:
         report = make_report(settings, connection, figures.parse_metrics(METRICS), NOW + 1, "a week")
     tables = {one.title: one.rows for one in report.sections}
-    assert tables["Cost by family"] == [("stub", "3,600", "0.0", "10", "2.00")]
+    assert tables["Cost by family"] == [("stub", "3,600", "0", "0.0", "10", "2.00")]
     assert tables["Requests"][0][:3] == ("budget_categorizer", "300", "200") and tables["Requests"][0][-1] == "+50%"
     assert tables["Mean confidence"] == [("budget_categorizer 1.0", "0.900", "10", "-")]
     assert tables["Processors"] == [("worker", "7,200", "4.00")]
     of_now = [one.title for one in report.sections if OF_NOW in one.about]
     assert of_now == ["Processors", "Storage", "Data quality", "Stability of feature importance", KEY_FIGURES]
-    assert tables["Stability of feature importance"][0][1] == "-1.000"
+    stable = tables["Stability of feature importance"][0]
+    assert stable[1] == "-1.000" and stable[3] == "a 1 to 3, c 3 to 1"
     assert tables[KEY_FIGURES][-1][:2] == ("adoption", "3")
     assert "| worker |" in report.to_markdown() and "<table>" in report.to_html()
 
@@ -253,7 +267,7 @@ def test_a_week_that_is_over_has_nothing_of_later(
 
 
 def test_training_seconds_are_those_of_mlflows_runs_without_trials(database: Database, tmp_path: Path) -> None:
-    settings = settings_of(tmp_path)
+    settings = settings_of(tmp_path, price_gpu_hour=8.0)
     with sqlite3.connect(tmp_path / "mlflow.db") as runs:
         runs.executescript(
             "CREATE TABLE experiments (experiment_id INTEGER, name TEXT);"
@@ -261,6 +275,7 @@ def test_training_seconds_are_those_of_mlflows_runs_without_trials(database: Dat
             "CREATE TABLE tags (run_uuid TEXT, key TEXT, value TEXT);"
             "INSERT INTO experiments VALUES (1, 'budget');"
             "INSERT INTO tags VALUES ('trial', 'mlflow.parentRunId', 'a');"
+            "INSERT INTO tags VALUES ('a', 'gpu_seconds', '4.5');"
         )
         rows = [("a", 1000), ("trial", 1000), ("old", -9_000_000), ("b", 2000)]
         runs.executemany(
@@ -270,6 +285,8 @@ def test_training_seconds_are_those_of_mlflows_runs_without_trials(database: Dat
     runs.close()
     with database.reading() as connection:
         assert training_seconds(settings, connection, 0.0, 100.0) == ({"budget": 5.0}, "the runs in MLflow")
+        cost = make_report(settings, connection, [], 100.0, "a week").sections[0]
+    assert cost.rows == [("budget", "10", "4", "0.0", "0", "0.01")], "4.5 s of a GPU at 8 an hour"
 
 
 def test_stability_is_a_rank_correlation_of_what_both_have() -> None:

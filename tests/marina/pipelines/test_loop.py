@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,25 @@ def test_a_week_is_loaded_trained_and_decided_once(
     assert 'marina_loop_last_success_timestamp_seconds{family="catalog"} 1' in metric(database)
     assert loop_of(database, scripts).step() == [] and calls() == []
     assert loop_of(database, scripts, "2026-11-30 02:00").step() == [] and calls() == WEEK
+
+
+def test_a_week_is_reported_on_once_after_its_decisions(
+    database: Database, scripts: Path, calls: Callable[[], list[str]]
+) -> None:
+    (scripts / "weekly_report.py").write_text(SCRIPT.format(result='{"files": ["week.md"]}'))
+    made = replace(loop_of(database, scripts), chores=["report", "backup"])  # a backup is of days, which it has not
+    assert made.step() == [] and calls() == [*WEEK, "weekly_report --json"]
+    assert made.step() == [] and calls() == []
+    (scripts / "weekly_report.exit").write_text("1")
+    later = replace(loop_of(database, scripts, "2026-11-30 02:00"), chores=["report"])
+    assert later.step() == ["weekly 2026-11-30 report"] and calls() == [*WEEK, "weekly_report --json"]
+    (scripts / "auto_train.exit").write_text("1")
+    begun = replace(loop_of(database, scripts, "2026-12-07 02:00"), chores=["report"])
+    assert begun.step() == ["weekly 2026-12-07 catalog"] and calls() == WEEK[:2], "its decision is to come"
+    (scripts / "auto_train.exit").write_text("4")
+    ended = replace(loop_of(database, scripts, "2026-12-07 03:00"), chores=["report"])
+    assert ended.step() == ["weekly 2026-12-07 catalog", "weekly 2026-12-07 report"]
+    assert calls() == [WEEK[1], "weekly_report --json"], "it is not attempted again in this run"
 
 
 def test_each_day_asks_whether_to_train_on_what_was_loaded_last(

@@ -55,9 +55,10 @@ RESULTS = {
     "check_held_out": "",
     "retention": '{"deleted": 0}',
     "backup": "",
+    "weekly_report": '{"files": []}',
 }
 WEEK = ["load_data", "auto_train", "evaluate_models", "auto_promote"]
-CHORES = ["check_drift", "check_held_out", "retention", "backup"]
+CHORES = ["check_drift", "check_held_out", "retention", "backup", "weekly_report"]
 LAUNCH = """mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
     __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 RUNS = "{ runsOrError { ... on Runs { results { jobName status rootRunId tags { key value } } } } }"
@@ -210,7 +211,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def test_its_daemon_runs_week_day_and_chores_when_they_are_due_and_its_pages_answer(running: Running) -> None:
     assert running.call("status").returncode == 0
     partition = running.due.date().isoformat()
-    jobs = ["daily_catalog", "daily_chores", "weekly_catalog"]
+    jobs = ["daily_catalog", "daily_chores", "weekly_catalog", "weekly_chores"]
     until_due_s = max(0.0, (running.due - datetime.datetime.now(datetime.UTC)).total_seconds())
     succeeded = [(job, "SUCCESS") for job in jobs]
     wait(lambda: running.statuses(partition) == succeeded, f"{jobs} succeed", until_due_s + 300)
