@@ -13,7 +13,7 @@ from demo.versions import COLUMNS, EASY, products_like
 if TYPE_CHECKING:
     import pandas as pd
 
-    from training.catalog.synthetic.listings import Synthesis, generate
+    from training.catalog.synthetic.listings import Synthesis
 
 SHARE: Final = 0.03
 FIRST_SHARE: Final = 0.97
