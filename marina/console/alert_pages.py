@@ -15,7 +15,7 @@ from marina.console.decisions import numbers
 from marina.console.drift_plots import DriftPlots
 from marina.console.errors import RefusedError
 from marina.console.rendering import language, see, translate
-from marina.monitoring import alerts, watch_settings
+from marina.monitoring import alerts, requested_trainings, watch_settings
 from marina.monitoring.alerts import DECISIONS
 
 THRESHOLDS = ("warning", "alert", "critical")
@@ -57,10 +57,19 @@ def router(context: Context) -> APIRouter:
             legend = tuple(translate(language(request), name) for name in ("reference", "now"))
             plots, answers = drift.draw(connection, one.model, now, (legend[0], legend[1])) if one.model else ([], 0)
             scores = alert_view.drift_scores(connection, one.model) if one.model else []
+            asked = requested_trainings.of_alert(connection, number, now)
         return context.pages.page(
-            request, "alert.html", visitor, one=one, actions=actions, plotted=plots, answers=answers, scores=scores,
-            open=alert_view.can_be_decided(one), of_rule=alert_view.is_of_rule(one), decisions=DECISIONS, now=now,
+            request, "alert.html", visitor, one=one, actions=actions, asked=asked, plotted=plots, answers=answers,
+            scores=scores, open=alert_view.can_be_decided(one), of_rule=alert_view.is_of_rule(one), decisions=DECISIONS,
+            now=now,
         )  # fmt: skip
+
+    @pages.get("/alerts/{number}/training")
+    def training(request: Request, visitor: Annotated[Visitor, viewer], number: int) -> HTMLResponse:
+        """Say what came of the training that was asked for; a part of the alert's page."""
+        with context.database.reading() as connection:
+            asked = requested_trainings.of_alert(connection, _in_range(number), time.time())
+        return context.pages.page(request, "training.html", visitor, asked=asked)
 
     @pages.post("/alerts/{number}/acknowledge")
     def acknowledge(number: int, form: Annotated[Form, operator]) -> Response:

@@ -13,11 +13,12 @@ from typing import Final
 import sqlalchemy as sa
 
 from archives.errors import MarinaError
+from marina.console import rule_book
 from marina.console.errors import RefusedError
 from marina.console.people import Person
 from marina.database.connection import Database
 from marina.database.tables import DECLARATIONS
-from marina.monitoring import alerts, watch_settings
+from marina.monitoring import alerts, requested_trainings, watch_settings
 from marina.monitoring.watch_settings import WatchSettings
 from marina.releases.declarations import Declared
 from marina.rollout import archive_lookup, operator_commands
@@ -59,6 +60,25 @@ class Decisions:
         """Ask the loop for a training; return the number under which it is asked for. The same key asks once."""
         self._served(model)
         return alerts.request_training(self.database, model, who.name, why, key[:64], time.time())
+
+    def release_rules(self, who: Person, number: int, why: str) -> int:
+        """Ask the loop for a version of the categorizer with rules of a number; return the request's.
+
+        Raises
+        ------
+        RefusedError
+            When that is under way.
+        """
+        self._served(rule_book.MODEL)
+        now = time.time()
+        with self.database.reading() as connection:
+            rule_book.edition(connection, number)
+            before = requested_trainings.of_rules(connection, number, now)
+            again = requested_trainings.count_of_rules(connection, number)
+        if before is not None and (before.state not in ("done", "failed") or before.again):
+            raise RefusedError(409, "under_way", f"Version {number} of the rules is being released already.")
+        key = requested_trainings.rules_key(number, again)
+        return alerts.request_training(self.database, rule_book.MODEL, who.name, why, key, now, number)
 
     def roll_back(self, who: Person, model: str, why: str, to: str | None) -> Rollout:
         """Return to the version before, or to a named one; see `marina.rollout.operator_commands.roll_back`."""

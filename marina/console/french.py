@@ -232,6 +232,25 @@ FRENCH: Final[Mapping[str, str]] = {
     "Keep as a version": "Garder comme version",
     "The rule can be read.": "La règle se lit.",
     "Restore": "Rétablir",
+    "Release": "Publier",
+    "Release version": "Publier la version",
+    "The loop trains the categorizer with these rules; its version is certified, and becomes a canary by the policy.": (
+        "La boucle entraîne le catégoriseur avec ces règles ; sa version est certifiée, puis commence en canari."
+    ),
+    "The training": "L'entraînement",
+    "waiting for the loop": "attend la boucle",
+    "trains": "en cours",
+    "trained, and being decided": "entraîné, décision en cours",
+    "trained": "entraîné",
+    "it is tried again": "nouvel essai prévu",
+    "No loop runs. To start one, or to train this at once:": (
+        "Aucune boucle ne tourne. Pour en lancer une, ou entraîner tout de suite :"
+    ),
+    "There was nothing to train on.": "Il n'y avait rien à apprendre.",
+    "promote": "promue",
+    "keep": "gardée",
+    "inconclusive": "sans conclusion",
+    "canary": "canari",
     "month-end forecasts": "prévisions de fin de mois",
     "day": "jour",
     "Month's end": "Fin du mois",

@@ -12,7 +12,10 @@ pytest.importorskip("dagster", reason="pip install --require-hashes -c constrain
 
 import dagster as dg
 from dagster._core.definitions.partitions.context import partition_loading_context
+from pydantic import SecretStr
 
+from marina.database.connection import Database
+from marina.monitoring import alerts, requested_trainings
 from marina.pipelines.definitions import definitions
 from marina.settings import Settings
 
@@ -80,8 +83,28 @@ def test_every_family_has_a_week_and_a_day_and_what_follows_waits() -> None:
     made = definitions(Settings(backup_destination="/backups")).get_repository_def()
     names = {job.name for job in made.get_all_jobs() if not job.name.startswith("__")}
     families = ("budget", "catalog", "code_health", "market", "signflow")
-    assert names == {f"{kind}_{family}" for kind in ("weekly", "daily") for family in families} | {"daily_chores"}
+    chains = {f"{kind}_{family}" for kind in ("weekly", "daily") for family in families}
+    assert names == chains | {"daily_chores", "asked"}
     graph = made.asset_graph
     promote = graph.get(dg.AssetKey(["weekly", "catalog", "promote"]))
     assert promote.parent_keys == {dg.AssetKey(["weekly", "catalog", "evaluate"])}
     assert graph.get(dg.AssetKey(["daily", "chores", "backup"])).parent_keys == set()
+
+
+def test_what_people_ask_for_starts_a_run_and_the_page_knows_that_one_looks(
+    database: Database, database_url: str
+) -> None:
+    now = datetime.datetime.now(datetime.UTC).timestamp()
+    made = definitions(Settings(database_url=SecretStr(database_url))).get_repository_def()
+    sensor = made.get_sensor_def("asked")
+
+    def requests() -> list[str | None]:
+        with dg.build_sensor_context(repository_def=made) as context:
+            return [one.run_key for one in sensor.evaluate_tick(context).run_requests or ()]
+
+    assert requests() == []
+    number = alerts.request_training(database, "catalog", "ada", "new shelves", "k1", now)
+    (key,) = requests()
+    assert key is not None and key.startswith(f"asked {number} ")
+    with database.reading() as connection:
+        assert requested_trainings.is_attended(connection, now)
