@@ -232,6 +232,9 @@ FRENCH: Final[Mapping[str, str]] = {
     "Keep as a version": "Garder comme version",
     "The rule can be read.": "La règle se lit.",
     "Restore": "Rétablir",
+    "Week by week, by feature": "Semaine par semaine, par variable",
+    "All features, week by week": "Toutes les variables, semaine par semaine",
+    "10 %, 50 % and 90 % of the week": "10, 50 et 90 % de la semaine",
     "Release": "Publier",
     "Release version": "Publier la version",
     "The loop trains the categorizer with these rules; its version is certified, and becomes a canary by the policy.": (
