@@ -4,6 +4,7 @@ A process that is killed in the middle has done all of it or nothing. To undo is
 """
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,11 +21,20 @@ from marina.database.connection import Database
 from marina.database.tables import DECLARATIONS
 from marina.monitoring import alerts, requested_trainings, watch_settings
 from marina.monitoring.watch_settings import WatchSettings
+from marina.products import user_settings
+from marina.products.user_settings import UserSettings
+from marina.releases import ledger
 from marina.releases.declarations import Declared
 from marina.rollout import archive_lookup, operator_commands
 from marina.rollout.policy.schema import read_policy
 from marina.rollout.rollouts import Rollout
 from marina.settings import Settings
+
+ANOMALY, FORECAST = "budget_anomaly", "budget_forecast"
+USER: Final = re.compile(r"[A-Za-z0-9._@:+-]{1,128}")
+"""What products call a user."""
+
+USER_THRESHOLDS = ("suspicious", "anomalous")
 
 ORDERS: Final[Mapping[str, str]] = {
     "pause": "operator",
@@ -108,6 +118,33 @@ class Decisions:
         """Set from where on drift of a model is worth a warning, an alert or a call."""
         self._served(model)
         return watch_settings.change(self.database, self.settings, model, values, who.name, why, time.time())
+
+    def set_user_thresholds(self, who: Person, user: str, values: Mapping[str, float], why: str) -> None:
+        """Set from which scores on a user's transactions are reported; none: from the model's own."""
+        now = time.time()
+
+        def beside(connection: sa.Connection, before: UserSettings) -> None:
+            details = {"user": user, "thresholds": dict(values), "before": before.thresholds, "why": why}
+            ledger.append(connection, who.name, "user thresholds", ANOMALY, details, now)
+
+        suspicious, anomalous = (values.get(name) for name in USER_THRESHOLDS)
+        user_settings.set_thresholds(self.database, user, suspicious, anomalous, beside)
+
+    def judge_recommendation(self, who: Person, ident: str, relevant: bool, why: str) -> None:
+        """Keep what a user told someone about a recommendation.
+
+        Raises
+        ------
+        RefusedError
+            When there is none of that id, or the user has said it themselves.
+        """
+
+        def beside(connection: sa.Connection) -> None:
+            details = {"recommendation": ident, "relevant": relevant, "why": why}
+            ledger.append(connection, who.name, "judge recommendation", FORECAST, details, time.time())
+
+        if not user_settings.judge_recommendation(self.database, ident, relevant, beside):
+            raise RefusedError(409, "judged", "There is no such recommendation, or what was found of it is known.")
 
     def _served(self, model: str) -> None:
         with self.database.reading() as connection:

@@ -35,5 +35,5 @@ class ModelDrift:
         self, connection: sa.Connection, model: str, now: float, lang: str, most: int = MOST_FEATURES
     ) -> list[WeeklyPlot]:
         """Return a plot by feature, those that moved most first."""
-        legend = translate(lang, "reference"), translate(lang, "10 %, 50 % and 90 % of the week")
+        legend = translate(lang, "reference"), translate(lang, "week: 10 %, 50 %, 90 %")
         return self._weeks.draw(connection, model, now, legend, most)
