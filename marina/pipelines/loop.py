@@ -115,9 +115,9 @@ class Loop:
             due[day] = step_list.DAY
         for family in self.families:
             self.decide_what_waits(family, due)
-        self.take_what_was_asked()
         for run, names in due.items():
             for family in self.families:
+                self.take_what_was_asked()
                 self._take(run, family, names)
         for name in self.chores if day else ():
             if self.chore(day, name) is None:
@@ -173,7 +173,7 @@ class Loop:
             whole = self._family(run, family, names)
         except WaitingError:
             return
-        if not whole:
+        if not whole and f"{run} {family.name}" not in self._failed:
             self._failed.append(f"{run} {family.name}")
 
     def _family(self, run: str, family: Family, names: Sequence[str]) -> bool:

@@ -17,7 +17,7 @@ import httpx
 import sqlalchemy as sa
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
-from marina.console import people
+from marina.console import people, rule_book
 from marina.database.connection import Database
 from marina.database.tables import DECLARATIONS, LABEL_SETS, PREDICTIONS, TRUTHS
 from marina.monitoring import alerts
@@ -61,7 +61,9 @@ def tell(shots: Path | None = None) -> None:
             serving.archive(Path(folder) / name, version=version, code=code)
             for name, version, code in (("a", "1.0", serving.ECHO), ("b", "2.0", BROKEN), ("c", "3.0", serving.ECHO))
         )
-        with serving.running([first]) as server, sync_playwright() as playwright:
+        # The loop runs beside the server; it has no commands, so that nothing is trained here.
+        own = {"ml_loop": "true", "ml_commands": f"{folder}/none"}
+        with serving.running([first], own) as server, sync_playwright() as playwright:
             settings = Settings(state_dir=server.state_dir, unsigned="allow")
             database = open_database(settings)
             browser = playwright.chromium.launch(
@@ -76,6 +78,7 @@ def tell(shots: Path | None = None) -> None:
                 a_canary_gets_worse(page, server, database, broken, shots)
                 a_drift_alarm_is_answered(page, server, database, good, browser, faults, shots)
                 anomalies_are_judged_by_keys(page, server, database, shots)
+                a_rule_is_released(page, server, database)
                 without_scripts(browser, server.url, token)
                 with database.reading() as connection:
                     assert ledger.verify(connection) == []
@@ -162,6 +165,8 @@ def a_drift_alarm_is_answered(
     expect(page.locator("main")).to_contain_text("decided")
     with database.reading() as connection:
         assert [act.action for act in alerts.read(connection, alert)[1]] == ["retrain"]
+    training = page.locator("section.training")  # by itself, while one looks
+    expect(training).to_contain_text("echo is of family 'stub', and training/ has", timeout=SOON_MS)
     number = begin(database, good, approvals=1)
     second = people.add(database, "ben", "approver", "test", time.time())
     other = sign_in(browser, server.url, second, faults)
@@ -200,6 +205,28 @@ def anomalies_are_judged_by_keys(page: Page, server: serving.Server, database: D
         assert connection.execute(sa.select(sa.func.count()).select_from(TRUTHS)).scalar_one() == 20
     with database.writing() as connection:
         connection.execute(sa.delete(DECLARATIONS).where(DECLARATIONS.c.model == "budget_anomaly"))
+
+
+def a_rule_is_released(page: Page, server: serving.Server, database: Database) -> None:
+    """It is written, tried on what came in, kept as a version, and given to the loop, whose answer the page shows."""
+    of = {"model": rule_book.MODEL, "version": "1.0"}
+    with database.writing() as connection:
+        echo = dict(connection.execute(sa.select(DECLARATIONS).where(DECLARATIONS.c.model == "echo")).first()._mapping)
+        connection.execute(sa.insert(DECLARATIONS), echo | of | {"weight": 1.0})
+    page.goto(f"{server.url}/console/rules/edit")
+    page.get_by_label("YAML").fill("name: books-fnac\ncategory: loisirs\nconfidence: 0.95\nkeywords: [FNAC]\n")
+    page.get_by_role("button", name="Check, and try on the last two weeks").click()
+    expect(page.get_by_role("status")).to_contain_text("0 of 0 transactions would be said otherwise", timeout=SOON_MS)
+    for action, why in (("save", "books are leisure"), ("release", "it was tried")):
+        form = page.locator(f'form[action="/console/rules/{action}"]')
+        form.get_by_label("Why").fill(why)
+        form.get_by_role("button").click()
+    expect(page.locator("section.training")).to_contain_text("The archive of budget_categorizer", timeout=SOON_MS)
+    with database.reading() as connection:
+        actions = [one.action for one in ledger.entries(connection, rule_book.MODEL)]
+    assert actions == ["edit rules", "release rules"]
+    with database.writing() as connection:
+        connection.execute(sa.delete(DECLARATIONS).where(DECLARATIONS.c.model == rule_book.MODEL))
 
 
 def without_scripts(browser: Any, url: str, token: str) -> None:
