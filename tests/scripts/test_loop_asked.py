@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from archives.archive import open_archive
 from archives.contract import write_contract
 from archives.registry import Registry
-from demo.closed_loop import COLUMNS, EASY, _products
+from demo.closed_loop import COLUMNS, _products
+from demo.versions import EASY
 from marina.monitoring import alerts, requested_trainings
 from marina.releases import ledger
 from marina.releases.declarations import declare, read_archive
@@ -24,6 +25,7 @@ from tests.marina.console.browser import finding
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_alert_that_is_answered_so_is_trained_and_decided(tmp_path: Path, database_url: str) -> None:
     goods, store = tmp_path / "goods.csv", tmp_path / "store"
     store.mkdir()

@@ -45,6 +45,8 @@ class Broken:
 WIDE: ViewportSize = {"width": 1180, "height": 820}
 PHONE: ViewportSize = {"width": 390, "height": 800}
 SOON_MS = 30_000
+LATER_MS = 120_000
+"""Of what starts a program that reads all rules."""
 
 
 def chromium() -> str | None:
@@ -211,12 +213,14 @@ def a_rule_is_released(page: Page, server: serving.Server, database: Database) -
     """It is written, tried on what came in, kept as a version, and given to the loop, whose answer the page shows."""
     of = {"model": rule_book.MODEL, "version": "1.0"}
     with database.writing() as connection:
-        echo = dict(connection.execute(sa.select(DECLARATIONS).where(DECLARATIONS.c.model == "echo")).first()._mapping)
+        chosen = sa.select(DECLARATIONS).where(DECLARATIONS.c.model == "echo").limit(1)
+        echo = dict(connection.execute(chosen).one()._mapping)
         connection.execute(sa.insert(DECLARATIONS), echo | of | {"weight": 1.0})
+    page.set_default_timeout(LATER_MS)
     page.goto(f"{server.url}/console/rules/edit")
     page.get_by_label("YAML").fill("name: books-fnac\ncategory: loisirs\nconfidence: 0.95\nkeywords: [FNAC]\n")
     page.get_by_role("button", name="Check, and try on the last two weeks").click()
-    expect(page.get_by_role("status")).to_contain_text("0 of 0 transactions would be said otherwise", timeout=SOON_MS)
+    expect(page.get_by_role("status")).to_contain_text("0 of 0 transactions would be said otherwise", timeout=LATER_MS)
     for action, why in (("save", "books are leisure"), ("release", "it was tried")):
         form = page.locator(f'form[action="/console/rules/{action}"]')
         form.get_by_label("Why").fill(why)
