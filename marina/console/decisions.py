@@ -83,8 +83,8 @@ class Decisions:
         now = time.time()
         with self.database.reading() as connection:
             rule_book.edition(connection, number)
-            before = requested_trainings.of_rules(connection, number, now)
-            again = requested_trainings.count_of_rules(connection, number)
+            before = requested_trainings.of_rules(connection, rule_book.MODEL, number, now)
+            again = requested_trainings.count_of_rules(connection, rule_book.MODEL, number)
         if before is not None and (before.state not in ("done", "failed") or before.again):
             raise RefusedError(409, "under_way", f"Version {number} of the rules is being released already.")
         key = requested_trainings.rules_key(number, again)

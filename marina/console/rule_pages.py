@@ -130,7 +130,7 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         with context.database.reading() as connection:
             rows = rule_book.history(connection, before, PAGE + 1)
             newest = rule_book.current(connection)
-            asked = requested_trainings.of_rules(connection, newest.number, time.time())
+            asked = requested_trainings.of_rules(connection, rule_book.MODEL, newest.number, time.time())
         return context.pages.page(
             request, "rule_history.html", visitor, rows=rows[:PAGE], newest=newest, asked=asked,
             more=rows[PAGE - 1].number if len(rows) > PAGE else None,

@@ -122,22 +122,24 @@ def of_alert(connection: sa.Connection, alert: int, now: float) -> Progress | No
     return None if row is None else _progress(connection, _request(row), now)
 
 
-def of_rules(connection: sa.Connection, rules: int, now: float) -> Progress | None:
+def of_rules(connection: sa.Connection, model: str, rules: int, now: float) -> Progress | None:
     """Return what came of the newest request to release a version of the rules; None where there was none."""
     alert = ALERTS.c
-    chosen = sa.select(alert.id).where(alert.kind == RULES, _named(rules)).order_by(alert.id.desc()).limit(1)
+    chosen = sa.select(alert.id).where(_named(model, rules)).order_by(alert.id.desc()).limit(1)
     number = connection.execute(chosen).scalar()
     return None if number is None else of_alert(connection, number, now)
 
 
-def count_of_rules(connection: sa.Connection, rules: int) -> int:
+def count_of_rules(connection: sa.Connection, model: str, rules: int) -> int:
     """Return how often a version of the rules was asked to be released."""
-    chosen = sa.select(sa.func.count()).select_from(ALERTS).where(ALERTS.c.kind == RULES, _named(rules))
+    chosen = sa.select(sa.func.count()).select_from(ALERTS).where(_named(model, rules))
     return connection.execute(chosen).scalar_one()
 
 
-def _named(rules: int) -> sa.ColumnElement[bool]:
-    return sa.or_(ALERTS.c.name == rules_key(rules, 0), ALERTS.c.name.startswith(f"{rules_key(rules, 0)} "))
+def _named(model: str, rules: int) -> sa.ColumnElement[bool]:
+    first = rules_key(rules, 0)
+    named = sa.or_(ALERTS.c.name == first, ALERTS.c.name.startswith(f"{first} "))
+    return sa.and_(ALERTS.c.model == model, ALERTS.c.kind == RULES, named)
 
 
 def rules_key(rules: int, again: int) -> str:

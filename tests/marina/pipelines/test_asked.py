@@ -151,6 +151,6 @@ def test_rules_are_trained_alone_and_go_to_a_canary(database: Database, scripts:
     loop.clock = lambda: time.time() + 601
     assert loop.step(asked=True) == [] and calls() == [deploy]
     with database.reading() as connection:
-        found = requested_trainings.of_rules(connection, 3, time.time())
-        assert requested_trainings.of_rules(connection, 30, time.time()) is None
+        found = requested_trainings.of_rules(connection, "budget_categorizer", 3, time.time())
+        assert requested_trainings.of_rules(connection, "budget_categorizer", 30, time.time()) is None
     assert found is not None and (found.state, found.versions[0].rollout) == ("done", 1)
