@@ -194,7 +194,7 @@ def _progress(connection: sa.Connection, asked: Request, now: float) -> Progress
 
 
 def _by_another(connection: sa.Connection, asked: Request, attended: bool) -> Progress:
-    """Look for a training that was begun by hand, or on a day's run: its reason names the alert."""
+    """Look for a training that someone started, or a day's run: its reason names the alert."""
     one = TRAININGS.c
     named = sa.select(TRAININGS).where(one.started_at >= asked.time, one.why.endswith(f" alert {asked.alert}"))
     row = connection.execute(named.order_by(one.started_at.desc()).limit(1)).first()

@@ -133,7 +133,7 @@ class Loop:
                 self._take(run, family, step_list.DAY)
 
     def take_what_was_asked(self) -> None:
-        """Train what a person asked for, and go on with what was begun of it."""
+        """Train what people asked for, and continue what was begun of it."""
         with self.database.reading() as connection:
             found = pending(connection, self.clock())
         for request, begun in found:
