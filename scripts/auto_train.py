@@ -3,12 +3,15 @@
     python scripts/auto_train.py --family catalog --data exports/catalog.csv
     python scripts/auto_train.py --family catalog --reason drift       # only if someone decided so: scripts/alerts.py
     python scripts/auto_train.py --family catalog --reason manual      # new code, or for no other reason
+    python scripts/auto_train.py --family budget --rules 3             # only what is trained with these rules
 
 Data is new when its manifest is not that of the newest registered versions. It is read before it is trained on: what is
 bad is named and not tried again. The family's recipe (scripts/train.py) then runs as a command with a time limit, and
 again after a pause where it failed for what may pass by itself. A training is done once for its data, code and reason:
 started again after a kill it continues, and what is done already is only printed. Of those that are to train a family
-one does. What was trained is registered, and in no store: a promotion puts it there.
+one does. What was trained is registered, and in no store: a promotion puts it there. A family with rules that people
+edit in the console is trained with their newest version; --rules trains the one model that has them, with the version
+of that number.
 
 The last line is JSON: the trained versions and their runs. Exit status: 0 trained, 3 no reason, 4 bad data, 5 time
 limit, 6 another training of the family runs, 1 failed.
@@ -25,20 +28,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import sqlalchemy as sa
 from rich.console import Console
 
 from archives.errors import MarinaError
 from archives.registry import Registry
 from marina.database.connection import AWAY, Database
+from marina.database.console_tables import RULE_VERSIONS
+from marina.monitoring.requested_trainings import RULES_OF
 from marina.pipelines import commands, trainings
 from marina.pipelines.reasons import Reason, Situation, find_reason
 from marina.processes.console import show
+from marina.processes.files import write_atomically
 from marina.releases.heads import open_database
 from marina.releases.lease import LEASE_S, Lease
 from marina.settings import ROOT, Settings, read_settings
 from training.cli import add_archive_arguments, next_version
 from training.data.manifest import SYNTHETIC, listed
-from training.family import families, recipe, tags_of
+from training.family import edited_rules, families, recipe, tags_of
 
 NO_REASON, BAD_DATA, TOO_LONG = 3, 4, 5
 PAUSES_S: Final = (30.0, 120.0)
@@ -59,11 +66,14 @@ def main(argv: list[str] | None = None, pauses_s: Sequence[float] = PAUSES_S) ->
     parser.add_argument("--family", required=True, choices=families())
     parser.add_argument("--data", default=SYNTHETIC, metavar="PATH", help=f'"{SYNTHETIC}" (default), or recorded data')
     parser.add_argument("--reason", choices=REASONS, help="the only one that counts (default: the first that holds)")
+    parser.add_argument("--rules", type=int, metavar="N", help="train what has rules, with version N of them")
     parser.add_argument("--quick", action="store_true", help="spend less than the recipe says, for a look")
     parser.add_argument(
         "--since", type=float, metavar="T", help="a training that ended after T, in seconds since 1970, is the answer"
     )
     options = parser.parse_args(argv)
+    if options.rules is not None and edited_rules(options.family) is None:
+        parser.error(f"--rules: people edit none of {options.family}")
     settings = read_settings()
     try:
         database = open_database(settings, first=True)
@@ -119,13 +129,16 @@ class Due:
 def _train(
     database: Database, settings: Settings, options: argparse.Namespace, pauses_s: Sequence[float], lease: Lease
 ) -> int:
-    family, models = options.family, list(recipe(options.family).MODELS)
+    family, models = _named(options), list(recipe(options.family).MODELS)
+    rules = _rules(database, settings, options)
+    if options.rules is not None:
+        models = [str(edited_rules(options.family))]
     if options.since is not None and (ended := trainings.newest_done(database, family, options.since)):
         print(json.dumps({**ended.result, "again": True}))
         return 0
     registry, listing = Registry(settings.state_dir), listed(Path(options.data))
     data = _read(options, settings) if listing is None else listing.sha256
-    due = _due(database, settings, options, registry, data) if data else None
+    due = _due(database, settings, options, registry, data, models, rules) if data else None
     if not data:
         return BAD_DATA
     before = due.before if due else None
@@ -141,7 +154,31 @@ def _train(
     if listing is not None and not _read(options, settings):  # until now only its hash was needed
         return BAD_DATA
     show(f"{family}: {due.reason.why}")
-    return _attempt(database, settings, options, pauses_s, lease, registry, models, due)
+    return _attempt(database, settings, options, pauses_s, lease, registry, models, due, rules)
+
+
+def _named(options: argparse.Namespace) -> str:
+    """Return the name under which a training is recorded: one for rules is no training of the whole family."""
+    family = str(options.family)
+    return family if options.rules is None else RULES_OF.format(family=family)
+
+
+def _rules(database: Database, settings: Settings, options: argparse.Namespace) -> Path | None:
+    """Write the rules that people edited to a file, by their hash; None: there are none, and the project's are used."""
+    if edited_rules(options.family) is None:
+        return None
+    one = RULE_VERSIONS.c
+    chosen = sa.select(one.sha256, one.rules).order_by(one.number.desc()).limit(1)
+    with database.reading() as connection:
+        row = connection.execute(chosen if options.rules is None else chosen.where(one.number == options.rules)).first()
+    if row is None and options.rules:
+        raise MarinaError(f"there is no version {options.rules} of the rules")
+    if row is None:
+        return None
+    path: Path = settings.state_dir.resolve() / "rules" / f"{row.sha256}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, row.rules)
+    return path
 
 
 def _read(options: argparse.Namespace, settings: Settings) -> str:
@@ -154,13 +191,15 @@ def _read(options: argparse.Namespace, settings: Settings) -> str:
 
 
 def _due(
-    database: Database, settings: Settings, options: argparse.Namespace, registry: Registry, data: str
-) -> Due | None:
-    family, models = options.family, list(recipe(options.family).MODELS)
+    database: Database, settings: Settings, options: argparse.Namespace, registry: Registry, data: str,
+    models: Sequence[str], rules: Path | None,
+) -> Due | None:  # fmt: skip
+    family = _named(options)
     newest = [found for model in models if (found := registry.newest(model)) is not None]
     known = {one.tags.get("data_manifest_sha256") for one in newest}
     is_new = len(newest) < len(models) or (options.data != SYNTHETIC and data not in known)
-    code = trainings.code_hash(ROOT, ("archives", "models", f"training/{family}", "training/data"))
+    code = trainings.code_hash(ROOT, ("archives", "models", f"training/{options.family}", "training/data"))
+    code = trainings.key_of(code, rules.stem, "") if rules else code
     if (begun := trainings.cut_off(database, family, data, code)) is not None:
         return Due(begun[0].key, data, code, begun[1], begun[0])
     same = trainings.done_with(database, family, data, code)
@@ -176,15 +215,15 @@ def _due(
 
 def _attempt(
     database: Database, settings: Settings, options: argparse.Namespace, pauses_s: Sequence[float], lease: Lease,
-    registry: Registry, models: Sequence[str], due: Due,
+    registry: Registry, models: Sequence[str], due: Due, rules: Path | None,
 ) -> int:  # fmt: skip
-    family, before = options.family, due.before
+    family, before = _named(options), due.before
     for attempt, pause_s in enumerate((*pauses_s, None), 1):
         version = _version(before, registry, settings, models)
         trainings.begin(database, due.key, family, due.data, due.code, due.reason, version, time.time())
         done = commands.Done(0, {}, "")
         if not _built(registry, settings, models, version):
-            command = _command(options, settings, version)
+            command = _command(options, settings, version, rules)
             done = commands.run(command, settings.ml_training_limit_s, lambda: _renewed(database, lease), cwd=str(ROOT))
         if done.exit == commands.STOPPED:  # it stays `running`: who trains the family now continues with it
             raise TrainingLostError(f"{family}: another training of it runs, and this one was ended")
@@ -225,6 +264,8 @@ def data_hash(options: argparse.Namespace, settings: Settings) -> str:
 def _reason(
     database: Database, settings: Settings, options: argparse.Namespace, models: Sequence[str], is_new: bool, same: bool
 ) -> Reason | None:
+    if options.rules is not None:
+        return Reason("rules", f"version {options.rules} of the rules is to be released", f"rules {options.rules}")
     if options.reason == "manual":
         return Reason("manual", "it was asked for")
     with database.reading() as connection:
@@ -287,11 +328,21 @@ def _pause(database: Database, lease: Lease, pause_s: float) -> None:
             raise TrainingLostError(f"{lease.name}: another process does that now")
 
 
-def _command(options: argparse.Namespace, settings: Settings, version: str) -> list[str]:
+def _command(options: argparse.Namespace, settings: Settings, version: str, rules: Path | None) -> list[str]:
     recorded = ["--data", options.data] if options.data != SYNTHETIC else []
     quick = ["--quick"] if options.quick else []
+    edited = ["--rules", str(rules)] if rules else []
+    edited += ["--models", str(edited_rules(options.family))] if options.rules is not None else []
     store = ["--version", version, "--store", str(_candidates(settings))]
-    return [sys.executable, str(Path(__file__).with_name("train.py")), options.family, *recorded, *quick, *store]
+    return [
+        sys.executable,
+        str(Path(__file__).with_name("train.py")),
+        options.family,
+        *recorded,
+        *quick,
+        *edited,
+        *store,
+    ]
 
 
 def _tag(

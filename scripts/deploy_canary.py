@@ -6,26 +6,34 @@
     python scripts/deploy_canary.py --model signflow --version 2.0 --policy marina/rollout/policy/ab_test.yaml    # A/B
     python scripts/deploy_canary.py --model market_alerts --policy marina/rollout/policy/ab_test.yaml --metric f1
     python scripts/deploy_canary.py --model signflow --version 2.0 --wait       # stay until it has ended, and say how
+    python scripts/deploy_canary.py --model signflow --version 2.0 --once       # nothing, where that was begun before
 
 The archive is the store's, or the registry's; it is inspected and hashed before anything is begun. The controller
 beside the server does the rest: watch it with scripts/monitor_canary.py, stop it with scripts/rollback.py. Exit status:
-0 begun (with --wait: done), 1 nothing begun (with --wait: rolled back, aborted or failed).
+0 begun (with --wait: done), 1 nothing begun (with --wait: rolled back, aborted or failed); with --once, whose last line
+is JSON, 6 while another rollout of the model is open.
 """
 
 import argparse
 import getpass
+import json
 import sys
 import time
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from archives.errors import MarinaError
 from marina.database.connection import Database
+from marina.database.tables import ROLLOUTS
+from marina.pipelines import commands
 from marina.processes.console import show
+from marina.releases import ledger
 from marina.releases.heads import open_database
 from marina.rollout import archive_lookup, rollouts
 from marina.rollout.operator_commands import start_with_share
 from marina.rollout.policy.schema import DEFAULT, METRICS, read_policy, with_metric
-from marina.rollout.rollouts import Rollout, RolloutError
+from marina.rollout.rollouts import Rollout, RolloutError, RolloutOpenError
 from marina.settings import read_settings
 
 LOOK_S = 0.5
@@ -43,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--archive", type=Path, help="its archive (default: the store's, else the registry's)")
     parser.add_argument("--who", default=getpass.getuser(), help="who asks, for the ledger (default: %(default)s)")
     parser.add_argument("--wait", action="store_true", help="wait until the rollout has ended")
+    parser.add_argument("--once", action="store_true", help="begin none where one of this version was begun before")
     options = parser.parse_args(argv)
     if options.percentage is not None and not 0 < options.percentage <= 100:
         parser.error("--percentage: expected a number above 0, up to 100")
@@ -59,13 +68,27 @@ def main(argv: list[str] | None = None) -> int:
         database = open_database(settings, first=True)
         database.upgrade()
         with database.writing(durable=True) as connection:
-            started = rollouts.start(connection, candidate, policy, options.who, time.time())
+            ledger.lock(connection)
+            before = begun(connection, model, version) if options.once else None
+            started = before or rollouts.start(connection, candidate, policy, options.who, time.time())
+    except RolloutOpenError as error:
+        show(error, sys.stderr)
+        return commands.WAIT if options.once else 1
     except MarinaError as error:
         show(error, sys.stderr)
         return 1
     shares = ", ".join(f"{100 * step.share:g} % for at least {step.at_least_s:g} s" for step in policy.steps)
-    show(f"{started} started as rollout {started.id}: {shares}")
+    show(f"{started} {'was' if before else ''} started as rollout {started.id}: {shares}".replace("  ", " "))
+    if options.once:
+        print(json.dumps({"model": model, "version": version, "outcome": "canary", "rollout": started.id}))
     return wait(database, started) if options.wait else 0
+
+
+def begun(connection: sa.Connection, model: str, version: str) -> Rollout | None:
+    """Return the newest rollout by which a version was to be released; None where there was none."""
+    mine = (ROLLOUTS.c.model == model, ROLLOUTS.c.canary == version)
+    number = connection.execute(sa.select(sa.func.max(ROLLOUTS.c.id)).where(*mine)).scalar()
+    return None if number is None else rollouts.rollout(connection, number)
 
 
 def wait(database: Database, started: Rollout) -> int:

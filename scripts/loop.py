@@ -2,15 +2,17 @@
 
     python scripts/loop.py daemon                               # until Ctrl-C; every family
     python scripts/loop.py once --families catalog              # what is due now, and no more
+    python scripts/loop.py asked                                # what people asked for in the console, and no more
     python scripts/loop.py once --families catalog --data catalog=all.csv --held-out catalog=kept_aside.csv
 
 A run is due from its time on (MARINA_ML_TRAINING_SCHEDULE, MARINA_ML_DAILY_SCHEDULE, by the clocks of
 MARINA_ML_TIME_ZONE), and done once for its date: one that was missed is made up for, one that was cut off continues
 where it was. Each step is a command; one that fails stops what follows of its family, and is tried three times, unless
 its data is bad. The day's chores are drift, held-out rows, retention and backup; once no family's decision is to
-come, the week's report is made. Of loops that share a database one acts; where an orchestrator runs too
-(scripts/orchestrator.py), each step is still done once. Exit status of `once`: 0 all is done, 1 something failed, 3
-another loop acts.
+come, the week's report is made. A training that a person asked for (an alert answered so, "retrain now", rules to be
+released) begins at the next look, which is after ten seconds. Of loops that share a database one acts; where an
+orchestrator runs too (scripts/orchestrator.py), each step is still done once. Exit status of `once` and `asked`: 0 all
+is done, 1 something failed, 3 another loop acts.
 """
 
 import argparse
@@ -19,16 +21,21 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
+
+import sqlalchemy as sa
 
 from archives.errors import MarinaError
 from marina.database.connection import AWAY, Database
 from marina.database.outage import Outage
+from marina.database.tables import DECLARATIONS
 from marina.pipelines.loop import LeaseLostError, Loop
 from marina.pipelines.step_list import Family
 from marina.processes.console import show
 from marina.processes.guard import Guard
 from marina.releases.heads import open_database
 from marina.releases.lease import LEASE_S
+from marina.rollout import archive_lookup
 from marina.settings import Settings, read_settings
 from training.family import families
 
@@ -40,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="loop.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("mode", choices=("once", "daemon"))
+    parser.add_argument("mode", choices=("once", "asked", "daemon"))
     parser.add_argument("--families", nargs="+", choices=families(), default=families(), help="which (default: all)")
     for name, what in (("data", "what it trains on, where no load says"), ("held-out", "rows to compare versions on")):
         parser.add_argument(f"--{name}", action="append", default=[], metavar="FAMILY=PATH", help=what)
@@ -56,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         show(error, sys.stderr)
         return 1
     try:
-        return _once(loop, stop) if options.mode == "once" else _forever(loop, stop)
+        return _forever(loop, stop) if options.mode == "daemon" else _once(loop, stop, options.mode == "asked")
     finally:
         with contextlib.suppress(*AWAY), database.writing() as connection:
             loop.lease.give_back(connection)
@@ -67,7 +74,22 @@ def _loop(settings: Settings, database: Database, options: argparse.Namespace, s
     data = {**settings.ml_training_data, **_paths(options.data)}
     held_out = {**settings.ml_held_out, **_paths(options.held_out)}
     families = [Family(name, data.get(name), held_out.get(name)) for name in options.families]
-    return Loop.of(settings, database, families, daily=True, stop=stop.is_set)
+    loop = Loop.of(settings, database, families, daily=True, stop=stop.is_set)
+    loop.family_of = partial(_family_of, settings, database)
+    return loop
+
+
+def _family_of(settings: Settings, database: Database, model: str) -> str:
+    """Return the family that the contract of a model's declared version names."""
+    with database.reading() as connection:
+        chosen = sa.select(DECLARATIONS).where(DECLARATIONS.c.model == model)
+        row = connection.execute(chosen.order_by(DECLARATIONS.c.declared_at.desc()).limit(1)).first()
+    if row is None:
+        raise MarinaError(f"no version of {model} is declared, so nothing says what trains it")
+    family = archive_lookup.opened(settings, model, row.version, row.sha256).contract.family
+    if family not in families():
+        raise MarinaError(f"{model} is of family {family!r}, and training/ has {', '.join(families())}")
+    return family
 
 
 def _paths(given: list[str]) -> dict[str, str]:
@@ -80,11 +102,11 @@ def _paths(given: list[str]) -> dict[str, str]:
     return found
 
 
-def _once(loop: Loop, stop: threading.Event) -> int:
+def _once(loop: Loop, stop: threading.Event, asked: bool) -> int:
     ends = time.monotonic() + LEASE_S + 1
     while True:
         try:
-            failed = loop.step()
+            failed = loop.step(asked)
             break
         except LeaseLostError as error:
             if stop.wait(1.0) or time.monotonic() > ends:

@@ -4,6 +4,7 @@
 |---|---|
 | `recipe.py` | the whole training run; `MODELS`, `add_arguments`, `from_arguments`, `train` |
 | | `RULES`, by which metric each model is promoted, and `TAGS`, what MLflow is told of it, where it has its own |
+| | `EDITED_RULES`, the model of it that takes rules which people edit, as ``--rules FILE``, where there is one |
 | `release.py` | from what was trained to what an archive is made of: `release` |
 | `fit.py`, `estimators.py` | the numeric core |
 | `metrics.py` | the figures of the model card |
@@ -200,6 +201,12 @@ def rule_of(family: str, model: str) -> Rule | None:
     """Return by which metric a model is promoted, and how good it must be: its recipe's `RULES`; None: the usual."""
     rules: Mapping[str, Rule] = getattr(recipe(family), "RULES", {}) if family in families() else {}
     return rules.get(model)
+
+
+def edited_rules(family: str) -> str | None:
+    """Return which model is trained with rules that people edit, as ``--rules``: its recipe's `EDITED_RULES`."""
+    model: str | None = getattr(recipe(family), "EDITED_RULES", None)
+    return model
 
 
 def tags_of(family: str, model: str) -> Mapping[str, str]:

@@ -1,7 +1,6 @@
 """Alerts: a page of them, one with its plots and its history, and what people decide about it."""
 
 import time
-from dataclasses import replace
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -11,14 +10,13 @@ from starlette.responses import HTMLResponse, Response
 from marina.console import alert_view
 from marina.console.access import LONGEST_REASON, Form, Number, Visitor
 from marina.console.context import Context
-from marina.console.decisions import numbers
-from marina.console.drift_plots import DriftPlots
 from marina.console.errors import RefusedError
-from marina.console.rendering import language, see, translate
-from marina.monitoring import alerts, watch_settings
+from marina.console.rendering import language, see
+from marina.monitoring import alerts, requested_trainings
 from marina.monitoring.alerts import DECISIONS
 
-THRESHOLDS = ("warning", "alert", "critical")
+SHOWN_WEEKLY = 3
+"""Features by week on a page about more; all of them have a page of their own."""
 
 
 def router(context: Context) -> APIRouter:
@@ -26,7 +24,6 @@ def router(context: Context) -> APIRouter:
     pages = APIRouter(prefix="/console", include_in_schema=False)
     viewer = Depends(context.access.page())
     operator = Depends(context.access.form("operator"))
-    drift = DriftPlots(context.settings)
 
     @pages.get("/alerts")
     def listing(
@@ -54,13 +51,20 @@ def router(context: Context) -> APIRouter:
         now = time.time()
         with context.database.reading() as connection:
             one, actions = _read(connection, number)
-            legend = tuple(translate(language(request), name) for name in ("reference", "now"))
-            plots, answers = drift.draw(connection, one.model, now, (legend[0], legend[1])) if one.model else ([], 0)
-            scores = alert_view.drift_scores(connection, one.model) if one.model else []
+            shown = context.drift.shown(connection, one.model, now, language(request)) if one.model else {}
+            asked = requested_trainings.of_alert(connection, number, now)
         return context.pages.page(
-            request, "alert.html", visitor, one=one, actions=actions, plotted=plots, answers=answers, scores=scores,
+            request, "alert.html", visitor, one=one, actions=actions, asked=asked,
             open=alert_view.can_be_decided(one), of_rule=alert_view.is_of_rule(one), decisions=DECISIONS, now=now,
+            **shown,
         )  # fmt: skip
+
+    @pages.get("/alerts/{number}/training")
+    def training(request: Request, visitor: Annotated[Visitor, viewer], number: int) -> HTMLResponse:
+        """Say what came of the training that was asked for; a part of the alert's page."""
+        with context.database.reading() as connection:
+            asked = requested_trainings.of_alert(connection, number, time.time())
+        return context.pages.page(request, "training.html", visitor, asked=asked)
 
     @pages.post("/alerts/{number}/acknowledge")
     def acknowledge(number: Number, form: Annotated[Form, operator]) -> Response:
@@ -72,47 +76,6 @@ def router(context: Context) -> APIRouter:
     def decide(number: Number, form: Annotated[Form, operator]) -> Response:
         context.decisions.decide(form.person, number, form.text("action"), form.why)
         return see(f"/console/alerts/{number}")
-
-    @pages.get("/models/{model}")
-    def show_model(
-        request: Request,
-        visitor: Annotated[Visitor, viewer],
-        model: str,
-        warning: str = "",
-        alert: str = "",
-        critical: str = "",
-    ) -> HTMLResponse:
-        now = time.time()
-        tried = numbers({"warning": warning, "alert": alert, "critical": critical}, THRESHOLDS)
-        model = model.replace("\0", "")
-        with context.database.reading() as connection:
-            current = watch_settings.read(connection, context.settings, model)
-            chosen = replace(current, **tried)
-            counts = [alert_view.would_have_been(connection, model, by, now) for by in (current, chosen)]
-            legend = tuple(translate(language(request), name) for name in ("reference", "now"))
-            plots, answers = drift.draw(connection, model, now, (legend[0], legend[1]))
-            scores = alert_view.drift_scores(connection, model)
-        return context.pages.page(
-            request, "model.html", visitor, model=model, current=current, chosen=chosen, counts=counts, plotted=plots,
-            answers=answers, scores=scores, levels=("critical", "alert", "warning", "none"), tried=bool(tried),
-            thresholds=THRESHOLDS,
-        )  # fmt: skip
-
-    @pages.post("/models/{model}/thresholds")
-    def set_thresholds(model: str, form: Annotated[Form, operator]) -> Response:
-        context.decisions.set_thresholds(form.person, model, numbers(form.fields, THRESHOLDS), form.why)
-        return see(f"/console/models/{model}")
-
-    @pages.post("/models/{model}/retrain")
-    def retrain(model: str, form: Annotated[Form, operator]) -> Response:
-        number = context.decisions.retrain(form.person, model, form.why, form.key)
-        return see(f"/console/alerts/{number}")
-
-    @pages.post("/models/{model}/roll-back")
-    def roll_back(model: str, form: Annotated[Form, operator]) -> Response:
-        to = form.fields.get("to", "").strip()[:64] or None
-        done = context.decisions.roll_back(form.person, model, form.why, to)
-        return see(f"/console/rollouts/{done.id}")
 
     return pages
 

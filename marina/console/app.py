@@ -22,6 +22,7 @@ from marina.console import (
     alert_pages,
     control_api,
     ledger_pages,
+    model_pages,
     overview_pages,
     product_pages,
     registry_pages,
@@ -76,8 +77,8 @@ def application(database: Database, settings: Settings) -> FastAPI:
     app.mount("/console/static", StaticFiles(directory=HERE / "static"))
     app.include_router(control_api.router(context.access, context.decisions, context.figures))
     for pages in (
-        sign_in, overview_pages, rollout_pages, alert_pages, ledger_pages, registry_pages, review_pages, rule_pages,
-        product_pages,
+        sign_in, overview_pages, rollout_pages, alert_pages, model_pages, ledger_pages, registry_pages, review_pages,
+        rule_pages, product_pages,
     ):  # fmt: skip
         app.include_router(pages.router(context))
     handlers: dict[Any, Callable[[Request, Any], Response]] = {

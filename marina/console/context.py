@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from marina.console.access import Access
 from marina.console.decisions import Decisions
 from marina.console.figures import Figures
+from marina.console.model_drift import ModelDrift
 from marina.console.rendering import Pages
 from marina.database.connection import Database
 from marina.settings import Settings
@@ -20,9 +21,11 @@ class Context:
     pages: Pages
     decisions: Decisions
     figures: Figures
+    drift: ModelDrift
 
     @staticmethod
     def of(database: Database, settings: Settings) -> "Context":
         """Make it for one database; `database` is one for a writer of the ledger."""
         access = Access(database, settings)
-        return Context(database, settings, access, Pages(access), Decisions(database, settings), Figures(database))
+        decisions, figures = Decisions(database, settings), Figures(database)
+        return Context(database, settings, access, Pages(access), decisions, figures, ModelDrift(settings))

@@ -3,7 +3,9 @@
 Described in ``/console/openapi.json``.
 """
 
+import dataclasses
 import secrets
+import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query
@@ -13,9 +15,10 @@ from marina.console import alert_view, overview
 from marina.console.access import LONGEST_REASON, Access, Number
 from marina.console.alert_view import PAGE
 from marina.console.decisions import ORDERS, Decisions
-from marina.console.errors import forbidden
+from marina.console.errors import RefusedError, forbidden
 from marina.console.figures import Figures
 from marina.console.people import Person
+from marina.monitoring import requested_trainings
 
 Model = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Why = Annotated[str, Field(min_length=1, max_length=LONGEST_REASON, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
@@ -92,6 +95,15 @@ def router(access: Access, decisions: Decisions, figures: Figures) -> APIRouter:
         """Ask for a training. The same Idempotency-Key asks once."""
         number = decisions.retrain(person, asked.model, asked.reason, idempotency_key or secrets.token_urlsafe(16))
         return {"request": number, "model": asked.model}
+
+    @routes.get("/trigger-retrain/{request}")
+    def asked_training(request: Number, person: Annotated[Person, viewer]) -> dict[str, Any]:
+        """Say what came of a training that was asked for, here or by a decision about an alert."""
+        with access.database.reading() as connection:
+            found = requested_trainings.of_alert(connection, request, time.time())
+        if found is None:
+            raise RefusedError(404, "no_training", f"No training was asked for by {request}.")
+        return dataclasses.asdict(found)
 
     @routes.post("/rollback-model", status_code=202)
     def rollback_model(asked: RollBack, person: Annotated[Person, operator]) -> dict[str, int | str]:

@@ -34,15 +34,18 @@ class DriftPlots:
         self._versions = LiveVersions(settings)
         self._lock = threading.Lock()
 
+    def live(self, connection: sa.Connection, model: str, now: float) -> Live | None:
+        """Return the version of a model that has traffic, the one declared last; None where none can be read."""
+        with self._lock:  # LiveVersions keeps what it read
+            return next(iter(self._versions.find(connection, now, model)), None)
+
     def draw(
         self, connection: sa.Connection, model: str, now: float, legend: tuple[str, str]
     ) -> tuple[list[Plot], int]:
         """Return the plots of a model's live version, what moved most first, and of how many answers they are."""
-        with self._lock:  # LiveVersions keeps what it read
-            live = self._versions.find(connection, now, model)
-        if not live:
+        one = self.live(connection, model, now)
+        if one is None:
             return [], 0
-        one: Live = live[0]
         reference = one.version.watchlist.reference
         names = tuple(reference.summary)
         answers = observations.latest(connection, model, one.version.version, names, ANSWERS)

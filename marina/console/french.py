@@ -197,9 +197,7 @@ FRENCH: Final[Mapping[str, str]] = {
     "undo": "annuler",
     "score": "score",
     "choose": "choisir",
-    "Thresholds of a user are sent with the request (field thresholds).": (
-        "Les seuils d'un utilisateur viennent avec la requête (champ thresholds)."
-    ),
+    "A request may send others (field thresholds).": ("Une requête peut en envoyer d'autres (champ thresholds)."),
     "No model is served that judges transactions.": "Aucun modèle en ligne ne juge de transactions.",
     "The least certain answers come first; one in ten is asked twice.": (
         "Les réponses les moins sûres d'abord ; une sur dix est demandée deux fois."
@@ -232,6 +230,47 @@ FRENCH: Final[Mapping[str, str]] = {
     "Keep as a version": "Garder comme version",
     "The rule can be read.": "La règle se lit.",
     "Restore": "Rétablir",
+    "Week by week, by feature": "Semaine par semaine, par variable",
+    "All features, week by week": "Toutes les variables, semaine par semaine",
+    "week: 10 %, 50 %, 90 %": "semaine : 10, 50, 90 %",
+    "Thresholds of a user": "Seuils d'un utilisateur",
+    "User": "Utilisateur",
+    "Look": "Voir",
+    "the model's own": "ceux du modèle",
+    "From which scores on transactions of this user are reported; empty: the model's own.": (
+        "À partir de quels scores les transactions de cet utilisateur sont signalées ; vide : ceux du modèle."
+    ),
+    "Recommendations": "Recommandations",
+    "Made": "Faites",
+    "Found useful": "Jugées utiles",
+    "Found not useful": "Jugées inutiles",
+    "Share found useful": "Part jugée utile",
+    "useful": "utile",
+    "not useful": "inutile",
+    "of the last {n} days": "des {n} derniers jours",
+    "The newest ones. Where a user told you what they found of one, say so: what they said themselves stands.": (
+        "Les dernières. Si un utilisateur vous a dit ce qu'il en pense, notez-le : ce qu'il a dit lui-même reste."
+    ),
+    "Kind": "Genre",
+    "Release": "Publier",
+    "Release version": "Publier la version",
+    "The loop trains the categorizer with these rules; its version is certified, and becomes a canary by the policy.": (
+        "La boucle entraîne le catégoriseur avec ces règles ; sa version est certifiée, puis commence en canari."
+    ),
+    "The training": "L'entraînement",
+    "waiting for the loop": "attend la boucle",
+    "trains": "en cours",
+    "trained, and being decided": "entraîné, décision en cours",
+    "trained": "entraîné",
+    "it is tried again": "nouvel essai prévu",
+    "No loop runs. To start one, or to train this at once:": (
+        "Aucune boucle ne tourne. Pour en lancer une, ou entraîner tout de suite :"
+    ),
+    "There was nothing to train on.": "Il n'y avait rien à apprendre.",
+    "promote": "promue",
+    "keep": "gardée",
+    "inconclusive": "sans conclusion",
+    "canary": "canari",
     "month-end forecasts": "prévisions de fin de mois",
     "day": "jour",
     "Month's end": "Fin du mois",

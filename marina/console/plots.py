@@ -79,6 +79,52 @@ def lines(title: str, series: Sequence[Line], unit: str, top: float | None = Non
     return _figure(title, parts, tuple(one.name for one in series), ("", "", title), rows)
 
 
+@dataclass(frozen=True)
+class Week:
+    """One week of a quantity: its name, how many answers, and its quantiles 10 %, 50 % and 90 %."""
+
+    name: str
+    answers: int
+    quantiles: tuple[float, float, float]
+
+
+def weekly(title: str, weeks: Sequence[Week], band: tuple[float, float, float], legend: tuple[str, str]) -> Markup:
+    """Plot a quantity's quantiles week by week over the band of a reference's.
+
+    Parameters
+    ----------
+    band
+        The reference's quantiles: 10 %, 50 %, 90 %.
+    legend
+        What the band is called, and what the weeks are.
+    """
+    every = [*band, *(value for week in weeks for value in week.quantiles)]
+    low, high = min(every), max(every)
+    room = 0.05 * (high - low) or max(abs(high), 1.0) * 0.05
+    low, high = low - room, high + room
+    step = (WIDTH - LEFT - RIGHT) / len(weeks)
+
+    def height(value: float) -> float:
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - low) / (high - low)
+
+    top, middle, bottom = height(band[2]), height(band[1]), height(band[0])
+    parts = [
+        _axis(high, lambda value: f"{value:.3g}", low),
+        f'<rect class="band" x="{LEFT}" y="{top:.1f}" width="{WIDTH - LEFT - RIGHT}" '
+        f'height="{max(bottom - top, 1):.1f}"></rect>',
+        f'<line class="middle" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{middle:.1f}" y2="{middle:.1f}"></line>',
+    ]
+    for place, week in enumerate(weeks):
+        x = LEFT + step * (place + 0.5)
+        ends = [height(value) for value in week.quantiles]
+        parts.append(f'<line class="week" x1="{x:.1f}" x2="{x:.1f}" y1="{ends[0]:.1f}" y2="{ends[2]:.1f}"></line>')
+        parts.append(f'<circle class="s1" cx="{x:.1f}" cy="{ends[1]:.1f}" r="4"></circle>')
+        parts.append(f'<text class="tick mid" x="{x:.1f}" y="{HEIGHT - 20}">{escape(week.name[5:])}</text>')
+    rows = [(legend[0], "", *(f"{value:.4g}" for value in band))]
+    rows += [(week.name, f"{week.answers}", *(f"{value:.4g}" for value in week.quantiles)) for week in weeks]
+    return _figure(title, parts, legend, ("", "n", "10 %", "50 %", "90 %"), rows)
+
+
 def bound(value: float, needed: float, about: str) -> Markup:
     """Plot how far a value is on its way to a bound."""
     share = 0.0 if needed <= 0 or not math.isfinite(value) else max(0.0, min(1.0, value / needed))
@@ -94,10 +140,10 @@ def _at(x: float, span: float) -> str:
     return text[11:16] if span < 86_400 else text[5:10]
 
 
-def _axis(high: float, write: Callable[[float], str]) -> str:
+def _axis(high: float, write: Callable[[float], str], low: float = 0.0) -> str:
     parts = []
     for part in range(MOST_TICKS):
-        value = high * part / (MOST_TICKS - 1)
+        value = low + (high - low) * part / (MOST_TICKS - 1)
         y = HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * part / (MOST_TICKS - 1)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"></line>')
         parts.append(f'<text class="tick end" x="{LEFT - 4}" y="{y + 3:.1f}">{escape(write(value))}</text>')

@@ -4,19 +4,26 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
-from marina.console.access import Visitor
+from marina.console.access import Form, Visitor
 from marina.console.context import Context
+from marina.console.decisions import FORECAST, USER, USER_THRESHOLDS, numbers
+from marina.console.errors import RefusedError
 from marina.console.plots import Line
+from marina.console.rendering import see
 from marina.database.tables import DRIFT_REPORTS, PREDICTIONS, ROLLOUTS
+from marina.products import user_settings
 from marina.rollout.policy.schema import PolicyError, parse_policy
 from models.market.alerts import ALERTS, HORIZONS_H
 
-FORECAST, MARKET = "budget_forecast", "market_alerts"
+MARKET = "market_alerts"
+JUDGED_DAYS = 90
+FOUND = ("useful", "not useful")
 SHOWN, GIVEN, REPORTS, TESTS = 10, 40, 60, 10
 
 
@@ -24,12 +31,43 @@ def router(context: Context) -> APIRouter:
     """Return the pages."""
     pages = APIRouter(prefix="/console", include_in_schema=False)
     viewer = Depends(context.access.page())
+    annotator = Depends(context.access.form("annotator"))
+    operator = Depends(context.access.form("operator"))
 
     @pages.get("/budget")
     def budget(request: Request, visitor: Annotated[Visitor, viewer]) -> HTMLResponse:
         with context.database.reading() as connection:
             households = [(row, said) for row, said in latest(connection, FORECAST, SHOWN) if isinstance(said, dict)]
-        return context.pages.page(request, "budget.html", visitor, households=households, number_of=number_of)
+            judged = user_settings.count_judged(connection, time.time() - JUDGED_DAYS * 86_400)
+            made = user_settings.latest_recommendations(connection, SHOWN)
+        return context.pages.page(
+            request,
+            "budget.html",
+            visitor,
+            households=households,
+            number_of=number_of,
+            judged=judged,
+            made=made,
+            days=JUDGED_DAYS,
+        )
+
+    @pages.post("/reviews/thresholds")
+    def set_thresholds(form: Annotated[Form, operator]) -> Response:
+        """Set a user's own."""
+        user, values = form.text("user", 128), numbers(form.fields, USER_THRESHOLDS)
+        if not USER.fullmatch(user):
+            raise RefusedError(422, "user", "user: expected letters, digits and . _ @ : + -")
+        context.decisions.set_user_thresholds(form.person, user, values, form.why)
+        return see(f"/console/reviews?user={quote(user)}")
+
+    @pages.post("/budget/recommendations")
+    def judge(form: Annotated[Form, annotator]) -> Response:
+        """Say what a user found of a recommendation."""
+        found = form.text("found")
+        if found not in FOUND:
+            raise RefusedError(422, "field", f"found: expected one of {', '.join(FOUND)}")
+        context.decisions.judge_recommendation(form.person, form.text("recommendation"), found == FOUND[0], form.why)
+        return see("/console/budget")
 
     @pages.get("/market")
     def market(request: Request, visitor: Annotated[Visitor, viewer]) -> HTMLResponse:

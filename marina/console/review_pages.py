@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from marina.console import review_queue, skeletons
 from marina.console.access import Form, Visitor
 from marina.console.context import Context
+from marina.console.decisions import USER
 from marina.console.errors import RefusedError
 from marina.console.rendering import see
 from marina.console.review_queue import AGAIN, SOURCE
@@ -20,6 +21,7 @@ from marina.database.tables import LABELS, LEDGER, PREDICTIONS
 from marina.events.feedback import REQUEST_ID
 from marina.events.labels import LONGEST, Label, record
 from marina.events.truths import Sent
+from marina.products import user_settings
 from marina.releases import ledger
 
 REVIEW, LABEL, UNDO = "review anomaly", "label", "undo label"
@@ -42,11 +44,12 @@ def router(context: Context) -> APIRouter:
     annotator = Depends(context.access.form("annotator"))
 
     @pages.get("/reviews")
-    def reviews(request: Request, visitor: Annotated[Visitor, viewer]) -> HTMLResponse:
+    def reviews(request: Request, visitor: Annotated[Visitor, viewer], user: str = "") -> HTMLResponse:
+        own = user_settings.read(context.database, user) if USER.fullmatch(user) else None
         with context.database.reading() as connection:
             models = review_queue.models_of(connection, "rows")
             items = review_queue.anomalies(connection, models, time.time()) if models else []
-        return context.pages.page(request, "reviews.html", visitor, items=items, models=models)
+        return context.pages.page(request, "reviews.html", visitor, items=items, models=models, own=own)
 
     @pages.post("/reviews")
     def judge(form: Annotated[Form, annotator]) -> Response:

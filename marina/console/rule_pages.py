@@ -13,6 +13,7 @@ from marina.console.context import Context
 from marina.console.errors import RefusedError, forbidden
 from marina.console.rendering import see
 from marina.console.rule_book import RuleBookError, Trial
+from marina.monitoring import requested_trainings
 from models.budget.rules import RuleSet
 
 PAGE = 40
@@ -118,13 +119,23 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         rule_book.save(context.database, text, form.person, why, time.time(), base)
         return see("/console/rules/history")
 
+    @pages.post("/rules/release")
+    def release(form: Annotated[Form, operator]) -> Response:
+        """Ask for a version of the categorizer with the newest rules, which then goes through its rollout."""
+        why, number = form.why, _number(form.fields.get("number", ""))
+        with context.database.reading() as connection:
+            rule_book.check_base(connection, number)
+        context.decisions.release_rules(form.person, number, why)
+        return see("/console/rules/history")
+
     @pages.get("/rules/history")
     def history(request: Request, visitor: Annotated[Visitor, viewer], before: Number | None = None) -> HTMLResponse:
         with context.database.reading() as connection:
             rows = rule_book.history(connection, before, PAGE + 1)
             newest = rule_book.current(connection)
+            asked = requested_trainings.of_rules(connection, rule_book.MODEL, newest.number, time.time())
         return context.pages.page(
-            request, "rule_history.html", visitor, rows=rows[:PAGE], newest=newest,
+            request, "rule_history.html", visitor, rows=rows[:PAGE], newest=newest, asked=asked,
             more=rows[PAGE - 1].number if len(rows) > PAGE else None,
         )  # fmt: skip
 

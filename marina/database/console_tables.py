@@ -5,7 +5,7 @@
 
 import sqlalchemy as sa
 
-from marina.database.tables import ALERTS, LEDGER, METADATA
+from marina.database.tables import ALERT_ACTIONS, ALERTS, LEDGER, METADATA
 
 _WHO = sa.String(64)
 
@@ -38,5 +38,6 @@ RULE_VERSIONS = sa.Table(
 
 ALERTS_BY_MODEL = sa.Index("alerts_by_model", ALERTS.c.model, ALERTS.c.id)
 OPEN_ALERTS = sa.Index("open_alerts", ALERTS.c.resolved_at, ALERTS.c.model, ALERTS.c.level)
+ACTIONS_BY_TIME = sa.Index("alert_actions_by_time", ALERT_ACTIONS.c.time)
 LEDGER_BY_MODEL = sa.Index("ledger_by_model", LEDGER.c.model, LEDGER.c.seq)
-"""For pages of one model among many, and for what is open of each."""
+"""For pages of one model among many, for what is open of each, and for what was decided lately."""

@@ -50,6 +50,7 @@ RECOMMENDATIONS = sa.Table(
     sa.Column("tried_at", sa.Float),
     sa.Column("alerted_at", sa.Float),
     sa.Index("product_recommendations_by_user", "user", "time"),
+    sa.Index("product_recommendations_by_time", "time"),
     comment="Recommendations that were made, the finding (JSON) each was made from, and whether it was found relevant.",
 )
 

@@ -34,6 +34,9 @@ RULE = "rule"
 REQUEST = "request"
 """The kind of what a person asked for without an alert."""
 
+RULES = "rules"
+"""The kind of a version of edited rules that a person asked to release: a training of its own."""
+
 LONGEST = {"model": 128, "version": 64, "kind": 32, "name": 64, "what": 1000, "harm": 500, "link": 500}
 """Characters that are kept of each text."""
 
@@ -248,7 +251,9 @@ def decide(database: Database, alert_id: int, who: str, action: str, why: str, n
         ledger.append(connection, who, "decide alert", row.model, details, now)
 
 
-def request_training(database: Database, model: str, who: str, why: str, key: str, now: float) -> int:
+def request_training(
+    database: Database, model: str, who: str, why: str, key: str, now: float, rules: int | None = None
+) -> int:
     """Ask for a training that no alert asks for: an alert of its own kind, which is decided as it is opened.
 
     The loop takes it for a decision to retrain. Doing it again with the same key changes nothing.
@@ -259,6 +264,8 @@ def request_training(database: Database, model: str, who: str, why: str, key: st
         One for a writer of the ledger (`marina.releases.heads.open_database`).
     key
         What distinguishes this request from others, at most 64 characters.
+    rules
+        Which version of the rules it is to release.
 
     Returns
     -------
@@ -272,17 +279,20 @@ def request_training(database: Database, model: str, who: str, why: str, key: st
     """
     if not why.strip():
         raise AlertError("A request to retrain needs a reason. It is kept in the ledger.")
-    finding = Finding(model, "", REQUEST, key, "warning", f"{who} asked for a training: {why}", now, 0, 0, 0, "", "")
+    kind, wish = (REQUEST, "a training") if rules is None else (RULES, f"version {rules} of the rules to be released")
+    finding = Finding(model, "", kind, key, "warning", f"{who} asked for {wish}: {why}", now, 0, 0, 0, "", "")
     with database.writing(durable=True) as connection:
         ledger.lock(connection)
         values = _values(finding)
-        asked = (ALERTS.c.model == model, ALERTS.c.version == "", ALERTS.c.kind == REQUEST, ALERTS.c.name == key)
+        asked = (ALERTS.c.model == model, ALERTS.c.version == "", ALERTS.c.kind == kind, ALERTS.c.name == key)
         if (there := connection.execute(sa.select(ALERTS.c.id).where(*asked)).scalar()) is not None:
             return int(there)
         values |= {"opened_at": now, "updated_at": now, "resolved_at": now, "state": "decided", "sent": ""}
         number = int(connection.execute(sa.insert(ALERTS).returning(ALERTS.c.id), values).scalar_one())
         _act(connection, number, who, "retrain", why, now)
-        ledger.append(connection, who, "trigger retrain", model, {"alert": number, "why": why}, now)
+        action = "trigger retrain" if rules is None else "release rules"
+        about = {} if rules is None else {"rules": rules}
+        ledger.append(connection, who, action, model, {"alert": number, "why": why, **about}, now)
     return number
 
 

@@ -13,6 +13,12 @@ WEEKLY = "weekly"
 LAST_STEP = "finish"
 """The step by which a family's run is whole."""
 
+MOST_ATTEMPTS = 3
+"""How often a step is begun in a run."""
+
+BAD_DATA = 4
+"""Exit status of a training that is not tried again in this run."""
+
 
 def collect_loop(connection: sa.Connection, now: float) -> Iterable[list[str]]:
     """Write when each family's weekly run last succeeded; 0 where one was begun and none ever did."""

@@ -1,5 +1,6 @@
 """Batches of what a version answered, from the prediction log: contiguous, each row in one of them."""
 
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -127,6 +128,29 @@ def latest(connection: sa.Connection, model: str, version: str, names: Sequence[
     mine = (PREDICTIONS.c.model == model, PREDICTIONS.c.version == version)
     newest = sa.select(*_COLUMNS).where(*mine).order_by(PREDICTIONS.c.time.desc()).limit(count)
     return _requests(connection.execute(newest).all(), names, 0, 0)
+
+
+def sample(
+    connection: sa.Connection, model: str, versions: Sequence[str], names: Sequence[str], since: float, until: float,
+    stretches: int, each: int,
+) -> Requests:  # fmt: skip
+    """Read a few answers of each of some equal stretches of time, the last of each, whichever version gave them.
+
+    Parameters
+    ----------
+    names
+        What the versions' summaries have; a summary of another length is left out.
+    stretches, each
+        Into how many the time is divided, and how many answers of a version are read of each.
+    """
+    edges = [since + (until - since) * part / stretches for part in range(stretches + 1)]
+    given, parts = PREDICTIONS.c, []
+    for version in versions:
+        for start, end in itertools.pairwise(edges):
+            mine = (given.model == model, given.version == version, given.time >= start, given.time < end)
+            newest = sa.select(*_COLUMNS).where(*mine).order_by(given.time.desc()).limit(each)
+            parts.append(sa.select(newest.subquery()))  # SQLite limits no part of a union otherwise
+    return _requests(connection.execute(sa.union_all(*parts)).all() if parts else (), names, 0, 0)
 
 
 def count_answers(connection: sa.Connection, model: str, version: str, since: float, until: float) -> int:

@@ -4,6 +4,7 @@
     daily_FAMILY    train ─> evaluate ─> promote              on MARINA_ML_DAILY_SCHEDULE
     daily_chores    drift, held_out, retention, backup        likewise
     weekly_chores   report                                    with the week, after its families
+    asked           what people asked for in the console      when they did
 
 An asset starts a command, ``scripts/run_step.py``, and looks at its exit status; it computes nothing. A partition's key
 is the date on which its run is due, so that a run is the same to Dagster and to scripts/loop.py, and is done once.
@@ -12,15 +13,19 @@ is the date on which its run is due, so that a run is the same to Dagster and to
 # Dagster reads the annotations of an asset's context when it is defined: they may not be postponed here.
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from marina.database.connection import Database
 from marina.monitoring.loop_metrics import LAST_STEP, WEEKLY
+from marina.monitoring.requested_trainings import ASKED, LOOPS, pending
 from marina.pipelines import commands, step_list
 from marina.pipelines.schedule import Schedule, parse
+from marina.releases.lease import Lease
 from marina.settings import ROOT, Settings, read_settings
 
 FIRST_DAY = "2026-01-01"
@@ -34,6 +39,15 @@ MOST_RETRIES = 10
 
 STOPPED_PAUSE_S = 1.0
 """Before a command that was killed is started again."""
+
+LOOK_S = 15
+"""Between two looks whether a training was asked for."""
+
+ASKED_AGAIN_S = 300
+"""What is not finished, since it failed or has to wait, is taken up again so often."""
+
+ANOTHER_ACTS = 3
+"""Exit status of scripts/loop.py where another loop acts: that takes it."""
 
 RUN_STEP = ROOT / "scripts" / "run_step.py"
 
@@ -136,6 +150,45 @@ class Chain:
         )
 
 
+def asked_for(settings: Settings) -> dg.SensorDefinition:
+    """Return what looks whether people asked for trainings, and starts ``scripts/loop.py asked`` where they did."""
+    command = [sys.executable, str(ROOT / "scripts" / "loop.py"), "asked", "--families", *family_names(settings)]
+    limit_s = 4 * settings.ml_training_limit_s + step_list.HOUR_S
+
+    @dg.op(name=f"{ASKED}_for")
+    def run(context: dg.OpExecutionContext) -> None:
+        done = commands.run(command, limit_s, cwd=str(ROOT))
+        context.log.info(done.tail or "no words")
+        if done.exit not in (0, ANOTHER_ACTS):
+            raise dg.Failure(f"it ended with exit status {done.exit}: {done.tail[-500:]}", allow_retries=False)
+
+    @dg.job(name=ASKED, executor_def=dg.in_process_executor, tags={"dagster/max_runtime": str(int(limit_s))})
+    def job() -> None:
+        run()
+
+    def look() -> Iterator[dg.RunRequest]:
+        database = Database(settings.database)
+        try:
+            now = time.time()
+            with database.writing() as connection:
+                Lease(LOOPS[1], settings.replica_name).take(connection, now)  # says that one runs, and no more
+                found = pending(connection, now)
+        finally:
+            database.close()
+        if found:
+            yield dg.RunRequest(run_key=f"{found[0][0].run} {int(now // ASKED_AGAIN_S)}")
+
+    evaluate: Callable[..., Any] = look
+    return dg.SensorDefinition(
+        name=ASKED,
+        job=job,
+        evaluation_fn=lambda context: evaluate(),
+        minimum_interval_seconds=LOOK_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Trains what people asked for, as scripts/loop.py asked does it.",
+    )
+
+
 def family_names(settings: Settings) -> list[str]:
     """Return the families that are run: the settings', or each that has a folder in `training/`."""
     return settings.ml_families or sorted(path.parent.name for path in Path(ROOT, "training").glob("*/recipe.py"))
@@ -163,6 +216,7 @@ def definitions(settings: Settings) -> dg.Definitions:
         assets=[asset for chain in made for asset in chain.assets],
         jobs=[chain.job for chain in made],
         schedules=[chain.scheduled() for chain in made],
+        sensors=[asked_for(settings)],
     )
 
 

@@ -1,4 +1,4 @@
-"""The loop: weekly load, training and decision for each family, and each day the question whether to train.
+"""The loop: each week load, train and decide, each day ask whether to train, and at once what people asked for.
 
 Each step is a command (`marina.pipelines.step_list`). Its exit status says whether the next one follows, and the JSON
 on its last line is what the next one is given. One that has to wait, such as a decision while a rollout is open, is
@@ -8,17 +8,20 @@ loops that share a database one acts, by a lease that is renewed while a command
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from archives.errors import MarinaError
 from marina.database.connection import AWAY, Database
-from marina.monitoring.loop_metrics import LAST_STEP, WEEKLY
+from marina.monitoring.loop_metrics import BAD_DATA, LAST_STEP, WEEKLY
+from marina.monitoring.requested_trainings import ASKED, Request, pending, trained_since
 from marina.pipelines import commands, step_list, steps
 from marina.pipelines.commands import Done
 from marina.pipelines.schedule import Schedule, parse
@@ -65,6 +68,8 @@ class Loop:
         Writes a line.
     stop
         Whether to begin nothing more, and to end what runs.
+    family_of
+        Says which family trains a model; it raises `archives.errors.MarinaError` where none does.
     """
 
     database: Database
@@ -81,6 +86,7 @@ class Loop:
     stop: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.time
     run: Callable[..., Done] = commands.run
+    family_of: Callable[[str], str] = field(default=lambda model: "")
     _failed: list[str] = field(default_factory=list)
 
     @classmethod
@@ -115,8 +121,13 @@ class Loop:
             stop=stop,
         )
 
-    def step(self) -> list[str]:
+    def step(self, asked: bool = False) -> list[str]:
         """Run what is due, if this loop has the lease.
+
+        Parameters
+        ----------
+        asked
+            Whether to take what people asked for and nothing else.
 
         Returns
         -------
@@ -131,6 +142,9 @@ class Loop:
         if not self._renew():
             raise LeaseLostError(f"another {NAME} acts")
         self._failed = []
+        if asked:
+            self.take_what_was_asked()
+            return self._failed
         week = self.weekly.last_due(self.clock())[0]
         due: dict[str, tuple[str, ...]] = {week: step_list.WEEK}
         day = self.daily.last_due(self.clock())[0] if self.daily else ""
@@ -140,6 +154,7 @@ class Loop:
             self.decide_what_waits(family, due)
         for run, names in due.items():
             for family in self.families:
+                self.take_what_was_asked()
                 self._take(run, family, names)
         for name in self.chores:
             run = week if name in step_list.WEEKLY_CHORES else day
@@ -157,15 +172,51 @@ class Loop:
         with self.database.reading() as connection:
             waiting = steps.waiting(connection, family.name)
         for run in waiting:
-            if run not in due:
+            if run not in due and not run.startswith(f"{ASKED} "):
                 self._take(run, family, step_list.DAY)
+
+    def take_what_was_asked(self) -> None:
+        """Train what people asked for, and continue what was begun of it."""
+        with self.database.reading() as connection:
+            found = pending(connection, self.clock())
+        for request, begun in found:
+            try:
+                name = self.family_of(request.model)
+            except MarinaError as error:
+                self._refuse(request, str(error))
+                continue
+            family = next((one for one in self.families if one.name == name), None)
+            if family is None or (not begun and request.rules is None and self._is_answered(request, name)):
+                continue
+            who = NAME if request.rules is None else request.who
+            self._take(request.run, replace(family, rules=request.rules, who=who), step_list.DAY)
+
+    def _is_answered(self, request: Request, family: str) -> bool:
+        """Whether a training has begun since; then there is nothing left to do."""
+        with self.database.reading() as connection:
+            other = trained_since(connection, family, request.time)
+        if other is None:
+            return False
+        with self.database.writing(durable=True) as connection:
+            steps.begin(connection, self.database, request.run, family, LAST_STEP, self.clock())
+            result = json.loads(other.result)
+            steps.end(connection, request.run, family, LAST_STEP, 0, result, "", "done", self.clock())
+        return True
+
+    def _refuse(self, request: Request, why: str) -> None:
+        with self.database.writing(durable=True) as connection:
+            if steps.read(connection, request.run, step_list.ALL, "train") is None:
+                self.report(f"{request.run}: {why}")
+                steps.begin(connection, self.database, request.run, step_list.ALL, "train", self.clock())
+                run, family = request.run, step_list.ALL
+                steps.end(connection, run, family, "train", BAD_DATA, {}, why, "failed", self.clock())
 
     def _take(self, run: str, family: Family, names: Sequence[str]) -> None:
         try:
             whole = self._family(run, family, names)
         except WaitingError:
             return
-        if not whole:
+        if not whole and f"{run} {family.name}" not in self._failed:
             self._failed.append(f"{run} {family.name}")
 
     def _family(self, run: str, family: Family, names: Sequence[str]) -> bool:

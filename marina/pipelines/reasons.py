@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["data", "labels", "drift", "manual"]
+Kind = Literal["data", "labels", "drift", "manual", "rules"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Reason:
     Attributes
     ----------
     kind
-        Which of the four.
+        Which of the five; rules that people edited are one only where that is asked for.
     why
         As text, for the ledger.
     mark

@@ -1,6 +1,7 @@
 """The steps of the loop, each a command: what `scripts/loop.py` and the orchestrator run is written here, once.
 
 load ─> train ─> evaluate ─> promote MODEL … ─> finish        a family's week; its day is the same without load
+train ─> promote MODEL … ─> finish                            what a person asked for
 drift, held_out, retention, backup                            each day's chores, which wait for none of these
 report                                                        a week's, once no family's decision is to come
 """
@@ -20,9 +21,6 @@ NAME = "loop"
 
 HOUR_S = 3_600.0
 LOAD_LIMIT_S = EVALUATE_LIMIT_S = PROMOTE_LIMIT_S = CHORE_LIMIT_S = HOUR_S
-
-BAD_DATA = 4
-"""Exit status of a training that is not tried again in this run."""
 
 NO_COMMAND = 127
 """Exit status, as shells have it, of a step whose command is not there."""
@@ -57,11 +55,15 @@ class Family:
     ----------
     data, held_out
         What it trains on, and rows to compare versions on; None: generated data, and no rows.
+    rules, who
+        Which version of the rules the run is to release, and who asked for that; None: it is a usual run.
     """
 
     name: str
     data: str | None = None
     held_out: str | None = None
+    rules: int | None = None
+    who: str = NAME
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def calls(
     if name == "train":
         data = given.get("data", family.data)
         recorded = ["--data", str(data)] if data else []
+        recorded += ["--rules", str(family.rules)] if family.rules is not None else []
         # Nothing to train on is no failure.
         return [Call(name, ["auto_train.py", "--family", family.name, *recorded], training_limit_s, (0, 3))]
     if name == "evaluate":
@@ -120,6 +123,12 @@ def calls(
         asked_about = [(f"evaluate {one['model']}"[:64], f"{one['model']}:{one['version']}") for one in trained]
         evaluation = ["evaluate_models.py", "--data", held_out, "--models"]
         return [Call(step, [*evaluation, version], EVALUATE_LIMIT_S) for step, version in asked_about]
+    if name == "promote" and family.rules is not None:  # a person has decided that already
+        asked = [["--model", one["model"], "--version", one["version"]] for one in trained]
+        return [
+            Call(f"promote {one[1]}"[:64], ["deploy_canary.py", *one, "--who", family.who, "--once"], PROMOTE_LIMIT_S)
+            for one in asked
+        ]
     if name == "promote":
         rows = ["--data", held_out] if held_out else []
         asked = [["--model", one["model"], "--version", one["version"]] for one in trained]

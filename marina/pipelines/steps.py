@@ -11,9 +11,8 @@ import sqlalchemy as sa
 
 from marina.database.connection import Database
 from marina.database.loop_tables import LOOP_STEPS
-from marina.pipelines.step_list import BAD_DATA
+from marina.monitoring.loop_metrics import BAD_DATA, MOST_ATTEMPTS
 
-MOST_ATTEMPTS = 3
 FIRST_PAUSE_S = 600.0
 
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from marina.database.connection import Database
 from marina.database.loop_tables import TRAININGS
 from marina.database.tables import ALERT_ACTIONS, ALERTS, DRIFT_REPORTS, LABELS, PREDICTIONS, TRUTHS
+from marina.monitoring.alerts import RULES
 from marina.pipelines.reasons import Reason, Situation
 from marina.releases import ledger
 
@@ -128,7 +129,7 @@ def situation(connection: sa.Connection, family: str, models: Sequence[str], new
     decided = connection.execute(
         sa.select(sa.func.max(ALERTS.c.id))
         .join(ALERT_ACTIONS, ALERT_ACTIONS.c.alert == ALERTS.c.id)
-        .where(of_family, ALERT_ACTIONS.c.action == "retrain", ALERT_ACTIONS.c.time > since)
+        .where(of_family, ALERTS.c.kind != RULES, ALERT_ACTIONS.c.action == "retrain", ALERT_ACTIONS.c.time > since)
     ).scalar()
     report = DRIFT_REPORTS.c
     newest = sa.select(sa.func.max(report.id)).where(report.model.in_(models)).group_by(report.model)

@@ -41,10 +41,8 @@ async def thresholds(request: Request, user: OfUser) -> Response:
 @router.put("/ml/anomaly/thresholds/{user}", responses={200: {"model": ThresholdsReply}})
 async def set_thresholds(request: Request, user: OfUser, body: Thresholds) -> Response:
     """Set them."""
-    if body.suspicious > body.anomalous:
-        raise ProductError(422, "invalid", "suspicious: expected at most the anomalous threshold", field="suspicious")
     database = context_of(request).database
-    await run_in_threadpool(user_settings.write_thresholds, database, user, body.suspicious, body.anomalous)
+    await run_in_threadpool(user_settings.set_thresholds, database, user, body.suspicious, body.anomalous)
     return reply(call_of(request, user), {"user": user, **body.model_dump()})
 
 

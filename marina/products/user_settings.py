@@ -3,8 +3,9 @@
 import json
 import time
 import urllib.parse
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,7 +13,7 @@ from marina.database.connection import Database
 from marina.database.product_tables import RECOMMENDATIONS, TRUTHS_OF_RULES, USERS
 from marina.monitoring.channels import ChannelError, parse_channel
 from marina.products.errors import ProductError
-from marina.products.recommendations import Recommendation
+from marina.products.recommendations import Recommendation, recommend
 
 TRY_AGAIN_S = 60.0
 """After so long an alert that no channel took may be sent again."""
@@ -41,25 +42,50 @@ class UserSettings:
 def read(database: Database, user: str) -> UserSettings:
     """Return what a user has set."""
     with database.reading() as connection:
-        row = connection.execute(sa.select(USERS).where(USERS.c.user == user)).first()
+        return _read(connection, user)
+
+
+def _read(connection: sa.Connection, user: str) -> UserSettings:
+    row = connection.execute(sa.select(USERS).where(USERS.c.user == user)).first()
     if row is None:
         return UserSettings(user)
     return UserSettings(user, row.suspicious, row.anomalous, tuple(json.loads(row.channels)), row.language)
 
 
-def write_thresholds(database: Database, user: str, suspicious: float, anomalous: float) -> None:
-    """Keep a user's thresholds; nothing else of the user's changes."""
-    _write(database, {"user": user, "suspicious": suspicious, "anomalous": anomalous})
-
-
 def write_channels(database: Database, user: str, channels: Sequence[str], language: str) -> None:
     """Keep where a user's alerts go, and in which language; nothing else of the user's changes."""
-    _write(database, {"user": user, "channels": json.dumps(channels), "language": language})
-
-
-def _write(database: Database, row: dict[str, object]) -> None:
+    row = {"user": user, "channels": json.dumps(channels), "language": language, "changed_at": time.time()}
     with database.writing(durable=True) as connection:
-        database.put(connection, USERS, [{**row, "changed_at": time.time()}])
+        database.put(connection, USERS, [row])
+
+
+def set_thresholds(
+    database: Database, user: str, suspicious: float | None, anomalous: float | None,
+    beside: Callable[[sa.Connection, UserSettings], None] = lambda connection, before: None,
+) -> None:  # fmt: skip
+    """Set from which scores on a user's transactions are reported; None for both: from the model's own.
+
+    Nothing else of the user's changes.
+
+    Parameters
+    ----------
+    beside
+        Writes what is to be there if and only if they are set, in the same transaction; it is given what was set.
+
+    Raises
+    ------
+    ProductError
+        When they are not from 0 to 1, in order.
+    """
+    if (suspicious is None) != (anomalous is None):
+        raise ProductError(422, "invalid", "suspicious: expected both thresholds, or neither", field="suspicious")
+    if suspicious is not None and anomalous is not None and not 0 <= suspicious <= anomalous <= 1:
+        text = "suspicious: expected at most the anomalous threshold, both from 0 to 1"
+        raise ProductError(422, "invalid", text, field="suspicious")
+    with database.writing(durable=True) as connection:
+        beside(connection, _read(connection, user))
+        row = {"user": user, "suspicious": suspicious, "anomalous": anomalous, "changed_at": time.time()}
+        database.put(connection, USERS, [row])
 
 
 def check_channels(urls: Sequence[str], hosts: Collection[str]) -> None:
@@ -111,12 +137,56 @@ def mark_alerted(database: Database, idents: Collection[str], now: float) -> Non
         connection.execute(sent.values(alerted_at=now))
 
 
-def judge_recommendation(database: Database, ident: str, relevant: bool) -> bool:
-    """Keep whether a recommendation was found relevant; return whether there is one of that id."""
+def judge_recommendation(
+    database: Database, ident: str, relevant: bool, beside: Callable[[sa.Connection], None] | None = None
+) -> bool:
+    """Keep whether a user found a recommendation relevant; return whether that was kept.
+
+    Parameters
+    ----------
+    beside
+        Where someone else says what the user told them: writes what is to be there if and only if it is kept, in the
+        same transaction. Then it is not kept where the user has said it.
+    """
     changed = sa.update(RECOMMENDATIONS).where(RECOMMENDATIONS.c.id == ident)
+    if beside is not None:
+        changed = changed.where(RECOMMENDATIONS.c.relevant.is_(None))
     with database.writing(durable=True) as connection:
         done = connection.execute(changed.values(relevant=relevant, judged_at=time.time()))
+        if done.rowcount and beside is not None:
+            beside(connection)
         return bool(done.rowcount)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How recommendations of a kind were found: how many were made, and what users said of them."""
+
+    kind: str
+    made: int
+    relevant: int
+    not_relevant: int
+
+    @property
+    def share(self) -> float | None:
+        """Of those that users judged, how many they found relevant; None without any."""
+        return self.relevant / (self.relevant + self.not_relevant) if self.relevant + self.not_relevant else None
+
+
+def count_judged(connection: sa.Connection, since: float) -> list[Judged]:
+    """Count recommendations since a time by kind."""
+    one = RECOMMENDATIONS.c
+    counts = (sa.func.count().filter(one.relevant.is_(value)) for value in (True, False))
+    chosen = sa.select(one.kind, sa.func.count(), *counts).where(one.time >= since)
+    rows = connection.execute(chosen.group_by(one.kind).order_by(one.kind))
+    return [Judged(*row) for row in rows]
+
+
+def latest_recommendations(connection: sa.Connection, count: int) -> Sequence[tuple[sa.Row[Any], Recommendation]]:
+    """Return the newest recommendations as they are kept, and as they read."""
+    rows = connection.execute(sa.select(RECOMMENDATIONS).order_by(RECOMMENDATIONS.c.time.desc()).limit(count)).all()
+    found = [(row, recommend(row.user, "", json.loads(row.finding))) for row in rows]
+    return [(row, one) for row, one in found if one is not None]
 
 
 def add_rule_truth(

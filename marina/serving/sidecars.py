@@ -22,13 +22,16 @@ MODULES = {
     "live": "marina.products.live.service",
     "console": "marina.console.service",
 }
+LOOP = "loop"
+"""Beside them where MARINA_ML_LOOP asks for it: ``scripts/loop.py daemon``."""
+
 STREAMING = {"live": signal.SIGTERM, "products": signal.SIGUSR1}
 """Those whose connections last, and what tells them to end these, before the gateway waits for what is in flight. The
 products' interface continues with its other requests."""
 
 
 class Sidecar:
-    """One process, ``python -m MODULE``, that ends by SIGTERM.
+    """One process, ``python -m MODULE`` or the loop, that ends by SIGTERM.
 
     Attributes
     ----------
@@ -40,7 +43,7 @@ class Sidecar:
         self.replica = ""
         self.name = name
         self.process: subprocess.Popen[bytes] | None = None
-        self._module = MODULES[name]
+        self._command = [str(ROOT / "scripts" / "loop.py"), "daemon"] if name == LOOP else ["-m", MODULES[name]]
         self._settings = settings
         self._run_dir = run_dir
         self._restarts = Restarts()
@@ -58,7 +61,7 @@ class Sidecar:
         own = {"MARINA_REPLICA": self.replica} if self.replica else {}
         with (self._settings.log_dir / f"{self.name}.log").open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", self._module],
+                [sys.executable, *self._command],
                 env={**os.environ, **own, "MARINA_RUN_DIR": str(self._run_dir.path), "PYTHONUNBUFFERED": "1"},
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,

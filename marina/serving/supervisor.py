@@ -35,7 +35,7 @@ from marina.serving.programs import MissingProgramError
 from marina.serving.reconciler import Reconciler
 from marina.serving.restart_backoff import Restarts, ending
 from marina.serving.run_dir import RunDir
-from marina.serving.sidecars import MODULES, Sidecar
+from marina.serving.sidecars import LOOP, MODULES, Sidecar
 from marina.serving.torchserve_client import TorchServeClient
 from marina.serving.version_state import HUNG_S, State
 from marina.settings import Settings, console_token, management_token
@@ -92,7 +92,8 @@ class Supervisor:
         self._guard = Guard(log)
         self._reconciler = Reconciler(settings, declaration, self._gateway.routes, run_dir, self._guard)
         self._declared, self._upgraded = declared, upgraded
-        self._sidecars = [Sidecar(name, settings, run_dir) for name in MODULES]
+        names = [*MODULES, *([LOOP] if settings.ml_loop else [])]
+        self._sidecars = [Sidecar(name, settings, run_dir) for name in names]
         consoles = [*CONSOLES, *(f"{sidecar.name}.log" for sidecar in self._sidecars)]
         self._logs = Logs(settings.log_dir, consoles, lambda: self._gateway.signal(signal.SIGUSR1))
         self._java: subprocess.Popen[bytes] | None = None

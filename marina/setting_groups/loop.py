@@ -52,6 +52,9 @@ five points of errors."""
     ml_time_zone: str = "Europe/Paris"
     """Whose clocks these times are of."""
 
+    ml_loop: bool = False
+    """Whether the server runs the loop beside itself (scripts/loop.py daemon): trainings take its cores and memory."""
+
     ml_families: list[str] = []
     """Families that the orchestrator runs, as a JSON list: ["catalog"]. Empty: every one in training/."""
 

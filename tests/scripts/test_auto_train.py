@@ -10,13 +10,17 @@ import pytest
 import sqlalchemy as sa
 
 from archives.registry import Registry
+from marina.console import rule_book
+from marina.console.people import Person
 from marina.database.connection import Database
 from marina.database.loop_tables import TRAININGS
 from marina.database.tables import LABELS, LEASES, PREDICTIONS
 from marina.pipelines import commands
 from marina.pipelines.commands import Done
+from marina.releases.heads import open_database
 from marina.releases.lease import Lease
 from marina.serving.stub_archive import build_stub
+from marina.settings import read_settings
 from scripts import auto_promote, auto_train
 from tests.archives.rewrite import recertified
 from training import tracking
@@ -238,3 +242,31 @@ def test_a_first_version_is_decided_by_its_threshold(
     assert auto_promote.main([*options, "--metric", "auc"]) == 1
     assert "Name one with --metric: weighted_f1" in capsys.readouterr().err
     assert auto_promote.main(["--model", MODEL, "--version", "7.0"]) == 1
+
+
+def test_rules_that_people_edited_are_what_their_model_is_trained_with(
+    recipe: Recipe, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_recipe("catalog"), "EDITED_RULES", MODEL, raising=False)  # budget's is slow to import
+    settings = read_settings()
+    database = open_database(settings, first=True)
+    database.upgrade()
+    who = Person("ada", "operator", 1.0, "test", None, 0.0)
+    for base, text in enumerate(("the first", "the second")):
+        rule_book.save(database, text, who, "books", 1.0, base)
+
+    def given(option: str) -> str:
+        command = recipe.called[-1]
+        return command[command.index(option) + 1] if option in command else ""
+
+    status, said = train("--rules", "1")
+    assert (status, [one["model"] for one in said["trained"]]) == (0, [MODEL])
+    assert (Path(given("--rules")).read_text(), given("--models")) == ("the first", MODEL)
+    assert train("--rules", "1")[1]["again"] and len(recipe.called) == 1, "once for the same rules, data and code"
+    assert train("--rules", "2")[0] == 0 and Path(given("--rules")).read_text() == "the second"
+    assert train("--rules", "3")[0] == 1 and len(recipe.called) == 2
+    with database.reading() as connection:
+        assert set(connection.execute(sa.select(TRAININGS.c.family)).scalars()) == {"catalog rules"}
+    assert train("--reason", "manual")[0] == 0
+    assert (Path(given("--rules")).read_text(), given("--models")) == ("the second", ""), "all, with the newest rules"
+    database.close()

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -16,12 +17,14 @@ from archives.archive import open_archive
 from archives.keys import own_key
 from archives.signatures import sign, signature_path
 from marina.database.tables import LEDGER
+from marina.pipelines.commands import WAIT, last_json
 from marina.releases import ledger
 from marina.releases.declarations import declare, read_archive
 from marina.releases.heads import Heads, heads_file, open_database
 from marina.releases.lease import Lease
 from marina.rollout.controller import Controller
 from marina.settings import ROOT, Settings
+from scripts import deploy_canary
 from tests.archives.rewrite import rewritten
 from tests.marina.rollout.releases import answer, declared, latest, supervise
 from tests.marina.rollout.untied import untie
@@ -131,6 +134,25 @@ def test_a_release_from_its_beginning_to_its_undoing(desk: Desk, tmp_path: Path)
         connection.execute(sa.update(LEDGER).where(LEDGER.c.seq == 2).values(who="eve"))
     code, words = desk.type("rollout", "ledger", "verify")
     assert code == 1 and words.startswith("row 2: changed")
+
+
+def test_once_begins_a_rollout_once_and_waits_for_another(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in desk.env.items():
+        monkeypatch.setenv(name, value)
+
+    def deploy(version: str) -> tuple[int, dict[str, Any]]:
+        status = deploy_canary.main(["--model", "echo", "--version", version, "--who", "ann", "--once"])
+        return status, last_json(capsys.readouterr().out)
+
+    begun = {"model": "echo", "version": "2.0", "outcome": "canary", "rollout": 1}
+    assert deploy("2.0") == (0, begun) and deploy("2.0") == (0, begun)
+    signature_path(third := archive(desk.store, version="3.0")).write_bytes(
+        sign(open_archive(third), own_key(desk.settings.state_dir / "signing.key", desk.settings.state_dir / "keys"))
+    )
+    assert deploy("3.0") == (WAIT, {})
+    assert latest(desk.database, "echo").started_by == "ann"
 
 
 @pytest.mark.parametrize(

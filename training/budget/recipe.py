@@ -34,6 +34,7 @@ RULES: Final = {
     budget_anomaly.MODEL: Rule("auc", 0.8),
     budget_forecast.MODEL: Rule("wape", 0.5, less_is_better=True, slice_bound=5.0),  # EUR a category and month
 }
+EDITED_RULES: Final = budget_categorizer.MODEL
 
 
 @dataclass(frozen=True)

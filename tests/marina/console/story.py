@@ -17,7 +17,7 @@ import httpx
 import sqlalchemy as sa
 from playwright.sync_api import Locator, Page, ViewportSize, expect, sync_playwright
 
-from marina.console import people
+from marina.console import people, rule_book
 from marina.database.connection import Database
 from marina.database.tables import DECLARATIONS, LABEL_SETS, PREDICTIONS, TRUTHS
 from marina.monitoring import alerts
@@ -48,6 +48,8 @@ PHONE: ViewportSize = {"width": 390, "height": 800}
 SOON_MS = 30_000
 MOST_TABS = 60
 NO_PAGE = ("/console/look", "/console/ledger/export", "/console/rules/export")
+LATER_MS = 120_000
+"""Of what starts a program that reads all rules."""
 
 
 def chromium() -> str | None:
@@ -64,7 +66,9 @@ def tell(shots: Path | None = None) -> None:
             serving.archive(Path(folder) / name, version=version, code=code)
             for name, version, code in (("a", "1.0", serving.ECHO), ("b", "2.0", BROKEN), ("c", "3.0", serving.ECHO))
         )
-        with serving.running([first]) as server, sync_playwright() as playwright:
+        # The loop runs beside the server; it has no commands, so that nothing is trained here.
+        own = {"ml_loop": "true", "ml_commands": f"{folder}/none"}
+        with serving.running([first], own) as server, sync_playwright() as playwright:
             settings = Settings(state_dir=server.state_dir, unsigned="allow")
             database = open_database(settings)
             browser = playwright.chromium.launch(
@@ -79,6 +83,7 @@ def tell(shots: Path | None = None) -> None:
                 a_canary_gets_worse(page, server, database, broken, shots)
                 a_drift_alarm_is_answered(page, server, database, good, browser, faults, shots)
                 anomalies_are_judged_by_keys(page, server, database, shots)
+                a_rule_is_released(page, server, database)
                 without_scripts(browser, server.url, token, database)
                 with database.reading() as connection:
                     assert ledger.verify(connection) == []
@@ -192,6 +197,8 @@ def a_drift_alarm_is_answered(
     expect(page.locator("main")).to_contain_text("decided")
     with database.reading() as connection:
         assert [act.action for act in alerts.read(connection, alert)[1]] == ["retrain"]
+    training = page.locator("section.training")  # by itself, while one looks
+    expect(training).to_contain_text("echo is of family 'stub', and training/ has", timeout=SOON_MS)
     number = begin(database, good, approvals=1)
     second = people.add(database, "ben", "approver", "test", time.time())
     other = sign_in(browser, server.url, second, faults)
@@ -255,6 +262,30 @@ def nothing_bars_anyone(page: Page, url: str) -> None:
         waiting += [one for one in links if one.startswith("/console")]
     assert found == [], "\n".join(found)
     assert len(seen) >= 18, seen
+
+
+def a_rule_is_released(page: Page, server: serving.Server, database: Database) -> None:
+    """It is written, tried on what came in, kept as a version, and given to the loop, whose answer the page shows."""
+    of = {"model": rule_book.MODEL, "version": "1.0"}
+    with database.writing() as connection:
+        chosen = sa.select(DECLARATIONS).where(DECLARATIONS.c.model == "echo").limit(1)
+        echo = dict(connection.execute(chosen).one()._mapping)
+        connection.execute(sa.insert(DECLARATIONS), echo | of | {"weight": 1.0})
+    page.set_default_timeout(LATER_MS)
+    page.goto(f"{server.url}/console/rules/edit")
+    page.get_by_label("YAML").fill("name: books-fnac\ncategory: loisirs\nconfidence: 0.95\nkeywords: [FNAC]\n")
+    page.get_by_role("button", name="Check, and try on the last two weeks").click()
+    expect(page.get_by_role("status")).to_contain_text("0 of 0 transactions would be said otherwise", timeout=LATER_MS)
+    for action, why in (("save", "books are leisure"), ("release", "it was tried")):
+        form = page.locator(f'form[action="/console/rules/{action}"]')
+        form.get_by_label("Why").fill(why)
+        form.get_by_role("button").click()
+    expect(page.locator("section.training")).to_contain_text("budget_categorizer is of family 'stub'", timeout=SOON_MS)
+    with database.reading() as connection:
+        actions = [one.action for one in ledger.entries(connection, rule_book.MODEL)]
+    assert [one for one in actions if one.endswith(" rules")] == ["edit rules", "release rules"]
+    with database.writing() as connection:
+        connection.execute(sa.delete(DECLARATIONS).where(DECLARATIONS.c.model == rule_book.MODEL))
 
 
 def without_scripts(browser: Any, url: str, token: str, database: Database) -> None:

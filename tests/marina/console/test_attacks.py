@@ -22,10 +22,11 @@ PAGES = (
     "/console/alerts/history", "/console/models/sums", "/console/ledger", "/console/ledger/verify",
     "/console/ledger/export", "/console/registry", "/console/reviews", "/console/annotation", "/console/rules",
     "/console/rules/history", "/console/rules/export", "/console/budget", "/console/market",
-    "/console/live/overview", "/console/live/rollouts/1",
+    "/console/models/sums/weeks", "/console/alerts/1/training", "/console/live/overview", "/console/live/rollouts/1",
 )  # fmt: skip
 FORMS = (
     ("/console/reviews", "/console/annotation/undo", "annotator"),
+    ("/console/reviews?user=u1", "/console/reviews/thresholds", "operator"),
     ("/console/rules", "/console/rules/import", "operator"),
     ("/console/rollouts/1", "/console/rollouts/1/pause", "operator"),
     ("/console/rollouts/1", "/console/rollouts/1/abort", "operator"),

@@ -7,6 +7,7 @@ import time
 import pytest
 import sqlalchemy as sa
 
+from marina.console import drift_weeks
 from marina.console.rendering import HERE
 from marina.database.tables import ALERTS, DECLARATIONS, ROLLOUTS
 from tests.marina.console.browser import Console, finding
@@ -117,6 +118,23 @@ def test_a_models_page_shows_its_features_beside_the_reference(console: Console)
     assert "accuracy" in found and "golden inputs" in found
     listed = console.browser("viewer").get("/console/registry?left=colours:1.0&right=colours:1.0").text
     assert "None." in listed
+
+
+def test_a_feature_is_shown_week_by_week_over_the_references_band(console: Console) -> None:
+    watched.declare(console.database, console.settings.archive_store)
+    now = time.time()
+    for back, hue in ((2, 0.0), (1, 0.0), (0, 2.0)):
+        began = drift_weeks.starts(now)[-1 - back] + 60
+        rows = watched.answers(60, first=100 * back, hue=hue)
+        watched.insert(console.database, [row | {"time": began + place} for place, row in enumerate(rows)])
+    mine = console.browser("viewer")
+    text = mine.get("/console/models/colours/weeks").text
+    assert re.findall(r"<figcaption>(\w+)</figcaption>", text)[0] == "hue", "what moved most comes first"
+    assert text.count('class="band"') == text.count("<details>") >= 2 and 'class="week"' in text
+    rows = re.findall(r"<td>(\d{4}-W\d\d)</td><td>(\d+)</td>", text.partition("</figure>")[0])
+    assert [count for _, count in rows] == ["20"] * 3 and len({name for name, _ in rows}) == 3
+    began = time.perf_counter()
+    assert "Week by week" in mine.get("/console/models/colours").text and time.perf_counter() - began < 1
 
 
 def test_the_ledger_says_what_was_live_at_a_time_and_is_exported(console: Console) -> None:

@@ -12,7 +12,10 @@ pytest.importorskip("dagster", reason="pip install --require-hashes -c constrain
 
 import dagster as dg
 from dagster._core.definitions.partitions.context import partition_loading_context
+from pydantic import SecretStr
 
+from marina.database.connection import Database
+from marina.monitoring import alerts, requested_trainings
 from marina.pipelines.definitions import definitions
 from marina.settings import Settings
 
@@ -80,10 +83,8 @@ def test_every_family_has_a_week_and_a_day_and_what_follows_waits() -> None:
     made = definitions(Settings(backup_destination="/backups")).get_repository_def()
     names = {job.name for job in made.get_all_jobs() if not job.name.startswith("__")}
     families = ("budget", "catalog", "code_health", "market", "signflow")
-    assert names == {f"{kind}_{family}" for kind in ("weekly", "daily") for family in families} | {
-        "daily_chores",
-        "weekly_chores",
-    }
+    chains = {f"{kind}_{family}" for kind in ("weekly", "daily") for family in families}
+    assert names == chains | {"daily_chores", "weekly_chores", "asked"}
     graph = made.asset_graph
     promote = graph.get(dg.AssetKey(["weekly", "catalog", "promote"]))
     assert promote.parent_keys == {dg.AssetKey(["weekly", "catalog", "evaluate"])}
@@ -91,3 +92,22 @@ def test_every_family_has_a_week_and_a_day_and_what_follows_waits() -> None:
     priorities = {job: made.get_job(job).tags["dagster/priority"] for job in ("daily_chores", "weekly_catalog")}
     assert priorities == {"daily_chores": "1", "weekly_catalog": "0"}
     assert made.get_job("weekly_chores").tags["dagster/priority"] == "-1", "the report is of what the week decided"
+
+
+def test_what_people_ask_for_starts_a_run_and_the_page_knows_that_one_looks(
+    database: Database, database_url: str
+) -> None:
+    now = datetime.datetime.now(datetime.UTC).timestamp()
+    made = definitions(Settings(database_url=SecretStr(database_url))).get_repository_def()
+    sensor = made.get_sensor_def("asked")
+
+    def requests() -> list[str | None]:
+        with dg.build_sensor_context(repository_def=made) as context:
+            return [one.run_key for one in sensor.evaluate_tick(context).run_requests or ()]
+
+    assert requests() == []
+    number = alerts.request_training(database, "catalog", "ada", "new shelves", "k1", now)
+    (key,) = requests()
+    assert key is not None and key.startswith(f"asked {number} ")
+    with database.reading() as connection:
+        assert requested_trainings.is_attended(connection, now)

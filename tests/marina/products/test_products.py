@@ -264,7 +264,7 @@ def test_a_request_that_was_taken_for_cut_off_leaves_the_key_to_the_next(databas
 
 def test_what_a_user_sets_in_one_place_changes_nothing_in_another(database: Database) -> None:
     user_settings.write_channels(database, "u", ["https://127.0.0.1/x"], "en")
-    user_settings.write_thresholds(database, "u", 0.25, 0.75)
+    user_settings.set_thresholds(database, "u", 0.25, 0.75)
     assert user_settings.read(database, "u") == UserSettings("u", 0.25, 0.75, ("https://127.0.0.1/x",), "en")
     user_settings.write_channels(database, "u", [], "fr")
     assert user_settings.read(database, "u") == UserSettings("u", 0.25, 0.75)

@@ -73,7 +73,8 @@ def load(
         arrays |= {name: frame[name].to_numpy().astype(str) for name in ("user", "label", "category")}
         arrays["day"] = frame["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
         whole = frame.assign(weight=1.0, tagged=True, group=frame["user"])
-        return whole, rules, manifest.of_arrays(arrays, SYNTHETIC)
+        fitted = _fitted(rules, sorted(set(frame["category"])), SYNTHETIC, console)
+        return whole, fitted, manifest.of_arrays(arrays, SYNTHETIC)
     frame, used = read_recorded(data, on_bad, style, console)
     name = Path(data).name
     for odd in check_plausible(frame, name):
@@ -83,15 +84,7 @@ def load(
     check_enough(frame, name)
     groups = group_of(frame[tagged], name)
     frame = frame.assign(group=group_of(frame, name) if tagged.all() else _like(frame, groups))
-    fitted = fit_rules(rules, categories)
-    if left := sorted({rule.category for rule in rules.rules} - {rule.category for rule in fitted.rules}):
-        gone = len(rules.rules) - len(fitted.rules)
-        console.print(
-            f"{gone} of {len(rules.rules)} rules say categories that {name} does not call so, and are left out or "
-            f"renamed: {', '.join(left)}",
-            highlight=False,
-            markup=False,
-        )
+    fitted = _fitted(rules, categories, name, console)
     if tagged.all():
         return frame.assign(weight=1.0, tagged=True), fitted, used
     extra = fit_synthetic(accounts.generate(synthesis), categories)
@@ -117,6 +110,20 @@ def divide(frame: pd.DataFrame, seed: int) -> tuple[Indices, Indices]:
     kept, test = (tagged[part] for part in splits.holdout(groups[tagged], 0.25, seed))
     guessed = np.flatnonzero(~frame["tagged"].to_numpy() & ~np.isin(groups, np.unique(groups[test])))
     return np.sort(np.concatenate([kept, guessed])), test
+
+
+def _fitted(rules: RuleSet, categories: Sequence[str], name: str, console: Console) -> RuleSet:
+    """Return the rules of some categories, and say which others there are."""
+    fitted = fit_rules(rules, categories)
+    if left := sorted({rule.category for rule in rules.rules} - {rule.category for rule in fitted.rules}):
+        gone = len(rules.rules) - len(fitted.rules)
+        console.print(
+            f"{gone} of {len(rules.rules)} rules say categories that {name} does not call so, and are left out or "
+            f"renamed: {', '.join(left)}",
+            highlight=False,
+            markup=False,
+        )
+    return fitted
 
 
 def fit_rules(rules: RuleSet, categories: Sequence[str]) -> RuleSet:
