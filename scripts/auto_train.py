@@ -133,7 +133,7 @@ def _train(
     rules = _rules(database, settings, options)
     if options.rules is not None:
         models = [str(edited_rules(options.family))]
-    if options.since is not None and (ended := trainings.newest_done(database, family, options.since)):
+    elif options.since is not None and (ended := trainings.newest_done(database, family, options.since)):
         print(json.dumps({**ended.result, "again": True}))
         return 0
     registry, listing = Registry(settings.state_dir), listed(Path(options.data))
@@ -143,7 +143,7 @@ def _train(
         return BAD_DATA
     before = due.before if due else None
     done = before is not None and before.state == "done"
-    if before is not None and done and options.since is None:
+    if before is not None and done and (options.since is None or options.rules is not None):
         show(f"{family}: this training is done already")
         print(json.dumps({**before.result, "again": True}))
         return 0
@@ -218,8 +218,9 @@ def _attempt(
     registry: Registry, models: Sequence[str], due: Due, rules: Path | None,
 ) -> int:  # fmt: skip
     family, before = _named(options), due.before
+    reserved = (options.family, RULES_OF.format(family=options.family))
     for attempt, pause_s in enumerate((*pauses_s, None), 1):
-        version = _version(before, registry, settings, models)
+        version = _version(before, registry, settings, models, trainings.running(database, reserved))
         trainings.begin(database, due.key, family, due.data, due.code, due.reason, version, time.time())
         done = commands.Done(0, {}, "")
         if not _built(registry, settings, models, version):
@@ -286,13 +287,20 @@ def _reason(
     return find_reason(found, settings.ml_retrain_labels, settings.ml_auto_retrain, settings.ml_drift_threshold)
 
 
-def _version(before: trainings.Training | None, registry: Registry, settings: Settings, models: Sequence[str]) -> str:
-    """Return which version to build: that of an attempt which was cut off, or one above the newest of any model."""
+def _version(
+    before: trainings.Training | None, registry: Registry, settings: Settings, models: Sequence[str],
+    reserved: Sequence[str],
+) -> str:  # fmt: skip
+    """Return which version to build: that of an attempt which was cut off, or one above the newest of any model.
+
+    What another attempt was to build that was cut off is reserved for its continuation.
+    """
     if before is not None and before.state == "running":
         return before.version
     stores = (settings.archive_store, _candidates(settings))
     stored = [int(next_version(store, model).split(".")[0]) for store in stores for model in models]
-    newest = [found.version.split(".")[0] for model in models if (found := registry.newest(model)) is not None]
+    known = [found.version for model in models if (found := registry.newest(model)) is not None]
+    newest = [one.split(".")[0] for one in (*known, *reserved)]
     return f"{max([*stored, *(int(one) + 1 for one in newest if one.isdecimal())])}.0"
 
 

@@ -21,7 +21,8 @@ import signal
 import sys
 import threading
 import time
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import sqlalchemy as sa
 
@@ -29,7 +30,7 @@ from archives.errors import MarinaError
 from marina.database.connection import AWAY, Database
 from marina.database.outage import Outage
 from marina.database.tables import DECLARATIONS
-from marina.pipelines.loop import LeaseLostError, Loop
+from marina.pipelines.loop import LeaseLostError, Loop, UnknownFamilyError
 from marina.pipelines.step_list import Family
 from marina.processes.console import show
 from marina.processes.guard import Guard
@@ -48,7 +49,8 @@ def main(argv: list[str] | None = None) -> int:
         prog="loop.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("mode", choices=("once", "asked", "daemon"))
-    parser.add_argument("--families", nargs="+", choices=families(), default=families(), help="which (default: all)")
+    which = "which (default: those of MARINA_ML_FAMILIES, or all)"
+    parser.add_argument("--families", nargs="+", choices=families(), help=which)
     for name, what in (("data", "what it trains on, where no load says"), ("held-out", "rows to compare versions on")):
         parser.add_argument(f"--{name}", action="append", default=[], metavar="FAMILY=PATH", help=what)
     options = parser.parse_args(argv)
@@ -73,23 +75,30 @@ def main(argv: list[str] | None = None) -> int:
 def _loop(settings: Settings, database: Database, options: argparse.Namespace, stop: threading.Event) -> Loop:
     data = {**settings.ml_training_data, **_paths(options.data)}
     held_out = {**settings.ml_held_out, **_paths(options.held_out)}
-    families = [Family(name, data.get(name), held_out.get(name)) for name in options.families]
-    loop = Loop.of(settings, database, families, daily=True, stop=stop.is_set)
-    loop.family_of = partial(_family_of, settings, database)
+    names = options.families or settings.ml_families or families()
+    if unknown := [name for name in names if name not in families()]:
+        raise MarinaError(f"MARINA_ML_FAMILIES: {unknown[0]!r} is no family; training/ has {', '.join(families())}")
+    chosen = [Family(name, data.get(name), held_out.get(name)) for name in names]
+    loop = Loop.of(settings, database, chosen, daily=True, stop=stop.is_set)
+    loop.family_of = partial(_family_of, database, lru_cache(partial(_named_by, settings)))
     return loop
 
 
-def _family_of(settings: Settings, database: Database, model: str) -> str:
+def _family_of(database: Database, named_by: Callable[[str, str, str], str], model: str) -> str:
     """Return the family that the contract of a model's declared version names."""
     with database.reading() as connection:
         chosen = sa.select(DECLARATIONS).where(DECLARATIONS.c.model == model)
         row = connection.execute(chosen.order_by(DECLARATIONS.c.declared_at.desc()).limit(1)).first()
     if row is None:
-        raise MarinaError(f"no version of {model} is declared, so nothing says what trains it")
-    family = archive_lookup.opened(settings, model, row.version, row.sha256).contract.family
+        raise UnknownFamilyError(f"no version of {model} is declared, so nothing says what trains it")
+    family = named_by(model, row.version, row.sha256)
     if family not in families():
-        raise MarinaError(f"{model} is of family {family!r}, and training/ has {', '.join(families())}")
+        raise UnknownFamilyError(f"{model} is of family {family!r}, and training/ has {', '.join(families())}")
     return family
+
+
+def _named_by(settings: Settings, model: str, version: str, sha256: str) -> str:
+    return archive_lookup.opened(settings, model, version, sha256).contract.family
 
 
 def _paths(given: list[str]) -> dict[str, str]:

@@ -46,6 +46,8 @@ LOOK_S = 15
 ASKED_AGAIN_S = 300
 """What is not finished, since it failed or has to wait, is taken up again so often."""
 
+UNFINISHED = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+
 ANOTHER_ACTS = 3
 """Exit status of scripts/loop.py where another loop acts: that takes it."""
 
@@ -153,7 +155,8 @@ class Chain:
 def asked_for(settings: Settings) -> dg.SensorDefinition:
     """Return what looks whether people asked for trainings, and starts ``scripts/loop.py asked`` where they did."""
     command = [sys.executable, str(ROOT / "scripts" / "loop.py"), "asked", "--families", *family_names(settings)]
-    limit_s = 4 * settings.ml_training_limit_s + step_list.HOUR_S
+    limit_s = step_list.whole_training_s(settings) + step_list.HOUR_S
+    lease = Lease(LOOPS[1], settings.replica_name)  # says that one runs, and no more
 
     @dg.op(name=f"{ASKED}_for")
     def run(context: dg.OpExecutionContext) -> None:
@@ -162,27 +165,30 @@ def asked_for(settings: Settings) -> dg.SensorDefinition:
         if done.exit not in (0, ANOTHER_ACTS):
             raise dg.Failure(f"it ended with exit status {done.exit}: {done.tail[-500:]}", allow_retries=False)
 
-    @dg.job(name=ASKED, executor_def=dg.in_process_executor, tags={"dagster/max_runtime": str(int(limit_s))})
+    tags = {"dagster/priority": "2", "dagster/max_runtime": str(int(limit_s))}
+
+    @dg.job(name=ASKED, executor_def=dg.in_process_executor, tags=tags)
     def job() -> None:
         run()
 
-    def look() -> Iterator[dg.RunRequest]:
+    def look(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
         database = Database(settings.database)
         try:
             now = time.time()
             with database.writing() as connection:
-                Lease(LOOPS[1], settings.replica_name).take(connection, now)  # says that one runs, and no more
+                lease.take(connection, now)
                 found = pending(connection, now)
         finally:
             database.close()
-        if found:
+        under_way = dg.RunsFilter(job_name=ASKED, statuses=UNFINISHED)
+        if found and not context.instance.get_runs_count(under_way):
             yield dg.RunRequest(run_key=f"{found[0][0].run} {int(now // ASKED_AGAIN_S)}")
 
     evaluate: Callable[..., Any] = look
     return dg.SensorDefinition(
         name=ASKED,
         job=job,
-        evaluation_fn=lambda context: evaluate(),
+        evaluation_fn=evaluate,
         minimum_interval_seconds=LOOK_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Trains what people asked for, as scripts/loop.py asked does it.",

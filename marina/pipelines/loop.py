@@ -38,6 +38,10 @@ class LeaseLostError(Exception):
     """Another loop acts now."""
 
 
+class UnknownFamilyError(MarinaError):
+    """No family trains a model, and none will."""
+
+
 class WaitingError(Exception):
     """A step has to wait for something else, and so does what follows it."""
 
@@ -69,7 +73,8 @@ class Loop:
     stop
         Whether to begin nothing more, and to end what runs.
     family_of
-        Says which family trains a model; it raises `archives.errors.MarinaError` where none does.
+        Says which family trains a model; it raises `UnknownFamilyError` where none does, and another
+        `archives.errors.MarinaError` where that cannot be said now.
     """
 
     database: Database
@@ -88,6 +93,7 @@ class Loop:
     run: Callable[..., Done] = commands.run
     family_of: Callable[[str], str] = field(default=lambda model: "")
     _failed: list[str] = field(default_factory=list)
+    _told: set[str] = field(default_factory=set)
 
     @classmethod
     def of(
@@ -180,16 +186,27 @@ class Loop:
         with self.database.reading() as connection:
             found = pending(connection, self.clock())
         for request, begun in found:
-            try:
-                name = self.family_of(request.model)
-            except MarinaError as error:
-                self._refuse(request, str(error))
-                continue
+            name = self._family_for(request, begun)
             family = next((one for one in self.families if one.name == name), None)
             if family is None or (not begun and request.rules is None and self._is_answered(request, name)):
                 continue
             who = NAME if request.rules is None else request.who
             self._take(request.run, replace(family, rules=request.rules, who=who), step_list.DAY)
+
+    def _family_for(self, request: Request, begun: bool) -> str:
+        """Return which family trains what was asked for; "" where none does, or that cannot be said now."""
+        if begun:
+            with self.database.reading() as connection:
+                return steps.families(connection, request.run)[0]
+        try:
+            return self.family_of(request.model)
+        except UnknownFamilyError as error:
+            self._refuse(request, str(error))
+        except MarinaError as error:
+            if (line := f"{request.run}: {error}") not in self._told:
+                self._told.add(line)
+                self.report(line)
+        return ""
 
     def _is_answered(self, request: Request, family: str) -> bool:
         """Whether a training has begun since; then there is nothing left to do."""
@@ -204,12 +221,11 @@ class Loop:
         return True
 
     def _refuse(self, request: Request, why: str) -> None:
+        run, family = request.run, step_list.ALL
+        self.report(f"{run}: {why}")
         with self.database.writing(durable=True) as connection:
-            if steps.read(connection, request.run, step_list.ALL, "train") is None:
-                self.report(f"{request.run}: {why}")
-                steps.begin(connection, self.database, request.run, step_list.ALL, "train", self.clock())
-                run, family = request.run, step_list.ALL
-                steps.end(connection, run, family, "train", BAD_DATA, {}, why, "failed", self.clock())
+            steps.begin(connection, self.database, run, family, "train", self.clock())
+            steps.end(connection, run, family, "train", BAD_DATA, {}, why, "failed", self.clock())
 
     def _take(self, run: str, family: Family, names: Sequence[str]) -> None:
         try:

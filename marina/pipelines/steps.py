@@ -74,6 +74,13 @@ def waiting(connection: sa.Connection, family: str) -> list[str]:
     return list(connection.execute(chosen.order_by(began)).scalars())
 
 
+def families(connection: sa.Connection, run: str) -> list[str]:
+    """Return whose steps a run has, in the order of their names."""
+    table = LOOP_STEPS.c
+    chosen = sa.select(table.family).where(table.run == run).distinct()
+    return list(connection.execute(chosen.order_by(table.family)).scalars())
+
+
 def begin(connection: sa.Connection, database: Database, run: str, family: str, step: str, now: float) -> float:
     """Record that a step is attempted; return since when it is, which attempts after the first do not change."""
     before = read(connection, run, family, step)

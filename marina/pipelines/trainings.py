@@ -81,6 +81,14 @@ def cut_off(database: Database, family: str, data: str, code: str) -> tuple[Trai
     return Training(row.key, row.version, row.state, row.attempts, {}), Reason(row.reason, row.why)
 
 
+def running(database: Database, families: Sequence[str]) -> list[str]:
+    """Return the versions that trainings were to build which have begun and not ended."""
+    table = TRAININGS.c
+    chosen = sa.select(table.version).where(table.family.in_(families), table.state == "running")
+    with database.reading() as connection:
+        return list(connection.execute(chosen).scalars())
+
+
 def done_with(database: Database, family: str, data: str, code: str) -> bool:
     """Return whether a training of this data by this code was done, for whatever reason."""
     table = TRAININGS.c

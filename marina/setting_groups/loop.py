@@ -56,7 +56,7 @@ five points of errors."""
     """Whether the server runs the loop beside itself (scripts/loop.py daemon): trainings take its cores and memory."""
 
     ml_families: list[str] = []
-    """Families that the orchestrator runs, as a JSON list: ["catalog"]. Empty: every one in training/."""
+    """Families that the loop and the orchestrator run, as a JSON list: ["catalog"]. Empty: every one in training/."""
 
     ml_training_data: dict[str, str] = {}
     """What a family trains on where no load says, as JSON: {"catalog":"/data/all.csv"}. Else generated data."""

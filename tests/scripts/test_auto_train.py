@@ -263,10 +263,16 @@ def test_rules_that_people_edited_are_what_their_model_is_trained_with(
     assert (status, [one["model"] for one in said["trained"]]) == (0, [MODEL])
     assert (Path(given("--rules")).read_text(), given("--models")) == ("the first", MODEL)
     assert train("--rules", "1")[1]["again"] and len(recipe.called) == 1, "once for the same rules, data and code"
+    assert train("--rules", "1", "--since", "0")[1]["again"] and len(recipe.called) == 1, "nor where a step is retried"
+    recipe.killed = True
+    with pytest.raises(KeyboardInterrupt):
+        train("--reason", "manual")
+    recipe.killed = False
+    assert train("--rules", "2", "--since", "0")[1]["trained"][0]["version"] == "3.0", "2.0 is another training's"
     assert train("--rules", "2")[0] == 0 and Path(given("--rules")).read_text() == "the second"
-    assert train("--rules", "3")[0] == 1 and len(recipe.called) == 2
+    assert train("--rules", "3")[0] == 1 and len(recipe.called) == 3
     with database.reading() as connection:
-        assert set(connection.execute(sa.select(TRAININGS.c.family)).scalars()) == {"catalog rules"}
+        assert set(connection.execute(sa.select(TRAININGS.c.family)).scalars()) == {"catalog", "catalog rules"}
     assert train("--reason", "manual")[0] == 0
     assert (Path(given("--rules")).read_text(), given("--models")) == ("the second", ""), "all, with the newest rules"
     database.close()

@@ -11,7 +11,7 @@ from marina.database.connection import Database
 from marina.monitoring import alerts, requested_trainings
 from marina.monitoring.requested_trainings import Progress
 from marina.pipelines import trainings
-from marina.pipelines.loop import LeaseLostError, Loop
+from marina.pipelines.loop import LeaseLostError, Loop, UnknownFamilyError
 from marina.pipelines.reasons import Reason
 from marina.pipelines.step_list import Family
 from tests.marina.console.browser import finding
@@ -88,9 +88,8 @@ def test_one_that_fails_says_why_and_is_tried_again(database: Database, scripts:
 def test_killed_while_it_trains_and_started_again_it_goes_on(database: Database, scripts: Path, calls: Calls) -> None:
     number = alerts.request_training(database, "catalog", "ada", "new shelves", "k1", time.time())
     (scripts / "auto_train.wait").write_text("30")
-    ends = time.monotonic() + 0.5
     first = looking(database, scripts)
-    first.stop = lambda: time.monotonic() > ends
+    first.stop = lambda: came_of(database, number).state == "training"
     with pytest.raises(LeaseLostError):
         first.step(asked=True)
     assert came_of(database, number).state == "training"
@@ -125,10 +124,14 @@ def test_what_no_family_trains_is_refused_with_the_reason(database: Database, sc
     number = alerts.request_training(database, "echo", "ada", "why not", "k1", time.time())
 
     def of(model: str) -> str:
-        raise MarinaError(f"{model} is trained nowhere")
+        raise error(f"{model} is trained nowhere")
 
     loop = looking(database, scripts)
     loop.family_of = of
+    error: type[MarinaError] = MarinaError
+    loop.step(asked=True)
+    assert came_of(database, number).state == "waiting", "what cannot be said now may be said later"
+    error = UnknownFamilyError
     loop.step(asked=True)
     found = came_of(database, number)
     assert (found.state, found.again, calls()) == ("failed", False, []) and "echo is trained nowhere" in found.reason
