@@ -11,12 +11,9 @@ from collections.abc import Iterator
 import psutil
 
 from archives.errors import MarinaError
+from marina.database.half_restored import check_restored
 from marina.processes.console import log
 from marina.settings import Settings
-
-RESTORING = "restoring"
-"""File in the state folder from a restore's start until all is restored: the backup's id; empty while what was there is
-moved aside."""
 
 
 class StartError(MarinaError):
@@ -83,7 +80,9 @@ def check_state_dir(settings: Settings) -> None:
     Raises
     ------
     StartError
-        Says whose it is, and which setting names another one; or how the restore is continued.
+        Says whose it is, and which setting names another one.
+    HalfRestoredError
+        Says how the restore is continued.
     """
     path = settings.state_dir.absolute()
     there = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
@@ -93,13 +92,7 @@ def check_state_dir(settings: Settings) -> None:
             f"user with id {there.lstat().st_uid}. Start the server as that one or as root, have the folder given to "
             f"you (chown -R {os.geteuid()} {path}), or set MARINA_STATE_DIR to one of your own."
         )
-    if (path / RESTORING).exists():
-        name = (path / RESTORING).read_text().strip()
-        again = f"--backup {name}" if name else "--force"
-        raise StartError(
-            f"A restore into {path} is under way, or was cut off. Continue it (and its --destination, if it had "
-            f"one): python scripts/backup.py restore {again}"
-        )
+    check_restored(settings)
 
 
 @contextlib.contextmanager

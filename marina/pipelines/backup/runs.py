@@ -28,6 +28,7 @@ from marina.database.backup import file_of
 from marina.database.backup_schedule import MARKER
 from marina.database.backup_tables import BACKUPS
 from marina.database.connection import AWAY, Database, DatabaseError
+from marina.database.half_restored import check_restored
 from marina.pipelines.backup import contents, manifest
 from marina.pipelines.backup.database_copy import copy_database, copy_sqlite
 from marina.pipelines.backup.manifest import Kept, Manifest
@@ -117,6 +118,7 @@ def run(settings: Settings, store: Store, clock: Callable[[], float] = time.time
     sqlalchemy.exc.SQLAlchemyError
         When PostgreSQL is unavailable.
     """
+    check_restored(settings)
     began, watch = clock(), time.monotonic()
     deleted: list[str] = []
     not_deleted = ""

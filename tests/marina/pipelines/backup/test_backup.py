@@ -24,6 +24,7 @@ from pydantic import SecretStr
 from marina.database import backup_schedule
 from marina.database.backup_tables import BACKUPS
 from marina.database.connection import Database
+from marina.database.half_restored import RESTORING, HalfRestoredError
 from marina.database.tables import ALERTS, LABELS, LEASES
 from marina.monitoring.backup_metrics import backups_of
 from marina.pipelines.backup import database_copy, manifest, runs
@@ -37,7 +38,7 @@ from marina.releases import ledger
 from marina.releases.declarations import copy_name, declare, read_archive
 from marina.releases.heads import Heads, heads_file, open_database
 from marina.releases.lease import Lease
-from marina.serving.preflight import RESTORING, StartError, check_state_dir
+from marina.serving.preflight import check_state_dir
 from marina.settings import ROOT, Settings
 from tests.postgres import Postgres
 from tests.serving import archive
@@ -221,8 +222,10 @@ def test_a_run_and_a_restore_that_are_killed_cost_nothing_and_continue(tmp_path:
     empty = elsewhere(settings, tmp_path / "two")
     env |= {"MARINA_STATE_DIR": str(empty.state_dir), "MARINA_ARCHIVE_STORE": str(empty.archive_store)}
     _kill_when(env, "restore", (empty.state_dir / "mlflow").exists)
-    with pytest.raises(StartError, match=f"restore --backup {again.name}"):
-        check_state_dir(empty)
+    for begin in (check_state_dir, open_database, lambda _: run(empty, store)):
+        with pytest.raises(HalfRestoredError, match=f"restore --backup {again.name}"):
+            begin(empty)
+    assert not (empty.state_dir / "ledger.key").exists()
     done = restore(empty, store)
     assert done.faults == [] and content(empty) == content(settings)
     assert not list(empty.state_dir.rglob("*.restoring"))
@@ -237,7 +240,7 @@ def test_what_was_there_is_kept_where_a_restore_is_killed_while_it_is_moved_asid
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(shutil, "move", _killed)
         restore(settings, store, force=True)
-    with pytest.raises(StartError, match="restore --force"):
+    with pytest.raises(HalfRestoredError, match="restore --force"):
         check_state_dir(settings)
     with pytest.raises(RestoreError, match="--force"):
         restore(settings, store)
@@ -247,6 +250,20 @@ def test_what_was_there_is_kept_where_a_restore_is_killed_while_it_is_moved_asid
     assert (
         aside is not None and content(elsewhere(settings, tmp_path / "gone", f"sqlite:///{aside}/marina.db")) == before
     )
+
+
+def test_a_database_with_which_a_loop_works_is_not_replaced(tmp_path: Path) -> None:
+    settings, store = installation(tmp_path / "one"), Folder(tmp_path / "backups")
+    made, database, loop = run(settings, store), Database(settings.database), Lease("loop", "a daemon")
+    with database.writing() as connection:
+        assert loop.take(connection, time.time())
+    with pytest.raises(RestoreError, match="A loop works"):
+        restore(settings, store, force=True)
+    assert not (settings.state_dir / RESTORING).exists()
+    with database.writing() as connection:
+        loop.give_back(connection)
+    database.close()
+    assert restore(settings, store, force=True).name == made.name
 
 
 def _killed(*_: object) -> None:
