@@ -29,6 +29,9 @@ DECISION_WAIT_S = 24 * HOUR_S
 NO_COMMAND = 127
 """Exit status, as shells have it, of a step whose command is not there."""
 
+NOT_PRUNED = 7
+"""Exit status of a backup that was made, while what is past keeping was not deleted: it is not made again for that."""
+
 DAILY = "daily"
 WEEK = ("load", "train", "promote", LAST_STEP)
 DAY = WEEK[1:]
@@ -42,7 +45,7 @@ CHORES: Mapping[str, tuple[Sequence[str], Sequence[int]]] = {
     "drift": (("check_drift.py", "--or-nothing"), (0, 2)),
     "held_out": (("check_held_out.py",), (0,)),
     "retention": (("retention.py", "--json"), (0,)),
-    "backup": (("backup.py", "run", "--json"), (0,)),
+    "backup": (("backup.py", "run", "--json"), (0, NOT_PRUNED)),
     "report": (("weekly_report.py", "--json"), (0,)),
 }
 """Commands of no family, and the exit statuses with which they are done: drift that was found is no failure."""

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import http.server
+import json
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ from marina.database.connection import Database
 from marina.database.half_restored import RESTORING, HalfRestoredError
 from marina.database.tables import ALERTS, LABELS, LEASES
 from marina.monitoring.backup_metrics import backups_of
+from marina.pipelines import step_list
 from marina.pipelines.backup import database_copy, manifest, runs
 from marina.pipelines.backup.database_copy import CopyError
 from marina.pipelines.backup.manifest import Manifest
@@ -40,6 +42,7 @@ from marina.releases.heads import Heads, heads_file, open_database
 from marina.releases.lease import Lease
 from marina.serving.preflight import check_state_dir
 from marina.settings import ROOT, Settings
+from scripts import backup
 from tests.postgres import Postgres
 from tests.serving import archive
 
@@ -139,14 +142,22 @@ def test_only_what_is_new_is_copied_and_what_is_past_keeping_is_deleted(tmp_path
     archive_bytes = (settings.archive_store / "echo-1.0.mar").stat().st_size
     assert first.new_bytes < first.manifest.bytes - archive_bytes, "an archive is kept once, wherever it lies"
     (settings.state_dir / "keys" / "extra.pem").write_bytes(b"x" * 1000)
+    for piece in store.names(manifest.OBJECTS):
+        os.utime(store.path / piece, (now - 40 * DAY_S, now - 40 * DAY_S))
     second = run(settings, store, lambda: now - 39 * DAY_S)
     third = run(settings, store, lambda: now)
     assert first.deleted == [] and second.new_bytes < first.new_bytes
     least = settings.backup_keep_least
     assert len(manifest.ids(store)) == 3 < least, "so many stay, however old"
+    with pytest.raises(BackupRunError, match="another one runs"):
+        prune(store, 30, 1, now, _lost)
+    assert len(manifest.ids(store)) == 3, "it is asked before the first deletion"
     assert prune(store, 30, 1, now) == [first.name, second.name]
     assert manifest.ids(store) == [third.name] and verify(store)[2] == []
     needed = {manifest.object_name(piece) for piece in third.manifest.pieces()}
+    newer = {manifest.object_name(piece) for piece in second.manifest.pieces() - first.manifest.pieces()} - needed
+    assert store.names(manifest.OBJECTS).keys() == needed | newer, "what is not a day old may be of a run under way"
+    assert newer and prune(store, 30, 1, time.time() + 1.1 * DAY_S) == []
     assert store.names(manifest.OBJECTS).keys() == needed
     database = Database(settings.database)
     with database.reading() as connection:
@@ -154,6 +165,10 @@ def test_only_what_is_new_is_copied_and_what_is_past_keeping_is_deleted(tmp_path
         text = "".join(line for family in backups_of(settings)(connection, now) for line in family)
     database.close()
     assert float(re.findall(r"^marina_backup_last_success\w+\{\} (\S+)", text, re.M)[0]) == pytest.approx(now)
+
+
+def _lost() -> None:
+    raise BackupRunError("another one runs")
 
 
 def test_damage_is_found_refused_and_repaired_by_the_next_run(tmp_path: Path) -> None:
@@ -208,10 +223,7 @@ def test_a_run_and_a_restore_that_are_killed_cost_nothing_and_continue(tmp_path:
     (settings.state_dir / "mlflow" / "large").write_bytes(os.urandom(32 << 20))
     first = run(settings, store)
     (settings.state_dir / "mlflow" / "large").write_bytes(os.urandom(32 << 20))
-    env = os.environ | {
-        "MARINA_STATE_DIR": str(settings.state_dir), "MARINA_ARCHIVE_STORE": str(settings.archive_store),
-        "MARINA_BACKUP_DESTINATION": str(store.path),
-    }  # fmt: skip
+    env = os.environ | environment(settings, store)
     before = len(store.names(manifest.OBJECTS))
     _kill_when(env, "run", lambda: len(store.names(manifest.OBJECTS)) > before + 2)
     assert manifest.ids(store) == [first.name] and verify(store)[2] == []
@@ -270,6 +282,13 @@ def _killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def environment(settings: Settings, store: Folder) -> dict[str, str]:
+    return {
+        "MARINA_STATE_DIR": str(settings.state_dir), "MARINA_ARCHIVE_STORE": str(settings.archive_store),
+        "MARINA_BACKUP_DESTINATION": str(store.path),
+    }  # fmt: skip
+
+
 def _kill_when(env: dict[str, str], what: str, reached: Any) -> None:
     process = subprocess.Popen([sys.executable, str(ROOT / "scripts" / "backup.py"), what], env=env, cwd=ROOT)
     end = time.monotonic() + 60
@@ -312,7 +331,8 @@ class _Service(http.server.BaseHTTPRequestHandler):
         after = asked.get("continuation-token", [""])[0]
         keys = [key for key in sorted(self.objects) if key.startswith(asked["prefix"][0]) and key > after]
         rows = "".join(
-            f"<Contents><Key>{escape(key)}</Key><Size>{len(self.objects[key])}</Size></Contents>" for key in keys[:2]
+            f"<Contents><Key>{escape(key)}</Key><LastModified>2026-11-23T01:30:00.000Z</LastModified></Contents>"
+            for key in keys[:2]
         )
         more = f"<NextContinuationToken>{keys[1]}</NextContinuationToken>" if len(keys) > 2 else ""
         space = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -419,17 +439,26 @@ def test_of_hosts_that_share_a_database_one_makes_a_backup(
     assert manifest.ids(store) == [made.name] and made.not_deleted == ""
 
 
-def test_a_damaged_manifest_of_before_keeps_what_is_old_and_costs_no_new_backup(tmp_path: Path) -> None:
+def test_a_damaged_manifest_of_before_keeps_what_is_old_and_costs_no_new_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings, store = installation(tmp_path / "one"), Folder(tmp_path / "backups")
     first = run(settings, store)
     name = store.path / f"{manifest.FOLDER}{first.name}.json"
     name.write_bytes(name.read_bytes().replace(b"echo", b"ohce"))
     (settings.state_dir / backup_schedule.MARKER).unlink()
-    second = run(settings, store)
-    assert first.name in second.not_deleted and (settings.state_dir / backup_schedule.MARKER).exists()
+    monkeypatch.setattr(backup, "step_aside", lambda nice: None)  # a process does not get its priority back
+    for variable, value in environment(settings, store).items():
+        monkeypatch.setenv(variable, value)
+    status, said = backup.main(["run", "--json"]), capsys.readouterr()
+    assert status == step_list.NOT_PRUNED and status in step_list.chore("backup").passed, said.err
+    assert first.name in json.loads(said.out)["not_deleted"] and first.name in said.err
+    assert (settings.state_dir / backup_schedule.MARKER).exists() and len(manifest.ids(store)) == 2
     database = Database(settings.database)
     with database.reading() as connection:
-        assert set(connection.execute(sa.select(BACKUPS.c.state)).scalars()) == {"done"}
+        rows = connection.execute(sa.select(BACKUPS.c.state, BACKUPS.c.note).order_by(BACKUPS.c.started_at)).all()
+        assert [row.state for row in rows] == ["done", "done"]
+        assert rows[0].note == "" and first.name in rows[1].note, "the words are kept"
     database.close()
     name.unlink()  # docs/RUNBOOK.md, BackupDamaged
     assert run(settings, store).not_deleted == ""
