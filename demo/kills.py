@@ -132,7 +132,7 @@ class Week:
 
     def have_the_day_done(self) -> None:
         """Record that this day's steps and chores are done, so that the week alone is left."""
-        day = parse("daily", DAILY, ZONE).last_due(time.time())[0]
+        day = parse(step_list.DAILY, DAILY, ZONE).last_due(time.time())[0]
         database = Database(f"sqlite:///{self.folder}/marina.db")
         with database.writing() as connection:
             for family, step in ((FAMILY, LAST_STEP), *((step_list.ALL, name) for name in step_list.CHORES)):
