@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import importlib.util
 import ipaddress
 import os
 import socket
@@ -93,6 +94,21 @@ def check_state_dir(settings: Settings) -> None:
             f"you (chown -R {os.geteuid()} {path}), or set MARINA_STATE_DIR to one of your own."
         )
     check_restored(settings)
+
+
+def check_loop(settings: Settings) -> None:
+    """Make sure that the loop, where the server is to run it beside itself, has what trains.
+
+    Raises
+    ------
+    StartError
+        When it has not, as in an image that serves alone.
+    """
+    if settings.ml_loop and importlib.util.find_spec("training") is None:
+        raise StartError(
+            "MARINA_ML_LOOP=true runs scripts/loop.py beside the server, and training/ is not here: set it where the "
+            "whole checkout is, and leave it unset here. One loop is enough for all servers of a database."
+        )
 
 
 @contextlib.contextmanager
