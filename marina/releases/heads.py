@@ -53,8 +53,8 @@ def open_database(settings: Settings, wait_ms: int = WAIT_MS, first: bool = Fals
     marina.database.connection.DatabaseError
         When it, or the key, cannot be used; or while a restore is not at its end.
     """
-    check_restored(settings)
     try:
+        check_restored(settings)
         key = ledger_key(settings)
     except (KeyFileError, OSError) as error:
         raise DatabaseError(f"The ledger cannot be signed: {error}") from error
