@@ -51,10 +51,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(settings: Settings) -> int:
+    check_restored(settings)
     if importlib.util.find_spec("dagster") is None:
         install = "pip install --require-hashes -c constraints.txt --group orchestrator"
         raise OrchestratorError(f"Dagster is not installed: {install}; scripts/loop.py daemon needs none of it")
-    check_restored(settings)
     stop = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())

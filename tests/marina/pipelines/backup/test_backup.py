@@ -42,7 +42,7 @@ from marina.releases.heads import Heads, heads_file, open_database
 from marina.releases.lease import Lease
 from marina.serving.preflight import check_state_dir
 from marina.settings import ROOT, Settings
-from scripts import backup
+from scripts import backup, load_data, loop, orchestrator
 from tests.postgres import Postgres
 from tests.serving import archive
 
@@ -262,6 +262,29 @@ def test_what_was_there_is_kept_where_a_restore_is_killed_while_it_is_moved_asid
     assert (
         aside is not None and content(elsewhere(settings, tmp_path / "gone", f"sqlite:///{aside}/marina.db")) == before
     )
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        (load_data, ["status", "--family", "catalog"]),
+        (loop, ["once", "--families", "catalog"]),
+        (orchestrator, ["run"]),
+    ],
+)
+def test_no_program_writes_where_a_restore_is_not_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], program: Any,
+    arguments: list[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("MARINA_STATE_DIR", str(tmp_path))
+    (tmp_path / RESTORING).write_text("20261127T")
+    before = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        assert program.main(arguments) == 1 and "restore --backup 20261127T" in capsys.readouterr().err
+    finally:
+        for signum, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+            signal.signal(signum, handler)
+    assert [one.name for one in tmp_path.iterdir()] == [RESTORING]
 
 
 def test_a_database_with_which_a_loop_works_is_not_replaced(tmp_path: Path) -> None:
