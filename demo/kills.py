@@ -48,7 +48,10 @@ from marina.releases import ledger
 from marina.settings import ROOT
 
 FAMILY: Final = "catalog"
-LOOK_S: Final = 0.05
+LOOK_S: Final = 0.2
+LOOP: Final = "import sys; from scripts import loop; loop.LOOK_S = 1.0; sys.exit(loop.main(sys.argv[1:]))"
+"""The command `scripts/loop.py`, which looks each second: ten would be waited for after each kill."""
+
 LIMIT_S: Final = 1200.0
 """Of a week, its kills included."""
 
@@ -132,7 +135,7 @@ class Week:
 
     def have_the_day_done(self) -> None:
         """Record that this day's steps and chores are done, so that the week alone is left."""
-        day = parse("daily", DAILY, ZONE).last_due(time.time())[0]
+        day = parse(step_list.DAILY, DAILY, ZONE).last_due(time.time())[0]
         database = Database(f"sqlite:///{self.folder}/marina.db")
         with database.writing() as connection:
             for family, step in ((FAMILY, LAST_STEP), *((step_list.ALL, name) for name in step_list.CHORES)):
@@ -209,10 +212,11 @@ class Week:
 
     def _start(self) -> subprocess.Popen[bytes]:
         held_out = f"{FAMILY}={self.plan.held_out}"
-        command = [str(ROOT / "scripts" / "loop.py"), "daemon", "--families", FAMILY, "--held-out", held_out]
+        command = ["-c", LOOP, "daemon", "--families", FAMILY, "--held-out", held_out]
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, *command], env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [sys.executable, *command], cwd=ROOT, env=self._environment,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=end_with_parent(signal.SIGTERM),  # noqa: PLW1509 - called from a main thread
             )  # fmt: skip
 

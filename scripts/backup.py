@@ -8,8 +8,9 @@
 
 A backup holds the database, MLflow's database and artifacts, the archives, public keys, the noted heads of the ledger.
 It holds no private key, token or setting. A running server is not disturbed. `restore` refuses a target that is not
-empty; with --force files are moved aside, and a PostgreSQL database is replaced. Exit status: 0 done, 1 not done (or
-nothing past keeping was deleted) or found damaged, 5 the ledger does not verify after a restore.
+empty; with --force files are moved aside, and a PostgreSQL database is replaced. Exit status: 0 done, 1 not done or
+found damaged, 5 the ledger does not verify after a restore, 7 a backup was made, but not all that is past keeping was
+deleted.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from archives.errors import MarinaError
 from marina.pipelines.backup import manifest, restore, runs
 from marina.pipelines.backup.manifest import Manifest
 from marina.pipelines.backup.stores import Store, open_store
+from marina.pipelines.step_list import NOT_PRUNED
 from marina.processes.background import step_aside
 from marina.processes.console import show
 from marina.settings import Settings, read_settings
@@ -73,7 +75,7 @@ def _run(settings: Settings, store: Store, as_json: bool) -> int:
     if made.not_deleted:
         show(f"{made.name} is made, but what is past keeping was not deleted: {made.not_deleted}", sys.stderr)
     _tell(text, asdict(made) | {"manifest": _short(one)}, as_json)
-    return 1 if made.not_deleted else 0
+    return NOT_PRUNED if made.not_deleted else 0
 
 
 def _list(store: Store, as_json: bool) -> int:

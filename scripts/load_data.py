@@ -20,6 +20,7 @@ from typing import Any
 
 from archives.errors import MarinaError
 from marina.database.connection import AWAY, Database
+from marina.database.half_restored import check_restored
 from marina.processes.console import show
 from marina.settings import Settings, read_settings
 from training.data.reading.style import Style, add_style
@@ -68,6 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("import needs a path, or --synthetic ROWS")
     settings = read_settings()
     try:
+        check_restored(settings)
         settings.state_dir.mkdir(parents=True, exist_ok=True)
         database = Database(settings.database)
         try:

@@ -24,6 +24,7 @@ import urllib.error
 import urllib.request
 
 from archives.errors import MarinaError
+from marina.database.half_restored import check_restored
 from marina.pipelines.orchestrator import Orchestrator, OrchestratorError, end_leftovers, supervisor
 from marina.pipelines.orchestrator_home import folder
 from marina.processes.console import log, show
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(settings: Settings) -> int:
+    check_restored(settings)
     if importlib.util.find_spec("dagster") is None:
         install = "pip install --require-hashes -c constraints.txt --group orchestrator"
         raise OrchestratorError(f"Dagster is not installed: {install}; scripts/loop.py daemon needs none of it")

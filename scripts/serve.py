@@ -21,7 +21,7 @@ from marina.releases.declarations import Declared, read_archive
 from marina.rollout import archive_lookup, server
 from marina.rollout.restore import offered
 from marina.serving import example_request, service_user
-from marina.serving.preflight import check_state_dir
+from marina.serving.preflight import check_loop, check_state_dir
 from marina.settings import read_settings
 
 
@@ -36,6 +36,7 @@ def main() -> int:
     try:
         settings = read_settings()
         check_state_dir(settings)
+        check_loop(settings)
         service_user.step_down(settings)
 
         def when_ready(ready: Sequence[Declared]) -> None:

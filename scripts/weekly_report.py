@@ -8,7 +8,7 @@ It is of the seven days before now, or before --until (2026-11-30). Figures come
 registry's folder, and /metrics of the server that runs here; what has no data says so. Prices are settings
 (MARINA_PRICE_CPU_HOUR, _GPU_HOUR, _GB_MONTH). It prints the files' names; with --json the last line is the result. The
 loop makes it each week after its decisions (scripts/loop.py, scripts/orchestrator.py). Of .marina/reports the newest
---keep weeks stay.
+--keep weeks stay, and the one just made.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
             files.append(str(path))
             print(path)
         if options.out is None:
-            forget_all_but(out.parent, options.keep)
+            forget_all_but(out.parent, options.keep, out.name)
         if options.json:
             print(json.dumps({"files": files}))
     except (MarinaError, OSError, sa.exc.SQLAlchemyError) as error:
@@ -74,14 +74,14 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def forget_all_but(folder: Path, weeks: int) -> None:
-    """Delete a folder's reports of all but its newest weeks; files of other names stay."""
+def forget_all_but(folder: Path, weeks: int, asked: str) -> None:
+    """Delete a folder's reports of all but its newest weeks and the one that was asked for; other files stay."""
     made: dict[str, list[Path]] = {}
     for path in folder.glob("weekly-*"):
         if re.fullmatch(r"weekly-\d{4}-W\d\d\.(html|md)", path.name):
             made.setdefault(path.stem, []).append(path)
     for week in sorted(made)[:-weeks]:
-        for path in made[week]:
+        for path in made[week] if week != asked else ():
             path.unlink(missing_ok=True)
 
 

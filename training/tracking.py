@@ -124,7 +124,8 @@ def run(
             raise
         finally:
             used = sum(after > before.get(gpu, 0) for gpu, after in gpu_allocations().items())
-            used *= int(os.environ.get("WORLD_SIZE", "1"))  # each of torchrun's processes has a GPU of its own
+            if "TORCHELASTIC_RUN_ID" in os.environ:  # each of torchrun's processes has a GPU of its own
+                used *= int(os.environ["WORLD_SIZE"])
             client.set_tag(opened.id, "gpu_seconds", f"{used * (time.monotonic() - began):.3f}")
             client.set_terminated(opened.id, status)
 

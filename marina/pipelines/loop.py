@@ -169,7 +169,11 @@ class Loop:
         return self._failed
 
     def _is_open(self, run: str) -> bool:
-        """Whether a family's run has failed and is attempted again, so that its decision is to come."""
+        """Whether a decision is to come: a run has failed and is attempted again, or it waits, a day at most."""
+        with self.database.reading() as connection:
+            since = [steps.waiting(connection, one.name).get(run) for one in self.families]
+        if any(one is not None and self.clock() - one < step_list.DECISION_WAIT_S for one in since):
+            return True
         failed = [one.name for one in self.families if f"{run} {one.name}" in self._failed]
         return any(self.due(run, name, "") is not None for name in failed)
 

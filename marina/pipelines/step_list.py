@@ -3,7 +3,8 @@
 load ─> train ─> evaluate ─> promote MODEL … ─> finish        a family's week; its day is the same without load
 train ─> promote MODEL … ─> finish                            what a person asked for
 drift, held_out, retention, backup                            each day's chores, which wait for none of these
-report                                                        a week's, once no family's decision is to come
+report                                                        a week's, once no family's decision is to come; one
+                                                              that waits holds it back for a day at most
 """
 
 from __future__ import annotations
@@ -22,8 +23,14 @@ NAME = "loop"
 HOUR_S = 3_600.0
 LOAD_LIMIT_S = EVALUATE_LIMIT_S = PROMOTE_LIMIT_S = CHORE_LIMIT_S = HOUR_S
 
+DECISION_WAIT_S = 24 * HOUR_S
+"""For which a decision that waits holds back the week's report."""
+
 NO_COMMAND = 127
 """Exit status, as shells have it, of a step whose command is not there."""
+
+NOT_PRUNED = 7
+"""Exit status of a backup that was made, while what is past keeping was not deleted: it is not made again for that."""
 
 DAILY = "daily"
 WEEK = ("load", "train", "promote", LAST_STEP)
@@ -38,7 +45,7 @@ CHORES: Mapping[str, tuple[Sequence[str], Sequence[int]]] = {
     "drift": (("check_drift.py", "--or-nothing"), (0, 2)),
     "held_out": (("check_held_out.py",), (0,)),
     "retention": (("retention.py", "--json"), (0,)),
-    "backup": (("backup.py", "run", "--json"), (0,)),
+    "backup": (("backup.py", "run", "--json"), (0, NOT_PRUNED)),
     "report": (("weekly_report.py", "--json"), (0,)),
 }
 """Commands of no family, and the exit statuses with which they are done: drift that was found is no failure."""

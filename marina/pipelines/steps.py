@@ -66,12 +66,12 @@ def failed(connection: sa.Connection, run: str, family: str, beginning: str) -> 
     return None if row is None else _step(row)
 
 
-def waiting(connection: sa.Connection, family: str) -> list[str]:
-    """Return the runs in which a step of a family waits, the one that began first before the others."""
+def waiting(connection: sa.Connection, family: str) -> dict[str, float]:
+    """Return the runs in which a step of a family waits, and since when; the one that began first before the others."""
     table = LOOP_STEPS.c
     began = sa.func.min(table.started_at)
-    chosen = sa.select(table.run).where(table.family == family, table.state == "waiting").group_by(table.run)
-    return list(connection.execute(chosen.order_by(began)).scalars())
+    chosen = sa.select(table.run, began).where(table.family == family, table.state == "waiting").group_by(table.run)
+    return {run: since for run, since in connection.execute(chosen.order_by(began))}
 
 
 def families(connection: sa.Connection, run: str) -> list[str]:

@@ -130,11 +130,11 @@ def _share(one: Figure) -> str:
 
 
 def _backup(connection: sa.Connection, now: float) -> tuple[str, str]:
-    done = sa.select(sa.func.max(BACKUPS.c.ended_at)).where(BACKUPS.c.state == "done", BACKUPS.c.ended_at <= now)
-    last = connection.execute(done).scalar()
-    return (
-        ("none", "python scripts/backup.py run") if last is None else (f"{(now - last) / HOUR_S:.0f} h ago", "the last")
-    )
+    done = sa.select(BACKUPS.c.ended_at, BACKUPS.c.note).where(BACKUPS.c.state == "done", BACKUPS.c.ended_at <= now)
+    last = connection.execute(done.order_by(BACKUPS.c.ended_at.desc()).limit(1)).first()
+    if last is None:
+        return "none", "python scripts/backup.py run"
+    return f"{(now - last.ended_at) / HOUR_S:.0f} h ago", last.note.partition(":")[0] or "the last"
 
 
 def _cost(settings: Settings, connection: sa.Connection, low: float, now: float) -> Section:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from archives.errors import MarinaError
 from archives.keys import Key, KeyFileError, Keyring, own_key, read_keyring
 from marina.database.connection import WAIT_MS, Database, DatabaseError
+from marina.database.half_restored import check_restored
 from marina.database.tables import LEDGER
 from marina.releases.ledger import KEY
 from marina.settings import Settings
@@ -50,9 +51,10 @@ def open_database(settings: Settings, wait_ms: int = WAIT_MS, first: bool = Fals
     Raises
     ------
     marina.database.connection.DatabaseError
-        When it, or the key, cannot be used.
+        When it, or the key, cannot be used; or while a restore is not at its end.
     """
     try:
+        check_restored(settings)
         key = ledger_key(settings)
     except (KeyFileError, OSError) as error:
         raise DatabaseError(f"The ledger cannot be signed: {error}") from error

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import importlib.util
 import ipaddress
 import os
 import socket
@@ -11,12 +12,9 @@ from collections.abc import Iterator
 import psutil
 
 from archives.errors import MarinaError
+from marina.database.half_restored import check_restored
 from marina.processes.console import log
 from marina.settings import Settings
-
-RESTORING = "restoring"
-"""File in the state folder from a restore's start until all is restored: the backup's id; empty while what was there is
-moved aside."""
 
 
 class StartError(MarinaError):
@@ -83,7 +81,9 @@ def check_state_dir(settings: Settings) -> None:
     Raises
     ------
     StartError
-        Says whose it is, and which setting names another one; or how the restore is continued.
+        Says whose it is, and which setting names another one.
+    HalfRestoredError
+        Says how the restore is continued.
     """
     path = settings.state_dir.absolute()
     there = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
@@ -93,12 +93,21 @@ def check_state_dir(settings: Settings) -> None:
             f"user with id {there.lstat().st_uid}. Start the server as that one or as root, have the folder given to "
             f"you (chown -R {os.geteuid()} {path}), or set MARINA_STATE_DIR to one of your own."
         )
-    if (path / RESTORING).exists():
-        name = (path / RESTORING).read_text().strip()
-        again = f"--backup {name}" if name else "--force"
+    check_restored(settings)
+
+
+def check_loop(settings: Settings) -> None:
+    """Make sure that the loop, where the server is to run it beside itself, has what trains.
+
+    Raises
+    ------
+    StartError
+        When it has not, as in an image that serves alone.
+    """
+    if settings.ml_loop and importlib.util.find_spec("training") is None:
         raise StartError(
-            f"A restore into {path} is under way, or was cut off. Continue it (and its --destination, if it had "
-            f"one): python scripts/backup.py restore {again}"
+            "MARINA_ML_LOOP=true runs scripts/loop.py beside the server, and training/ is not here: set it where the "
+            "whole checkout is, and leave it unset here. One loop is enough for all servers of a database."
         )
 
 

@@ -53,7 +53,8 @@ five points of errors."""
     """Whose clocks these times are of."""
 
     ml_loop: bool = False
-    """Whether the server runs the loop beside itself (scripts/loop.py daemon): trainings take its cores and memory."""
+    """Whether the server runs the loop beside itself (scripts/loop.py daemon): trainings take its cores and memory. For
+    a checkout: an image that serves alone has no training/, and does not start so."""
 
     ml_families: list[str] = []
     """Families that the loop and the orchestrator run, as a JSON list: ["catalog"]. Empty: every one in training/."""

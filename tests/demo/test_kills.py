@@ -16,4 +16,4 @@ def test_a_week_that_is_killed_three_times_ends_as_one_that_is_not(
     victims, faults = kills.run(tmp_path, 3, 120, 6.0, random.Random(1), Console(soft_wrap=True))
     said = capsys.readouterr().out
     assert faults == 0, said
-    assert victims.total() == 3 and said.count("\nok  ") % 4 == 0, said
+    assert victims.total() == 3 and said.count("\nok  ") >= 4, said

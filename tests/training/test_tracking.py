@@ -1,10 +1,12 @@
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -66,6 +68,29 @@ def test_a_run_keeps_params_metrics_per_epoch_texts_and_tags(home: Path, capfd: 
     assert found[0].data.metrics["validation_accuracy"] == 0.5
     assert [file.path for file in client.list_artifacts(run.id)] == ["data", "note.txt"]
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("launched", "gpus"), [(False, 1), (True, 4)])
+def test_seconds_of_gpus_are_those_of_every_process_that_torchrun_started(
+    made: Path, monkeypatch: pytest.MonkeyPatch, launched: bool, gpus: int
+) -> None:
+    """Torch's counters stand in for two GPUs, of which one is used; other launchers set WORLD_SIZE as well."""
+    taken = [5, 7]
+    cuda = SimpleNamespace(
+        is_available=lambda: True, is_initialized=lambda: True, device_count=lambda: len(taken),
+        memory_stats=lambda gpu: {"allocation.all.allocated": taken[gpu]},
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    if launched:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
+    with tracking.run("family", made, {}):
+        began = time.monotonic()
+        taken[1] += 1
+        time.sleep(0.3)
+        took = time.monotonic() - began
+    assert float(runs(made)[1][0].data.tags["gpu_seconds"]) == pytest.approx(gpus * took, rel=0.5)
 
 
 def test_a_run_that_breaks_is_marked_as_failed(made: Path) -> None:

@@ -8,18 +8,19 @@ weekly report.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from archives.certificate import Case, Run
+from archives.certificate import Case, CertificateError, Run
 from archives.contract import Contract
 
 MOST_ROWS: Final = 512
 SEED: Final = 0
-DIGITS: Final = 4
-"""That count: processors differ in the last ones of a float32, and an archive's bytes must not."""
+PLACES: Final = 4
+"""That count, after the largest one's first digit: below lies a float32's noise, which must give no feature a rank."""
 
 
 def permutation_importance(contract: Contract, held_out: Sequence[Case], run: Run) -> dict[str, float]:
@@ -37,7 +38,13 @@ def permutation_importance(contract: Contract, held_out: Sequence[Case], run: Ru
     Returns
     -------
     dict of str to float
-        In the first output's unit (a difference of probabilities, say), rounded to `DIGITS` digits.
+        In the first output's unit (a difference of probabilities, say), all rounded to one decimal step, of 1e-4 of the
+        largest at most: what differs by less is a tie, at 0 what counts for nothing.
+
+    Raises
+    ------
+    archives.certificate.CertificateError
+        When an answer is no finite number.
     """
     names, inputs = contract.features, contract.inputs
     if not names or len(inputs) != 1 or inputs[0].shape[-1] != len(names) or not held_out:
@@ -53,5 +60,13 @@ def permutation_importance(contract: Contract, held_out: Sequence[Case], run: Ru
     for column, name in enumerate(names):
         exchanged = rows.copy()
         exchanged[:, column] = rows[chance.permutation(len(rows)), column]
-        found[name] = float(f"{np.abs(asked(exchanged) - usual).mean():.{DIGITS}g}")
-    return found
+        with np.errstate(invalid="ignore", over="ignore"):
+            found[name] = float(np.abs(asked(exchanged) - usual).mean())
+        if not math.isfinite(found[name]):
+            raise CertificateError(
+                f"{contract.model}: with the values of {name} exchanged between held-out rows, or as they are, an "
+                "answer is no finite number: let the graph bound what it takes"
+            )
+    largest = max(found.values())
+    places = PLACES - math.floor(math.log10(largest)) if largest else 0
+    return {name: round(moved, places) for name, moved in found.items()}

@@ -16,9 +16,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from archives.errors import MarinaError
 from marina.database.backup import file_of
-from marina.database.connection import Database
+from marina.database.connection import Database, DatabaseError
+from marina.database.half_restored import RESTORING
+from marina.monitoring.requested_trainings import is_attended
 from marina.pipelines.backup import contents, manifest
 from marina.pipelines.backup.contents import DATABASE, STATE, target_of
 from marina.pipelines.backup.database_copy import check_kind, is_empty, put_back
@@ -27,7 +31,6 @@ from marina.pipelines.backup.stores import Store
 from marina.releases import ledger
 from marina.releases.heads import Heads, heads_file, ledger_keyring
 from marina.rollout.audit import audit
-from marina.serving.preflight import RESTORING
 from marina.settings import Settings
 
 
@@ -71,7 +74,7 @@ def restore(settings: Settings, store: Store, asked: str = "latest", force: bool
     Raises
     ------
     archives.errors.MarinaError
-        When a server runs here, the target is not empty, the backup is damaged, or the database refuses it.
+        When a server or a loop runs here, the target is not empty, the backup is damaged, or the database refuses it.
     """
     watch = time.monotonic()
     name, made = manifest.read(store, asked)
@@ -89,6 +92,7 @@ def restore(settings: Settings, store: Store, asked: str = "latest", force: bool
                     "empty machine. Name another MARINA_STATE_DIR and database, or pass --force: files are then moved "
                     "aside, and a PostgreSQL database is replaced"
                 )
+            _refuse_a_loop(settings)
             note.write_text("")  # no server starts, and what is there is still to be moved aside
             aside = _move_aside(settings, made) if occupied else None
             note.write_text(name)
@@ -132,6 +136,21 @@ def _no_server(settings: Settings) -> Iterator[None]:
                 f"A server runs from {settings.state_dir} (process {pid}), or another restore: `kill {pid}` stops it"
             ) from None
         yield
+
+
+def _refuse_a_loop(settings: Settings) -> None:
+    """See that no loop works with the database that is to be replaced; one that cannot be read has none."""
+    attended = False
+    if not is_empty(settings):
+        database = Database(settings.database)
+        with contextlib.suppress(DatabaseError, sa.exc.SQLAlchemyError), database.reading() as connection:
+            attended = is_attended(connection, time.time())
+        database.close()
+    if attended:
+        raise RestoreError(
+            "A loop works with this database, or did in the last minute, and what it writes would be lost: stop "
+            "scripts/loop.py or the orchestrator (python scripts/orchestrator.py stop), and restore a minute later"
+        )
 
 
 def _targets(settings: Settings, made: Manifest) -> Iterator[tuple[Kept, Path]]:

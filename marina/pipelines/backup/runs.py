@@ -28,6 +28,7 @@ from marina.database.backup import file_of
 from marina.database.backup_schedule import MARKER
 from marina.database.backup_tables import BACKUPS
 from marina.database.connection import AWAY, Database, DatabaseError
+from marina.database.half_restored import check_restored
 from marina.pipelines.backup import contents, manifest
 from marina.pipelines.backup.database_copy import copy_database, copy_sqlite
 from marina.pipelines.backup.manifest import Kept, Manifest
@@ -117,6 +118,7 @@ def run(settings: Settings, store: Store, clock: Callable[[], float] = time.time
     sqlalchemy.exc.SQLAlchemyError
         When PostgreSQL is unavailable.
     """
+    check_restored(settings)
     began, watch = clock(), time.monotonic()
     deleted: list[str] = []
     not_deleted = ""
@@ -131,9 +133,11 @@ def run(settings: Settings, store: Store, clock: Callable[[], float] = time.time
         try:
             still()
             store.tidy()
-            deleted = prune(store, settings.backup_keep_days, settings.backup_keep_least, clock())
+            deleted = prune(store, settings.backup_keep_days, settings.backup_keep_least, clock(), still)
         except (MarinaError, OSError, sa.exc.SQLAlchemyError) as error:
             not_deleted = str(error)
+            note = f"what is past keeping was not deleted: {not_deleted}"[:2000]
+            _note(settings, store, began, clock(), "done", name, made, new_bytes, note)
     return Made(name, made, new_bytes, deleted, not_deleted, time.monotonic() - watch)
 
 
@@ -209,8 +213,13 @@ def verify(store: Store, asked: str = "latest") -> tuple[str, Manifest, list[str
     return name, made, faults
 
 
-def prune(store: Store, days: float, least: int, now: float) -> list[str]:
-    """Delete backups that are past keeping, then pieces that no backup has; return the ids of the former.
+def prune(store: Store, days: float, least: int, now: float, still: Callable[[], None] = lambda: None) -> list[str]:
+    """Delete backups that are past keeping, then pieces older than a day that no backup has; return the former's ids.
+
+    Parameters
+    ----------
+    still
+        Is asked before each deletion, and raises where another host makes a backup now.
 
     Raises
     ------
@@ -220,13 +229,16 @@ def prune(store: Store, days: float, least: int, now: float) -> list[str]:
     known = manifest.ids(store)
     old = [name for name in known[: max(0, len(known) - least)] if now - manifest.moment_of(name) > days * DAY_S]
     for name in old:
+        still()
         store.delete(f"{manifest.FOLDER}{name}.json")
     needed: set[str] = set()
     for name in known:
         if name not in old:
             needed |= {manifest.object_name(piece) for piece in manifest.read(store, name)[1].pieces()}
-    for name in store.names(manifest.OBJECTS).keys() - needed:
-        store.delete(name)
+    for name, written in store.names(manifest.OBJECTS).items():
+        if name not in needed and now - written > DAY_S:  # what is newer may be of a run that has no manifest yet
+            still()
+            store.delete(name)
     return old
 
 

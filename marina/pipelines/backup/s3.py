@@ -54,21 +54,20 @@ class S3:
         tag = answer.headers.get("etag", "").strip('"')
         return len(tag) != 32 or tag == hashlib.md5(content, usedforsecurity=False).hexdigest()
 
-    def names(self, prefix: str) -> dict[str, int]:
-        """Return the names that begin so."""
-        found: dict[str, int] = {}
+    def names(self, prefix: str) -> dict[str, float]:
+        """Return the names that begin so, with when each was written, by the service's clock."""
+        found: dict[str, float] = {}
         query = {"list-type": "2", "prefix": self._key(prefix)}
         while True:
             try:
                 page = ET.fromstring(self._ask("GET", "", query).content)
-            except ET.ParseError as error:
+                space = page.tag.partition("}")[0] + "}" if page.tag.startswith("{") else ""
+                for one in page.iter(f"{space}Contents"):
+                    key = one.findtext(f"{space}Key", "").removeprefix(f"{self._prefix}/" if self._prefix else "")
+                    written = datetime.datetime.fromisoformat(one.findtext(f"{space}LastModified", ""))
+                    found[key] = written.timestamp()
+            except (ET.ParseError, ValueError) as error:
                 raise StoreError(f"{self.place}: the list of objects cannot be read: {error}") from error
-            space = page.tag.partition("}")[0] + "}" if page.tag.startswith("{") else ""
-            for one in page.iter(f"{space}Contents"):
-                key = one.findtext(f"{space}Key", "")
-                found[key.removeprefix(f"{self._prefix}/" if self._prefix else "")] = int(
-                    one.findtext(f"{space}Size", "0")
-                )
             more = page.findtext(f"{space}NextContinuationToken")
             if not more:
                 return found

@@ -30,8 +30,8 @@ class Store(Protocol):
     def holds(self, name: str, content: bytes) -> bool:
         """Say whether these very bytes are kept under a name."""
 
-    def names(self, prefix: str) -> dict[str, int]:
-        """Return the names that begin so, with how many bytes each has."""
+    def names(self, prefix: str) -> dict[str, float]:
+        """Return the names that begin so, with when each was written, in seconds since 1970."""
 
     def delete(self, name: str) -> None:
         """Delete what is kept under a name, if it is."""
@@ -88,12 +88,12 @@ class Folder:
         except OSError:
             return False
 
-    def names(self, prefix: str) -> dict[str, int]:
-        """Return the names that begin so."""
+    def names(self, prefix: str) -> dict[str, float]:
+        """Return the names that begin so, with when each was written."""
         found = {}
         for path in sorted((self.path / prefix).rglob("*")) if (self.path / prefix).is_dir() else ():
             if path.is_file() and not path.name.startswith(".part-"):
-                found[path.relative_to(self.path).as_posix()] = path.stat().st_size
+                found[path.relative_to(self.path).as_posix()] = path.stat().st_mtime
         return found
 
     def tidy(self) -> None:

@@ -181,6 +181,8 @@ def test_the_command_ends_with_0_only_if_all_pass(
     assert {one.name for one in kept.iterdir()} == {
         "weekly-2020-W10.md", "weekly-2020-W10.html", "weekly-mine.md", *(Path(one).name for one in made),
     }  # fmt: skip
+    assert weekly_report.main(["--json", "--keep", "2", "--until", "2019-06-03"]) == 0
+    assert all(Path(one).is_file() for one in json.loads(capsys.readouterr().out.splitlines()[-1])["files"])
 
 
 def test_the_management_token_is_sent_to_this_machine_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,20 @@ def test_a_week_is_reported_on_once_after_its_decisions(
     assert calls() == [WEEK[1], "weekly_report --json"], "it is not attempted again in this run"
 
 
+def test_a_decision_that_waits_holds_back_the_weeks_report_for_a_day_at_most(
+    database: Database, scripts: Path, calls: Callable[[], list[str]]
+) -> None:
+    (scripts / "weekly_report.py").write_text(SCRIPT.format(result='{"files": ["week.md"]}'))
+    (scripts / "auto_promote.exit").write_text(str(commands.WAIT))
+    for now, called in (
+        (MONDAY, WEEK), ("2026-11-24 01:00", WEEK[2:]), ("2026-11-24 02:00", [WEEK[2], "weekly_report --json"]),
+    ):  # fmt: skip
+        assert replace(loop_of(database, scripts, now), chores=["report"]).step() == [] and calls() == called
+    (scripts / "auto_promote.exit").unlink()
+    decided = replace(loop_of(database, scripts, "2026-11-30 02:00"), chores=["report"])
+    assert decided.step() == [] and calls() == [WEEK[2], *WEEK, "weekly_report --json"]
+
+
 def test_each_day_asks_whether_to_train_on_what_was_loaded_last(
     database: Database, scripts: Path, calls: Callable[[], list[str]]
 ) -> None:

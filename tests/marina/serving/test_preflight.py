@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from marina.processes.console import log
 from marina.serving import health_check
-from marina.serving.preflight import StartError, check_exposure, check_state_dir
+from marina.serving.preflight import StartError, check_exposure, check_loop, check_state_dir
 from marina.settings import Settings
 from tests.certificates import self_signed
 from tests.marina.serving.front import front
@@ -65,6 +66,14 @@ def test_the_server_itself_is_asked_by_tls_where_that_is_spoken(
 def test_what_workers_said_gives_a_terminal_no_orders(capsys: pytest.CaptureFixture[str]) -> None:
     log("echo 1.0 refuses to serve: \x1b[2Jeverything is fine\nreally")
     assert capsys.readouterr().out.endswith("refuses to serve: \\x1b[2Jeverything is fine\nreally\n")
+
+
+def test_a_server_without_training_runs_no_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_loop(Settings(ml_loop=True))
+    monkeypatch.setitem(sys.modules, "training", None)  # as in Dockerfile.gpu
+    check_loop(Settings())
+    with pytest.raises(StartError, match="MARINA_ML_LOOP"):
+        check_loop(Settings(ml_loop=True))
 
 
 @pytest.mark.parametrize("name", ["", "state"])

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import http.server
+import json
 import os
 import re
 import shutil
@@ -24,8 +25,10 @@ from pydantic import SecretStr
 from marina.database import backup_schedule
 from marina.database.backup_tables import BACKUPS
 from marina.database.connection import Database
+from marina.database.half_restored import RESTORING, HalfRestoredError
 from marina.database.tables import ALERTS, LABELS, LEASES
 from marina.monitoring.backup_metrics import backups_of
+from marina.pipelines import step_list
 from marina.pipelines.backup import database_copy, manifest, runs
 from marina.pipelines.backup.database_copy import CopyError
 from marina.pipelines.backup.manifest import Manifest
@@ -37,8 +40,9 @@ from marina.releases import ledger
 from marina.releases.declarations import copy_name, declare, read_archive
 from marina.releases.heads import Heads, heads_file, open_database
 from marina.releases.lease import Lease
-from marina.serving.preflight import RESTORING, StartError, check_state_dir
+from marina.serving.preflight import check_state_dir
 from marina.settings import ROOT, Settings
+from scripts import backup, load_data, loop, orchestrator
 from tests.postgres import Postgres
 from tests.serving import archive
 
@@ -138,14 +142,22 @@ def test_only_what_is_new_is_copied_and_what_is_past_keeping_is_deleted(tmp_path
     archive_bytes = (settings.archive_store / "echo-1.0.mar").stat().st_size
     assert first.new_bytes < first.manifest.bytes - archive_bytes, "an archive is kept once, wherever it lies"
     (settings.state_dir / "keys" / "extra.pem").write_bytes(b"x" * 1000)
+    for piece in store.names(manifest.OBJECTS):
+        os.utime(store.path / piece, (now - 40 * DAY_S, now - 40 * DAY_S))
     second = run(settings, store, lambda: now - 39 * DAY_S)
     third = run(settings, store, lambda: now)
     assert first.deleted == [] and second.new_bytes < first.new_bytes
     least = settings.backup_keep_least
     assert len(manifest.ids(store)) == 3 < least, "so many stay, however old"
+    with pytest.raises(BackupRunError, match="another one runs"):
+        prune(store, 30, 1, now, _lost)
+    assert len(manifest.ids(store)) == 3, "it is asked before the first deletion"
     assert prune(store, 30, 1, now) == [first.name, second.name]
     assert manifest.ids(store) == [third.name] and verify(store)[2] == []
     needed = {manifest.object_name(piece) for piece in third.manifest.pieces()}
+    newer = {manifest.object_name(piece) for piece in second.manifest.pieces() - first.manifest.pieces()} - needed
+    assert store.names(manifest.OBJECTS).keys() == needed | newer, "what is not a day old may be of a run under way"
+    assert newer and prune(store, 30, 1, time.time() + 1.1 * DAY_S) == []
     assert store.names(manifest.OBJECTS).keys() == needed
     database = Database(settings.database)
     with database.reading() as connection:
@@ -153,6 +165,10 @@ def test_only_what_is_new_is_copied_and_what_is_past_keeping_is_deleted(tmp_path
         text = "".join(line for family in backups_of(settings)(connection, now) for line in family)
     database.close()
     assert float(re.findall(r"^marina_backup_last_success\w+\{\} (\S+)", text, re.M)[0]) == pytest.approx(now)
+
+
+def _lost() -> None:
+    raise BackupRunError("another one runs")
 
 
 def test_damage_is_found_refused_and_repaired_by_the_next_run(tmp_path: Path) -> None:
@@ -207,10 +223,7 @@ def test_a_run_and_a_restore_that_are_killed_cost_nothing_and_continue(tmp_path:
     (settings.state_dir / "mlflow" / "large").write_bytes(os.urandom(32 << 20))
     first = run(settings, store)
     (settings.state_dir / "mlflow" / "large").write_bytes(os.urandom(32 << 20))
-    env = os.environ | {
-        "MARINA_STATE_DIR": str(settings.state_dir), "MARINA_ARCHIVE_STORE": str(settings.archive_store),
-        "MARINA_BACKUP_DESTINATION": str(store.path),
-    }  # fmt: skip
+    env = os.environ | environment(settings, store)
     before = len(store.names(manifest.OBJECTS))
     _kill_when(env, "run", lambda: len(store.names(manifest.OBJECTS)) > before + 2)
     assert manifest.ids(store) == [first.name] and verify(store)[2] == []
@@ -221,8 +234,10 @@ def test_a_run_and_a_restore_that_are_killed_cost_nothing_and_continue(tmp_path:
     empty = elsewhere(settings, tmp_path / "two")
     env |= {"MARINA_STATE_DIR": str(empty.state_dir), "MARINA_ARCHIVE_STORE": str(empty.archive_store)}
     _kill_when(env, "restore", (empty.state_dir / "mlflow").exists)
-    with pytest.raises(StartError, match=f"restore --backup {again.name}"):
-        check_state_dir(empty)
+    for begin in (check_state_dir, open_database, lambda _: run(empty, store)):
+        with pytest.raises(HalfRestoredError, match=f"restore --backup {again.name}"):
+            begin(empty)
+    assert not (empty.state_dir / "ledger.key").exists()
     done = restore(empty, store)
     assert done.faults == [] and content(empty) == content(settings)
     assert not list(empty.state_dir.rglob("*.restoring"))
@@ -237,7 +252,7 @@ def test_what_was_there_is_kept_where_a_restore_is_killed_while_it_is_moved_asid
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(shutil, "move", _killed)
         restore(settings, store, force=True)
-    with pytest.raises(StartError, match="restore --force"):
+    with pytest.raises(HalfRestoredError, match="restore --force"):
         check_state_dir(settings)
     with pytest.raises(RestoreError, match="--force"):
         restore(settings, store)
@@ -249,8 +264,52 @@ def test_what_was_there_is_kept_where_a_restore_is_killed_while_it_is_moved_asid
     )
 
 
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        (load_data, ["status", "--family", "catalog"]),
+        (loop, ["once", "--families", "catalog"]),
+        (orchestrator, ["run"]),
+    ],
+)
+def test_no_program_writes_where_a_restore_is_not_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], program: Any,
+    arguments: list[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("MARINA_STATE_DIR", str(tmp_path))
+    (tmp_path / RESTORING).write_text("20261127T")
+    before = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        assert program.main(arguments) == 1 and "restore --backup 20261127T" in capsys.readouterr().err
+    finally:
+        for signum, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+            signal.signal(signum, handler)
+    assert [one.name for one in tmp_path.iterdir()] == [RESTORING]
+
+
+def test_a_database_with_which_a_loop_works_is_not_replaced(tmp_path: Path) -> None:
+    settings, store = installation(tmp_path / "one"), Folder(tmp_path / "backups")
+    made, database, loop = run(settings, store), Database(settings.database), Lease("loop", "a daemon")
+    with database.writing() as connection:
+        assert loop.take(connection, time.time())
+    with pytest.raises(RestoreError, match="A loop works"):
+        restore(settings, store, force=True)
+    assert not (settings.state_dir / RESTORING).exists()
+    with database.writing() as connection:
+        loop.give_back(connection)
+    database.close()
+    assert restore(settings, store, force=True).name == made.name
+
+
 def _killed(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def environment(settings: Settings, store: Folder) -> dict[str, str]:
+    return {
+        "MARINA_STATE_DIR": str(settings.state_dir), "MARINA_ARCHIVE_STORE": str(settings.archive_store),
+        "MARINA_BACKUP_DESTINATION": str(store.path),
+    }  # fmt: skip
 
 
 def _kill_when(env: dict[str, str], what: str, reached: Any) -> None:
@@ -295,7 +354,8 @@ class _Service(http.server.BaseHTTPRequestHandler):
         after = asked.get("continuation-token", [""])[0]
         keys = [key for key in sorted(self.objects) if key.startswith(asked["prefix"][0]) and key > after]
         rows = "".join(
-            f"<Contents><Key>{escape(key)}</Key><Size>{len(self.objects[key])}</Size></Contents>" for key in keys[:2]
+            f"<Contents><Key>{escape(key)}</Key><LastModified>2026-11-23T01:30:00.000Z</LastModified></Contents>"
+            for key in keys[:2]
         )
         more = f"<NextContinuationToken>{keys[1]}</NextContinuationToken>" if len(keys) > 2 else ""
         space = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -402,17 +462,26 @@ def test_of_hosts_that_share_a_database_one_makes_a_backup(
     assert manifest.ids(store) == [made.name] and made.not_deleted == ""
 
 
-def test_a_damaged_manifest_of_before_keeps_what_is_old_and_costs_no_new_backup(tmp_path: Path) -> None:
+def test_a_damaged_manifest_of_before_keeps_what_is_old_and_costs_no_new_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings, store = installation(tmp_path / "one"), Folder(tmp_path / "backups")
     first = run(settings, store)
     name = store.path / f"{manifest.FOLDER}{first.name}.json"
     name.write_bytes(name.read_bytes().replace(b"echo", b"ohce"))
     (settings.state_dir / backup_schedule.MARKER).unlink()
-    second = run(settings, store)
-    assert first.name in second.not_deleted and (settings.state_dir / backup_schedule.MARKER).exists()
+    monkeypatch.setattr(backup, "step_aside", lambda nice: None)  # a process does not get its priority back
+    for variable, value in environment(settings, store).items():
+        monkeypatch.setenv(variable, value)
+    status, said = backup.main(["run", "--json"]), capsys.readouterr()
+    assert status == step_list.NOT_PRUNED and status in step_list.chore("backup").passed, said.err
+    assert first.name in json.loads(said.out)["not_deleted"] and first.name in said.err
+    assert (settings.state_dir / backup_schedule.MARKER).exists() and len(manifest.ids(store)) == 2
     database = Database(settings.database)
     with database.reading() as connection:
-        assert set(connection.execute(sa.select(BACKUPS.c.state)).scalars()) == {"done"}
+        rows = connection.execute(sa.select(BACKUPS.c.state, BACKUPS.c.note).order_by(BACKUPS.c.started_at)).all()
+        assert [row.state for row in rows] == ["done", "done"]
+        assert rows[0].note == "" and first.name in rows[1].note, "the words are kept"
     database.close()
     name.unlink()  # docs/RUNBOOK.md, BackupDamaged
     assert run(settings, store).not_deleted == ""
