@@ -16,6 +16,7 @@ from marina.monitoring import alerts
 from marina.releases import ledger
 from marina.settings import console_token
 from tests.marina.console.browser import Browser, Console, finding
+from tests.marina.rollout import releases
 
 STORY = ("pause", "resume", "approve", "abort")
 
@@ -44,6 +45,17 @@ def test_each_decision_says_who_and_why(console: Console) -> None:
     mine.submit("/console/models/sums", "/console/models/sums/roll-back", why="complaints")
     assert _last(console)[:2] == ("operator-one", "abort")
     assert "operator-one: complaints" in mine.get(page).text
+
+
+def test_a_page_of_a_rollout_that_has_ended_does_not_roll_back_the_next(console: Console) -> None:
+    mine, page = console.browser("operator"), "/console/rollouts/1"
+    held = {"csrf": mine.token(page, f"{page}/roll-back"), "why": "complaints"}
+    mine.submit(page, f"{page}/abort", why="lunch")
+    releases.Releases(console.database).run(2)
+    assert releases.begin(console.database).id == 2
+    late = mine.request("POST", f"{page}/roll-back", data=held)
+    assert late.status_code == 409 and "rollout 1 has ended" in late.text
+    assert releases.latest(console.database).phase == "deploying"
 
 
 def test_two_people_have_to_approve_and_the_one_who_started_is_neither(console: Console) -> None:
