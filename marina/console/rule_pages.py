@@ -99,10 +99,10 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         why, text, base = form.why, form.text("text", LONGEST_RULE), _number(form.fields.get("base", ""))
         with context.database.reading() as connection:
             rule_book.check_base(connection, base)
-            rules = rule_book.edition(connection, base).rules
-        whole = rule_book.with_rule(rules, rule_book.parse_rule(text), form.fields.get("name", ""))
+            before = rule_book.edition(connection, base)
+        whole = rule_book.with_rule(before.rules, rule_book.parse_rule(text), form.fields.get("name", ""))
         rule_book.check(whole)
-        try_on(rules, rule_book.read_rules(whole))
+        try_on(before.rules, rule_book.read_rules(whole))
         rule_book.save(context.database, whole, form.person, why, time.time(), base)
         return see("/console/rules/history")
 
@@ -111,9 +111,9 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         why, text, base = form.why, form.text("text", LONGEST_FILE), _number(form.fields.get("base", ""))
         with context.database.reading() as connection:
             rule_book.check_base(connection, base)
-            rules = rule_book.edition(connection, base).rules
+            before = rule_book.edition(connection, base)
         rule_book.check(text)
-        try_on(rules, rule_book.parse_rules(text))
+        try_on(before.rules, rule_book.parse_rules(text))
         rule_book.save(context.database, text, form.person, why, time.time(), base)
         return see("/console/rules/history")
 
