@@ -46,6 +46,7 @@ def test_an_alerts_page_says_what_came_of_its_training(console: Console) -> None
     _step(console, console.alert, LAST_STEP, "done")
     done = mine.get(page).text
     assert "/console/registry/sums/2.0" in done and "it errs less" in done and "/console/rollouts/1" in done
+    assert 'id="trained-1"' in done and 'id="rollout-1"' in done, "what is swapped keeps the focus by id"
     bearer = {"authorization": f"Bearer {console.tokens['viewer']}"}
     told = Browser(console.app).get(f"/api/trigger-retrain/{console.alert}", headers=bearer).json()
     assert (told["state"], told["versions"][0]["rollout"]) == ("done", 1)
