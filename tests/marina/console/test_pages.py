@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from marina.console import drift_weeks
+from marina.console.french import FRENCH
 from marina.console.rendering import HERE
 from marina.database.tables import ALERTS, DECLARATIONS, ROLLOUTS
 from tests.marina.console.browser import Console, finding
@@ -19,6 +20,7 @@ VENDORED = {
     "htmx-ext-sse-2.2.4.min.js": "98a46496de0c3605fbffdce9167ba427bdd9553184f83f149c261891a92c0136",
 }
 LARGEST = 60_000
+T = re.compile(r'\bt\("([^"]*)"')
 
 
 @pytest.mark.parametrize("name", VENDORED)
@@ -50,6 +52,11 @@ def test_pages_come_in_french_and_dark(console: Console) -> None:
     mine.get("/console/look?lang=fr&theme=dark&next=/console/alerts")
     text = mine.get("/console/alerts").text
     assert '<html lang="fr" data-theme="dark">' in text and "Alertes" in text
+
+
+def test_every_text_of_a_page_is_there_in_french() -> None:
+    texts = {text for page in (HERE / "templates").glob("*.html") for text in re.findall(T, page.read_text("utf-8"))}
+    assert len(texts) > 100 and texts <= set(FRENCH), texts - set(FRENCH)
 
 
 def test_pages_stay_small_and_fast_with_much_in_them(console: Console) -> None:
