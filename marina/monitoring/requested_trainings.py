@@ -244,6 +244,6 @@ def _is_over(row: sa.Row[Any]) -> bool:
 
 
 def _is_ended(rows: Sequence[sa.Row[Any]]) -> bool:
-    """Return whether a step failed for good and no other goes on: the family's other models have steps of their own."""
+    """Return whether a step failed for good and no other continues; each model of a family has its own."""
     going = any(row.state in ("waiting", "running") or (row.state == "failed" and not _is_over(row)) for row in rows)
     return not going and any(map(_is_over, rows))
