@@ -45,6 +45,7 @@ LONG: Final = (*(f"{60 * letter} A1" for letter in string.ascii_uppercase), 60 *
 LONGEST_MESSAGE: Final = 4_000
 DEEPEST: Final = 20
 NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 NOT_YAML: Final = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
 """What its reader raises; of tags that do not fit what they stand before, any of these."""
 
@@ -348,7 +349,7 @@ def _refuse_bombs(text: str) -> None:
     """Refuse what is short and takes long, or much memory, to read."""
     depth = 0
     try:
-        for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        for event in yaml.parse(text, LOADER):
             if isinstance(event, yaml.AliasEvent):
                 raise RuleBookError("aliases (*name) are not read: a few stand for more than fits in memory")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -361,7 +362,7 @@ def _refuse_bombs(text: str) -> None:
 def _load(text: str) -> Any:
     _refuse_bombs(text)
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, LOADER)
     except NOT_YAML as error:
         raise _not_yaml(error) from None
 
