@@ -15,9 +15,6 @@ from marina.console.rendering import language, see
 from marina.monitoring import alerts, requested_trainings
 from marina.monitoring.alerts import DECISIONS
 
-SHOWN_WEEKLY = 3
-"""Features by week on a page about more; all of them have a page of their own."""
-
 
 def router(context: Context) -> APIRouter:
     """Return the pages."""
@@ -60,7 +57,7 @@ def router(context: Context) -> APIRouter:
         )  # fmt: skip
 
     @pages.get("/alerts/{number}/training")
-    def training(request: Request, visitor: Annotated[Visitor, viewer], number: int) -> HTMLResponse:
+    def training(request: Request, visitor: Annotated[Visitor, viewer], number: Number) -> HTMLResponse:
         """Say what came of the training that was asked for; a part of the alert's page."""
         with context.database.reading() as connection:
             asked = requested_trainings.of_alert(connection, number, time.time())

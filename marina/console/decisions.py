@@ -90,7 +90,7 @@ class Decisions:
         key = requested_trainings.rules_key(number, again)
         return alerts.request_training(self.database, rule_book.MODEL, who.name, why, key, now, number)
 
-    def roll_back(self, who: Person, model: str, why: str, to: str | None) -> Rollout:
+    def roll_back(self, who: Person, model: str, why: str, to: str | None, number: int | None = None) -> Rollout:
         """Return to the version before, or to a named one; see `marina.rollout.operator_commands.roll_back`."""
         self._served(model)
 
@@ -99,7 +99,7 @@ class Decisions:
             return archive_lookup.find(self.settings, name, version, there, sha256)
 
         return operator_commands.roll_back(
-            self.database, model, who.name, why, time.time(), find, read_policy(), to or None
+            self.database, model, who.name, why, time.time(), find, read_policy(), to or None, number
         )
 
     def order(self, who: Person, model: str, order: str, why: str, number: int | None = None) -> str:

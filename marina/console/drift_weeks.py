@@ -85,8 +85,8 @@ class DriftWeeks:
                 return self._over[key]
         names = tuple(version.watchlist.reference.summary)
         found = observations.sample(
-            connection, version.model, versions_of(connection, version.model, start), names, start, start + WEEK_S,
-            STRETCHES, EACH,
+            connection, version.model, versions_of(connection, version.model, start, start + WEEK_S), names, start,
+            start + WEEK_S, STRETCHES, EACH,
         )  # fmt: skip
         seen = {**found.summary, "confidence": found.confidence.astype(np.float32)} if len(found) else {}
         if start + WEEK_S < now:
@@ -104,13 +104,14 @@ def starts(now: float) -> list[float]:
     return [(monday - datetime.timedelta(weeks=back)).timestamp() for back in reversed(range(WEEKS))]
 
 
-def versions_of(connection: sa.Connection, model: str, since: float) -> Sequence[str]:
-    """Return versions of a model that may have answered since a time, the newest rollouts' first."""
+def versions_of(connection: sa.Connection, model: str, since: float, until: float) -> Sequence[str]:
+    """Return versions of a model that may have answered from a time to another, the newest rollouts' first."""
     one = ROLLOUTS.c
-    rolled = sa.select(one.stable, one.canary).where(one.model == model, sa.func.coalesce(one.ended_at, since) >= since)
+    then = (one.started_at < until, sa.func.coalesce(one.ended_at, since) >= since)
+    rolled = sa.select(one.stable, one.canary).where(one.model == model, *then)
     declared = sa.select(DECLARATIONS.c.version).where(DECLARATIONS.c.model == model)
     names = [name for row in connection.execute(rolled.order_by(one.id.desc()).limit(MOST_VERSIONS)) for name in row]
-    return list(dict.fromkeys([*connection.execute(declared).scalars(), *names]))[:MOST_VERSIONS]
+    return list(dict.fromkeys([*names, *connection.execute(declared).scalars()]))[:MOST_VERSIONS]
 
 
 def _reference(one: Live) -> Quantities:

@@ -231,7 +231,20 @@ FRENCH: Final[Mapping[str, str]] = {
     "The rule can be read.": "La règle se lit.",
     "Restore": "Rétablir",
     "Week by week, by feature": "Semaine par semaine, par variable",
+    "The last eight weeks (UTC), of every eight hours the last answers of each version; the band is from 10 % to 90 % "
+    "of the reference of the live version, the line its median. What moved most comes first.": (
+        "Les huit dernières semaines (UTC) ; toutes les huit heures, les dernières réponses de chaque version. La "
+        "bande va de 10 à 90 % de la référence de la version en service, la ligne est sa médiane. Ce qui a le plus "
+        "bougé vient en premier."
+    ),
     "All features, week by week": "Toutes les variables, semaine par semaine",
+    "Roll back ends what is open at once; after a rollout's end it starts the version before. Each is a row of the "
+    "ledger; to undo is another.": (
+        "Revenir en arrière arrête aussitôt ce qui est en cours ; après la fin d'un déploiement, cela relance la "
+        "version précédente. Chaque action est une ligne du journal ; l'annuler en est une autre."
+    ),
+    "time": "temps",
+    "verdict": "verdict",
     "week: 10 %, 50 %, 90 %": "semaine : 10, 50, 90 %",
     "Thresholds of a user": "Seuils d'un utilisateur",
     "User": "Utilisateur",

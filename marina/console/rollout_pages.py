@@ -57,7 +57,7 @@ def router(context: Context) -> APIRouter:
     def roll_back(number: Number, form: Annotated[Form, operator]) -> Response:
         why = form.why
         to = form.fields.get("to", "").strip()[:64] or None
-        done = context.decisions.roll_back(form.person, _model(context, number), why, to)
+        done = context.decisions.roll_back(form.person, _model(context, number), why, to, number)
         return see(f"/console/rollouts/{done.id}")
 
     @pages.post("/rollouts/{number}/{order}")

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import re
+import string
 import subprocess
 import sys
 import tempfile
@@ -37,10 +38,17 @@ MOST_INPUTS, EXAMPLES = 2_000, 20
 CHECK_S: Final = 60.0
 TRIAL_S: Final = 20.0
 REGEX_S: Final = 5.0
-COMPILE: Final = (sys.executable, "-I", "-S", "-c", "import re, sys; re.compile(sys.stdin.buffer.read().decode())")
+COMPILE: Final = (sys.executable, "-I", "-S", "-c", "import json, re, sys; [*map(re.compile, json.load(sys.stdin))]")
+LONG: Final = (*(f"{60 * letter} A1" for letter in string.ascii_uppercase), 60 * "AB ", 40 * "A1B ", "ABCDEFGH" * 20)
+"""Labels that no one writes, on which rules have to end too."""
+
 LONGEST_MESSAGE: Final = 4_000
 DEEPEST: Final = 20
 NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+NOT_YAML: Final = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
+"""What its reader raises; of tags that do not fit what they stand before, any of these."""
+
 WHOLE: Final = re.compile(r"\d+ rules for \d+ categories, \d+ problems")
 
 
@@ -125,7 +133,18 @@ def read_rules(text: str) -> RuleSet:
     RuleBookError
         When something is wrong with them.
     """
+    return _read(_load(text))
+
+
+def parse_rules(text: str) -> RuleSet:
+    """Read a whole file's rules that someone brings; see `parse_rule`."""
     said = _load(text)
+    rules = said.get("rules") if isinstance(said, dict) else None
+    _compile_elsewhere(rules if isinstance(rules, list) else [])
+    return _read(said)
+
+
+def _read(said: Any) -> RuleSet:
     if not isinstance(said, dict) or said.get("version") != FORMAT or not isinstance(said.get("rules"), list):
         raise RuleBookError(f"expected a mapping with version: {FORMAT} and a list of rules")
     found = [read_rule(one) for one in said["rules"]]
@@ -158,7 +177,7 @@ def read_rule(said: Any) -> Rule:
         RuleSet([one])
     except re.error as error:
         raise RuleBookError(f"regex: {error}") from None
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError, RecursionError) as error:
         raise RuleBookError(f"{error}") from None
     return one
 
@@ -166,9 +185,15 @@ def read_rule(said: Any) -> Rule:
 def parse_rule(text: str) -> Rule:
     """Read one rule from its YAML; see `read_rule`. Its regex is compiled elsewhere first: some take minutes."""
     said = _load(text)
-    if isinstance(said, dict) and isinstance(regex := said.get("regex"), str):
-        _run(COMPILE, regex.encode(errors="replace"), REGEX_S, "compiling the regex")
+    _compile_elsewhere([said])
     return read_rule(said)
+
+
+def _compile_elsewhere(rules: Sequence[Any]) -> None:
+    """Compile regexes where that may end a process; what is wrong with them is said later."""
+    found = [one["regex"] for one in rules if isinstance(one, dict) and isinstance(one.get("regex"), str)]
+    if found:
+        _run(COMPILE, json.dumps(found).encode(), REGEX_S, "compiling the regex")
 
 
 def rule_text(rule: Rule) -> str:
@@ -243,8 +268,24 @@ def save(database: Database, text: str, who: Person, why: str, now: float, base:
     return number
 
 
-def try_on(connection: sa.Connection, before: RuleSet, after: RuleSet, now: float) -> Trial:
-    """Compare what two sets of rules say of the transactions whose inputs were kept in the last two weeks.
+@dataclass(frozen=True)
+class Transactions:
+    """What the categorizer was asked about: labels, amounts in EUR, and days."""
+
+    labels: Sequence[str]
+    amounts: Sequence[float]
+    days: Sequence[str]
+
+
+def kept(connection: sa.Connection, now: float) -> Transactions:
+    """Return the transactions whose inputs were kept in the last two weeks."""
+    chosen = sa.select(INPUTS.c.body).where(INPUTS.c.model == MODEL, INPUTS.c.time >= now - DAYS_S)
+    bodies = connection.execute(chosen.order_by(INPUTS.c.time.desc()).limit(MOST_INPUTS)).scalars()
+    return Transactions(*_transactions(bodies))
+
+
+def try_on(lately: Transactions, before: RuleSet, after: RuleSet) -> Trial:
+    """Compare what two sets of rules say of transactions; they have to end on `LONG` too.
 
     They are tried in a process of their own: a regex may take longer than anyone waits.
 
@@ -253,23 +294,22 @@ def try_on(connection: sa.Connection, before: RuleSet, after: RuleSet, now: floa
     RuleBookError
         When they take too long.
     """
-    chosen = sa.select(INPUTS.c.body).where(INPUTS.c.model == MODEL, INPUTS.c.time >= now - DAYS_S)
-    bodies = connection.execute(chosen.order_by(INPUTS.c.time.desc()).limit(MOST_INPUTS)).scalars()
-    labels, amounts, days = _transactions(bodies)
-    if not labels:
-        return Trial(0, 0, (0, 0), ())
+    labels = lately.labels
     asked = {
         "sets": [[as_mapping(one) for one in rules.rules] for rules in (before, after)],
-        "labels": labels, "amounts": amounts, "days": days,
-    }  # fmt: skip
+        "labels": [*labels, *LONG],
+        "amounts": [*lately.amounts, *(-1.0 for _ in LONG)],
+        "days": [*lately.days, *("2026-01-01" for _ in LONG)],
+    }
     program = (sys.executable, "-m", "marina.console.rule_trial")
-    done = _run(program, json.dumps(asked).encode(), TRIAL_S, f"trying these rules on {len(labels)} transactions")
+    what = f"trying these rules on {len(labels)} transactions and on long ones"
+    done = _run(program, json.dumps(asked).encode(), TRIAL_S, what)
     if done.returncode:
         raise RuleBookError("\n".join(done.stderr.decode(errors="replace").strip().splitlines()[-1:]))
     said = json.loads(done.stdout)
     changed = [at for at in range(len(labels)) if said[0][at] != said[1][at]]
     examples = [(labels[at][:80], said[0][at] or "-", said[1][at] or "-") for at in changed[:EXAMPLES]]
-    covered = sum(map(bool, said[0])), sum(map(bool, said[1]))
+    covered = sum(map(bool, said[0][: len(labels)])), sum(map(bool, said[1][: len(labels)]))
     return Trial(len(labels), len(changed), covered, examples)
 
 
@@ -295,37 +335,40 @@ def _transactions(bodies: "sa.ScalarResult[bytes]") -> tuple[list[str], list[flo
 
 
 def _run(program: Sequence[str], sent: bytes, most_s: float, what: str) -> "subprocess.CompletedProcess[bytes]":
-    """Run a program that is killed where it takes too long."""
+    """Run a program that is killed where it takes too long; one that a signal ends is refused too."""
     try:
-        return subprocess.run(program, input=sent, capture_output=True, timeout=most_s, cwd=ROOT, check=False)
+        done = subprocess.run(program, input=sent, capture_output=True, timeout=most_s, cwd=ROOT, check=False)
     except subprocess.TimeoutExpired:
         raise RuleBookError(f"{what} took longer than {most_s:g} s") from None
+    if done.returncode < 0:
+        raise RuleBookError(f"{what} was ended by signal {-done.returncode}")
+    return done
 
 
 def _refuse_bombs(text: str) -> None:
     """Refuse what is short and takes long, or much memory, to read."""
     depth = 0
     try:
-        for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        for event in yaml.parse(text, LOADER):
             if isinstance(event, yaml.AliasEvent):
                 raise RuleBookError("aliases (*name) are not read: a few stand for more than fits in memory")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST:
                 raise RuleBookError(f"nested more than {DEEPEST} deep")
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except NOT_YAML as error:
         raise _not_yaml(error) from None
 
 
 def _load(text: str) -> Any:
     _refuse_bombs(text)
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return yaml.load(text, LOADER)
+    except NOT_YAML as error:
         raise _not_yaml(error) from None
 
 
 def _not_yaml(error: Exception) -> RuleBookError:
-    return RuleBookError(f"not YAML: {str(error).splitlines()[0]}")
+    return RuleBookError(f"not YAML: {(str(error).splitlines() or [type(error).__name__])[0]}")
 
 
 def _edition(row: sa.Row[Any]) -> Edition:

@@ -41,11 +41,15 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         try:
             whole = rule_book.with_rule(rules, rule_book.parse_rule(text), name)
             problems = tuple(rule_book.check(whole))
-            with context.database.reading() as connection:
-                trial = rule_book.try_on(connection, rules, rule_book.read_rules(whole), time.time())
+            trial = try_on(rules, rule_book.read_rules(whole))
         except RuleBookError as error:
             return Tried(str(error))
         return Tried("", trial, problems)
+
+    def try_on(before: RuleSet, after: RuleSet) -> Trial:
+        with context.database.reading() as connection:
+            lately = rule_book.kept(connection, time.time())
+        return rule_book.try_on(lately, before, after)
 
     @pages.get("/rules")
     def listing(request: Request, visitor: Annotated[Visitor, viewer], q: str = "", after: Number = 0) -> HTMLResponse:
@@ -95,9 +99,10 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         why, text, base = form.why, form.text("text", LONGEST_RULE), _number(form.fields.get("base", ""))
         with context.database.reading() as connection:
             rule_book.check_base(connection, base)
-            rules = rule_book.edition(connection, base).rules
-        whole = rule_book.with_rule(rules, rule_book.parse_rule(text), form.fields.get("name", ""))
+            before = rule_book.edition(connection, base)
+        whole = rule_book.with_rule(before.rules, rule_book.parse_rule(text), form.fields.get("name", ""))
         rule_book.check(whole)
+        try_on(before.rules, rule_book.read_rules(whole))
         rule_book.save(context.database, whole, form.person, why, time.time(), base)
         return see("/console/rules/history")
 
@@ -106,8 +111,9 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         why, text, base = form.why, form.text("text", LONGEST_FILE), _number(form.fields.get("base", ""))
         with context.database.reading() as connection:
             rule_book.check_base(connection, base)
+            before = rule_book.edition(connection, base)
         rule_book.check(text)
-        rule_book.read_rules(text)
+        try_on(before.rules, rule_book.parse_rules(text))
         rule_book.save(context.database, text, form.person, why, time.time(), base)
         return see("/console/rules/history")
 

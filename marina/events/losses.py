@@ -43,7 +43,8 @@ def read_losses(connection: sa.Connection, model: str, since: float, *when: sa.C
     since
         Of answers given since then, in seconds since 1970.
     when
-        Conditions on when the truths came. Others are asked of the rows, lest a database begin with the answers.
+        Conditions on when the truths came, or, where all that ever came count, on whose the answers are. Others are
+        asked of the rows, lest a database begin with the answers.
 
     Yields
     ------

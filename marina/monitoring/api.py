@@ -35,7 +35,7 @@ from marina.monitoring.notifier import Notifier, NotifierThread
 from marina.monitoring.process_metrics import ProcessMetrics, ProcessTree
 from marina.monitoring.product_metrics import collect_products
 from marina.monitoring.server_metrics import ArchiveCheck, collect_versions, own_server
-from marina.monitoring.shadow_metrics import collect_shadows
+from marina.monitoring.shadow_metrics import ShadowMetrics
 from marina.monitoring.summary_names import SummaryNames
 from marina.monitoring.webhook import WebhookError, read_notices, record_notices
 from marina.processes.console import log
@@ -62,7 +62,7 @@ def collectors(settings: Settings) -> list[Collect]:
         collect_loop,
         backups_of(settings),
         collect_features,
-        collect_shadows,
+        ShadowMetrics().collect,
         collect_products,
         collect_versions,
         ArchiveCheck(settings.state_dir / "declared").collect,

@@ -10,12 +10,12 @@ import psutil
 import sqlalchemy as sa
 
 from marina.events.exposition import Row, write_family
-from marina.serving.sidecars import MODULES
+from marina.serving.sidecars import LOOP, MODULES
 
 PARTS = (
     *((name, rf"-m {re.escape(module)}( |$)") for name, module in MODULES.items()),
     ("worker", r"marina\.serving\.worker|model_service_worker"), ("torchserve", r"(^|/)java\b|org\.pytorch\.serve"),
-    ("gateway", r"\bnginx\b"),
+    ("gateway", r"\bnginx\b"), (LOOP, r"scripts/loop\.py"),
     ("supervisor", r"scripts/serve\.py|scripts\.serve"),
 )  # fmt: skip
 """What a process is, by its command line, the first that fits; any other is ``other``."""

@@ -98,13 +98,15 @@ class Progress:
 def pending(connection: sa.Connection, now: float) -> list[tuple[Request, bool]]:
     """Return what was asked for and is not finished, the oldest first, and whether its run was begun."""
     done, step = ALERT_ACTIONS.c, LOOP_STEPS.c
-    chosen = _chosen().where(done.action == "retrain", done.time >= now - DAYS_S).order_by(done.id)
-    found = [_request(row) for row in connection.execute(chosen)]
+    own = sa.exists().where(step.run == sa.literal(f"{ASKED} ") + sa.cast(done.alert, sa.String))
+    whole = own.where(step.step == LAST_STEP, step.state == "done")
+    chosen = _chosen().where(done.action == "retrain", sa.or_(done.time >= now - DAYS_S, own), ~whole)
+    found = [_request(row) for row in connection.execute(chosen.order_by(done.id))]
+    runs: dict[str, list[sa.Row[Any]]] = {}
     chosen = sa.select(LOOP_STEPS).where(step.run.in_([one.run for one in found]))
-    runs = connection.execute(chosen).all() if found else ()
-    begun = {row.run for row in runs}
-    finished = {row.run for row in runs if (row.step == LAST_STEP and row.state == "done") or _is_over(row)}
-    return [(one, one.run in begun) for one in found if one.run not in finished]
+    for row in connection.execute(chosen) if found else ():
+        runs.setdefault(row.run, []).append(row)
+    return [(one, one.run in runs) for one in found if not _is_ended(runs.get(one.run, ()))]
 
 
 def trained_since(connection: sa.Connection, family: str, since: float) -> sa.Row[Any] | None:
@@ -174,7 +176,7 @@ def _progress(connection: sa.Connection, asked: Request, now: float) -> Progress
         if last_step:  # another training had begun since
             versions = _versions(connection, json.loads(last_step.result), {})
             return Progress(asked, "done", last_step.ended_at, attended, versions)
-        return _by_another(connection, asked, attended)
+        return _by_another(connection, asked, attended, now)
     if train.state == "waiting":
         return Progress(asked, "waiting", train.ended_at, attended, reason=_end(train))
     if train.state == "running":
@@ -183,28 +185,33 @@ def _progress(connection: sa.Connection, asked: Request, now: float) -> Progress
         return Progress(asked, "failed", train.ended_at, attended, reason=_end(train), again=not _is_over(train))
     decided = {row.step: row for row in rows if row.step.startswith("promote ")}
     versions = _versions(connection, json.loads(train.result), {name: _said(row) for name, row in decided.items()})
-    failed = [row for row in decided.values() if row.state == "failed"]
-    if failed:
-        last = max(failed, key=lambda row: row.ended_at)
-        return Progress(asked, "failed", last.ended_at, attended, versions, _end(last), not _is_over(last))
     if last_step and last_step.state == "done":
         return Progress(asked, "done", last_step.ended_at, attended, versions)
-    waits = next((_end(row) for row in decided.values() if row.state == "waiting"), "")
-    return Progress(asked, "deciding", train.ended_at, attended, versions, waits)
+    failed = [row for row in decided.values() if row.state == "failed"]
+    words = "\n".join(_end(row) for row in decided.values() if row.state in ("waiting", "failed"))
+    if failed and not any(row.state in ("waiting", "running") for row in decided.values()):
+        ended = max(row.ended_at for row in failed)
+        return Progress(asked, "failed", ended, attended, versions, words, not _is_ended(failed))
+    return Progress(asked, "deciding", train.ended_at, attended, versions, words)
 
 
-def _by_another(connection: sa.Connection, asked: Request, attended: bool) -> Progress:
+def _by_another(connection: sa.Connection, asked: Request, attended: bool, now: float) -> Progress:
     """Look for a training that someone started, or a day's run: its reason names the alert."""
     one = TRAININGS.c
     named = sa.select(TRAININGS).where(one.started_at >= asked.time, one.why.endswith(f" alert {asked.alert}"))
     row = connection.execute(named.order_by(one.started_at.desc()).limit(1)).first()
+    late = asked.time < now - DAYS_S
+    if row is None and late:
+        reason = f"not begun within {DAYS_S / 86_400:.0f} days; ask again"
+        return Progress(asked, "failed", asked.time + DAYS_S, attended, reason=reason)
     if row is None:
         return Progress(asked, "waiting", asked.time, attended)
     if row.state == "running":
         return Progress(asked, "training", row.started_at, attended)
     result = json.loads(row.result)
     if row.state == "failed":
-        return Progress(asked, "failed", row.ended_at, attended, reason=str(result.get("tail", ""))[-500:], again=True)
+        reason = str(result.get("tail", ""))[-500:]
+        return Progress(asked, "failed", row.ended_at, attended, reason=reason, again=not late)
     return Progress(asked, "done", row.ended_at, attended, _versions(connection, result, {}))
 
 
@@ -234,3 +241,9 @@ def _end(row: sa.Row[Any]) -> str:
 
 def _is_over(row: sa.Row[Any]) -> bool:
     return bool(row.state == "failed" and (row.attempts >= MOST_ATTEMPTS or row.exit == BAD_DATA))
+
+
+def _is_ended(rows: Sequence[sa.Row[Any]]) -> bool:
+    """Return whether a step failed for good and no other continues; each model of a family has its own."""
+    going = any(row.state in ("waiting", "running") or (row.state == "failed" and not _is_over(row)) for row in rows)
+    return not going and any(map(_is_over, rows))

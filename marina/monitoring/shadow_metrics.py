@@ -7,7 +7,9 @@ requests are independent, however long they are.
 """
 
 import math
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,9 +21,49 @@ ALPHA = 0.05
 HALVINGS = 30
 
 
-def collect_shadows(connection: sa.Connection, now: float) -> Iterable[list[str]]:
-    """Write of each open rollout how many requests both versions answered by a label, and in how many they differ."""
-    del now
+PAUSE = 100
+"""So many times as long as it took to count is not counted again: pairs may be millions, and scrapes are frequent."""
+
+
+class ShadowMetrics:
+    """Counts the pairs of open rollouts, for a hundredth of the time at most.
+
+    Parameters
+    ----------
+    clock
+        In seconds, from anywhere.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._due = -math.inf
+        self._counted: Sequence[Any] = ()
+
+    def collect(self, connection: sa.Connection, now: float) -> Iterable[list[str]]:
+        """Write of each open rollout how many requests both versions answered by a label, and how often they differ."""
+        del now
+        if (began := self._clock()) >= self._due:
+            self._counted = _count(connection)
+            ended = self._clock()
+            self._due = ended + PAUSE * (ended - began)
+        pairs: list[Row] = []
+        shares: list[Row] = []
+        for model, stable, shadow, count, differing in self._counted:
+            of = {"model": model, "stable": stable, "shadow": shadow}
+            pairs.append((of, count))
+            low, high = interval(int(differing), int(count))
+            for bound, value in (("estimate", differing / count), ("lower", low), ("upper", high)):
+                shares.append((of | {"bound": bound}, value))
+        about = "Requests of an open rollout that both versions answered by a label, the one in the other's shadow."
+        yield write_family("marina_shadow_pairs", "gauge", about, pairs)
+        about = (
+            "In which share of these the first answers differ, with a 95 % interval that holds at all scrapes together "
+            "if requests are independent."
+        )
+        yield write_family("marina_shadow_disagreement_ratio", "gauge", about, shares)
+
+
+def _count(connection: sa.Connection) -> Sequence[Any]:
     pair, rollout = SHADOW_PAIRS.c, ROLLOUTS.c
     same = (pair.model == rollout.model) & (pair.stable == rollout.stable) & (pair.shadow == rollout.canary)
     both = pair.stable_label.is_not(None) & pair.shadow_label.is_not(None) & (pair.time >= rollout.started_at)
@@ -34,18 +76,7 @@ def collect_shadows(connection: sa.Connection, now: float) -> Iterable[list[str]
         .group_by(*keys)
         .order_by(*keys)
     )
-    pairs: list[Row] = []
-    shares: list[Row] = []
-    for model, stable, shadow, count, differing in connection.execute(counted):
-        of = {"model": model, "stable": stable, "shadow": shadow}
-        pairs.append((of, count))
-        low, high = interval(int(differing), int(count))
-        for bound, value in (("estimate", differing / count), ("lower", low), ("upper", high)):
-            shares.append((of | {"bound": bound}, value))
-    about = "Requests of an open rollout that both versions answered by a label, the one in the other's shadow."
-    yield write_family("marina_shadow_pairs", "gauge", about, pairs)
-    about = "In which share of these the first answers differ, with a 95 % interval that holds at all scrapes together."
-    yield write_family("marina_shadow_disagreement_ratio", "gauge", about, shares)
+    return connection.execute(counted).all()
 
 
 def interval(hits: int, trials: int) -> tuple[float, float]:

@@ -186,7 +186,8 @@ def _within(time: sa.ColumnElement[Any], low: float, high: float) -> list[sa.Col
 
 def count_flags(connection: sa.Connection, model: str, version: str) -> Counts:
     """Count what the F1 of a version's answers is of, over all that the database has."""
-    known = [one for one in read_losses(connection, model, -math.inf) if one.version == version]
+    mine = PREDICTIONS.c.model == model, PREDICTIONS.c.version == version
+    known = list(read_losses(connection, model, -math.inf, *mine))
     labelled, alarms, hits = (
         len(known),
         *(math.fsum(getattr(one, name) / one.parts for one in known) for name in ("alarms", "hits")),
@@ -194,7 +195,6 @@ def count_flags(connection: sa.Connection, model: str, version: str) -> Counts:
     if yes := read_yes(connection, model, version):
         said, true = PREDICTIONS.c.label == yes, LABELS.c.label == yes
         columns = (sa.func.count(), _sum(said | true), _sum(said & true))
-        mine = PREDICTIONS.c.model == model, PREDICTIONS.c.version == version
         row = connection.execute(select_labelled(*columns).where(*mine)).one()
         labelled, alarms, hits = labelled + row[0], alarms + row[1], hits + row[2]
     return Counts(labelled=labelled, alarms=alarms, hits=hits)

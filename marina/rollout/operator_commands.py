@@ -72,8 +72,9 @@ def approve(database: Database, model: str, who: str, now: float, reason: str = 
 
 
 def roll_back(
-    database: Database, model: str, who: str, reason: str, now: float, find: Find, policy: Policy, to: str | None = None
-) -> Rollout:
+    database: Database, model: str, who: str, reason: str, now: float, find: Find, policy: Policy,
+    to: str | None = None, number: int | None = None,
+) -> Rollout:  # fmt: skip
     """Return to the version before: abort what is open, else switch to the champion before the current one.
 
     A switch takes as long as the old version needs to load, since nothing of it is warm any more.
@@ -95,14 +96,17 @@ def roll_back(
     to
         The version to return to. It has to be named where the last change was a way back itself: what had the traffic
         before that is what was to be got rid of.
+    number
+        The rollout that was looked at. It may have ended.
 
     Raises
     ------
     RolloutError
-        When the ledger knows of no such version, it has to be named, or what is open is on its way back already.
+        When the ledger knows of no such version, it has to be named, what is open is on its way back already, or was
+        opened after rollout `number`.
     """
     with database.reading() as connection:
-        one = rollouts.rollout_of(connection, model)
+        one = _unless_another(rollouts.rollout_of(connection, model), model, number)
         if to is None:
             _refuse_to_guess(connection, model)
         before = _champion(connection, model, to)
@@ -114,7 +118,7 @@ def roll_back(
     why = "rolled back manually" + (f": {reason}" if reason else "")
     with database.writing(durable=True) as connection:
         ledger.lock(connection)
-        shadow = rollouts.rollout_of(connection, model)
+        shadow = _unless_another(rollouts.rollout_of(connection, model), model, number)
         if shadow is not None and shadow.phase == "shadow":
             carry_out(connection, state_machine.abort(shadow, now, why), who, now)
         switch = changed(policy, steps=({"share": 1, "at_least_s": 0},), test=None, approvals=0)
@@ -171,9 +175,15 @@ def _order(
 
 
 def _open(connection: sa.Connection, model: str, number: int | None) -> Rollout:
-    one = rollouts.rollout_of(connection, model)
-    if number is not None and (one is None or one.id != number):
-        raise RolloutError(f"{model}: rollout {number} has ended. Look again, then decide.")
+    one = _unless_another(rollouts.rollout_of(connection, model), model, number)
     if one is None:
-        raise RolloutError(f"{model}: no rollout is open. Start one with scripts/deploy_canary.py")
+        ended = f"rollout {number} has ended. Look again, then decide."
+        none = "no rollout is open. Start one with scripts/deploy_canary.py"
+        raise RolloutError(f"{model}: {none if number is None else ended}")
+    return one
+
+
+def _unless_another(one: Rollout | None, model: str, number: int | None) -> Rollout | None:
+    if one is not None and number not in (None, one.id):
+        raise RolloutError(f"{model}: rollout {number} has ended. Look again, then decide.")
     return one

@@ -3,11 +3,13 @@
 F1 is a ratio of sums, and no mean of what single answers are worth. But where all that was neither reported nor true is
 left out, the share of the rest that was both, J, is a mean, and F1 is 2 J / (1 + J), which grows with it. So which of
 two versions has the higher F1 is which has the higher J, and the bets on shares of right answers
-(`marina.rollout.judge.e_values.between`) are bets on F1, exact and at any time, as long as answers are independent.
+(`marina.rollout.judge.e_values.between`) are bets on F1, exact and at any time if answers are independent and J does
+not change. Answers about hours that overlap share one truth, and are not: docs/JUDGE.md says what to do then.
 
 Of an answer of several parts, which are not independent, the share of them counts: of a bet that is at most what a bet
-on the whole answer would be (Hoeffding's convexity, as in `marina.rollout.judge.accuracy_gate`). What is compared is
-the F1 of all parts together. Clients are compared by rank, by how much of the same went wrong.
+on the whole answer would be (Hoeffding's convexity, as in `marina.rollout.judge.accuracy_gate`). Each answer counts
+alike, so what is compared is the F1 of all parts together where every answer has equally many, as questions do; rows
+need not. Clients are compared by rank, by how much of the same went wrong.
 """
 
 from dataclasses import dataclass
@@ -52,7 +54,7 @@ class F1Metric:
 
 
 def f1_of(counts: Counts) -> float | None:
-    """Return a version's F1, of all parts of its answers together; None where nothing was reported or true."""
+    """Return a version's F1, each answer counting alike; None where nothing was reported or true."""
     return float(f1_of_overlap(counts.hits / counts.alarms)) if counts.alarms else None
 
 

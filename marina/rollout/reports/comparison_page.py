@@ -97,12 +97,12 @@ def _observed_rows(*sides: Side) -> list[Row]:
         found += [
             _row("labelled answers", [one.labelled for one in observed], ",", change=False),
             _row("  right", [one.right / one.labelled if one.labelled else None for one in observed], ".2%"),
-            ("  95 % interval", before, after, ""),
+            ("  95 %, if independent", before, after, ""),
         ]
     if any(one.flags.alarms for one in observed):
         before, after = ("{:.3f} to {:.3f}".format(*f1_interval(one.flags)) for one in observed)
         found.append(_row("F1 of yes and no", [f1_of(one.flags) for one in observed], ".3f"))
-        found.append(("  95 % interval", before, after, ""))
+        found.append(("  95 %, if independent", before, after, ""))
     return found
 
 

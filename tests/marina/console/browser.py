@@ -64,6 +64,11 @@ class Browser:
         assert found, f"{page} has no form for {action}"
         return unescape(found[1])
 
+    def form_token(self, action: str) -> str:
+        """Return the token of a form that is sent to an address, whether or not a page shows one now."""
+        sessions = self._app.state.context.access.sessions
+        return str(sessions.form_token(sessions.read(self.cookies["marina_console"]), action))
+
     def submit(self, page: str, where: str, /, **fields: str) -> httpx.Response:
         """Fill a form of a page and send it."""
         return self.request("POST", where, data={"csrf": self.token(page, where), **fields})

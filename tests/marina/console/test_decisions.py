@@ -16,6 +16,7 @@ from marina.monitoring import alerts
 from marina.releases import ledger
 from marina.settings import console_token
 from tests.marina.console.browser import Browser, Console, finding
+from tests.marina.rollout import releases
 
 STORY = ("pause", "resume", "approve", "abort")
 
@@ -44,6 +45,17 @@ def test_each_decision_says_who_and_why(console: Console) -> None:
     mine.submit("/console/models/sums", "/console/models/sums/roll-back", why="complaints")
     assert _last(console)[:2] == ("operator-one", "abort")
     assert "operator-one: complaints" in mine.get(page).text
+
+
+def test_a_page_of_a_rollout_that_has_ended_does_not_roll_back_the_next(console: Console) -> None:
+    mine, page = console.browser("operator"), "/console/rollouts/1"
+    held = {"csrf": mine.token(page, f"{page}/roll-back"), "why": "complaints"}
+    mine.submit(page, f"{page}/abort", why="lunch")
+    releases.Releases(console.database).run(2)
+    assert releases.begin(console.database).id == 2
+    late = mine.request("POST", f"{page}/roll-back", data=held)
+    assert late.status_code == 409 and "rollout 1 has ended" in late.text
+    assert releases.latest(console.database).phase == "deploying"
 
 
 def test_two_people_have_to_approve_and_the_one_who_started_is_neither(console: Console) -> None:
@@ -112,10 +124,8 @@ def test_any_sequence_of_actions_leaves_one_row_each(
     for order, role in actions:
         before = len(console.rows())
         mine = browsers[role]
-        token = console.app.state.context.access.sessions.form_token(
-            console.app.state.context.access.sessions.read(mine.cookies["marina_console"]), f"{page}/{order}"
-        )
-        answer = mine.request("POST", f"{page}/{order}", data={"csrf": token, "why": "x"})
+        sent = {"csrf": mine.form_token(f"{page}/{order}"), "why": "x"}
+        answer = mine.request("POST", f"{page}/{order}", data=sent)
         assert answer.status_code in (303, 403, 409)
         assert len(console.rows()) - before == (answer.status_code == 303)
     with console.database.reading() as connection:

@@ -1,6 +1,7 @@
 """The rules that people edit: checked, tried, kept by version, and put back."""
 
 import json
+import sys
 import time
 from urllib.parse import quote
 
@@ -8,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from marina.console import rule_book
+from marina.console import people, rule_book
 from marina.console.rule_book import RuleBookError
 from marina.database.tables import INPUTS
-from models.budget.rules import RuleSet
+from models.budget.rules import RuleSet, as_mapping
 from tests.marina.console.browser import Console
 
 RULE = "name: books-fnac\ncategory: loisirs\nconfidence: 0.95\npriority: 999\nkeywords: [FNAC]\n"
@@ -33,16 +34,14 @@ def test_a_rule_is_tried_kept_and_put_back(console: Console) -> None:
     page = f"/console/rules/edit?text={quote(RULE)}"
     text = mine.get(page).text
     assert "of 3 transactions" in text and "FNAC" in text
-    token = console.app.state.context.access.sessions
-    session = token.read(mine.cookies["marina_console"])
-    form = {"csrf": token.form_token(session, "/console/rules/save"), "text": RULE, "base": "0", "why": "leisure"}
+    form = {"csrf": mine.form_token("/console/rules/save"), "text": RULE, "base": "0", "why": "leisure"}
     saved = mine.request("POST", "/console/rules/save", data=form)
     assert saved.headers["location"] == "/console/rules/history"
     exported = yaml.safe_load(mine.get("/console/rules/export").text)
     assert "books-fnac" in [one["name"] for one in exported["rules"]]
     late = mine.request("POST", "/console/rules/save", data=form)
     assert late.status_code == 409 and "kept meanwhile" in late.text
-    back = {"csrf": token.form_token(session, "/console/rules/restore"), "number": "0", "base": "1", "why": "undo"}
+    back = {"csrf": mine.form_token("/console/rules/restore"), "number": "0", "base": "1", "why": "undo"}
     assert mine.request("POST", "/console/rules/restore", data=back).status_code == 303
     assert "books-fnac" not in mine.get("/console/rules/export").text
     assert [row.action for row in console.rows()][-2:] == ["edit rules", "edit rules"]
@@ -62,6 +61,10 @@ def test_a_rule_is_tried_kept_and_put_back(console: Console) -> None:
         ("name: 5\ncategory: y\nconfidence: 0.5", "expected a-z"),
         ("[" * 4000, "nested more than"),
         ("name: x\ncategory: y\nconfidence: 1" + 400 * "0", "too large"),
+        ("name: x\ncategory: y\nconfidence: 0.5\ndays: [1]", "index out of range"),
+        ("name: !!bool x", "not YAML"),
+        ("name: !!timestamp x", "not YAML"),
+        ('name: !!int ""', "not YAML"),
     ],
 )
 def test_what_is_wrong_with_a_rule_is_said_as_one_types(shared: Console, text: str, said: str) -> None:
@@ -81,11 +84,40 @@ def test_a_regex_that_never_ends_is_given_up(console: Console, monkeypatch: pyte
     monkeypatch.setattr(rule_book, "REGEX_S", 0.3)
     with pytest.raises(RuleBookError, match="compiling the regex took longer than"):
         rule_book.parse_rule(RULE + "regex: " + r"(?i:[\u0100-\uffff])" * 150 + "\n")
-    monkeypatch.setattr(rule_book, "TRIAL_S", 3.0)
+    monkeypatch.setattr(rule_book, "TRIAL_S", 1.0)
     _sent(console, "CARTE " + "A" * 60, 0)
     endless = RuleSet([rule_book.parse_rule(RULE + "regex: (A|A)+[B]\n")])
-    with console.database.reading() as connection, pytest.raises(RuleBookError, match="1 transactions took longer"):
-        rule_book.try_on(connection, RULES, endless, time.time())
+    with console.database.reading() as connection:
+        lately = rule_book.kept(connection, time.time())
+    with pytest.raises(RuleBookError, match="1 transactions and on long ones took longer"):
+        rule_book.try_on(lately, RULES, endless)
+
+
+def test_a_regex_that_never_ends_is_not_kept_though_no_label_shows_it(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rule_book, "TRIAL_S", 1.0)
+    small = rule_book.write(list(map(as_mapping, RULES.rules)))
+    rule_book.save(console.database, small, people.Person("ada", "operator", 1.0, "test", None, 0.0), "x", 1.0, 0)
+    before, mine = len(console.rows()), console.browser("operator")
+    sent = {"csrf": mine.form_token("/console/rules/save"), "name": "books-fnac", "base": "1", "why": "x"}
+    sent["text"] = RULE + "regex: (A|A)+[B]\n"
+    saved = mine.request("POST", "/console/rules/save", data=sent)
+    text = rule_book.write([yaml.safe_load(RULE + "regex: (Q+ ?)+!\n")])
+    taken = mine.submit("/console/rules", "/console/rules/import", text=text, base="1", why="x")
+    for answer in (saved, taken):
+        assert answer.status_code == 409 and "on long ones took longer" in answer.text
+    assert len(console.rows()) == before
+
+
+def test_a_regex_that_ends_the_process_that_compiles_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    monkeypatch.setattr(rule_book, "COMPILE", (sys.executable, "-I", "-S", "-c", killed))
+    rule = RULE + "regex: FNAC\n"
+    with pytest.raises(RuleBookError, match="ended by signal 9"):
+        rule_book.parse_rule(rule)
+    with pytest.raises(RuleBookError, match="ended by signal 9"):
+        rule_book.parse_rules(rule_book.write([yaml.safe_load(rule)]))
 
 
 def test_a_rule_takes_no_name_that_another_has() -> None:

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from marina.console import people, rule_book
 from marina.database.loop_tables import LOOP_STEPS
-from marina.database.tables import LEASES
+from marina.database.tables import ALERT_ACTIONS, LEASES
+from marina.monitoring import requested_trainings
 from marina.monitoring.loop_metrics import LAST_STEP
 from tests.marina.console.browser import Browser, Console
 from tests.marina.rollout import releases
@@ -45,6 +46,7 @@ def test_an_alerts_page_says_what_came_of_its_training(console: Console) -> None
     _step(console, console.alert, LAST_STEP, "done")
     done = mine.get(page).text
     assert "/console/registry/sums/2.0" in done and "it errs less" in done and "/console/rollouts/1" in done
+    assert 'id="trained-1"' in done and 'id="rollout-1"' in done, "what is swapped keeps the focus by id"
     bearer = {"authorization": f"Bearer {console.tokens['viewer']}"}
     told = Browser(console.app).get(f"/api/trigger-retrain/{console.alert}", headers=bearer).json()
     assert (told["state"], told["versions"][0]["rollout"]) == ("done", 1)
@@ -69,3 +71,39 @@ def test_rules_are_released_once_and_again_after_a_failure(console: Console) -> 
     assert mine.request("POST", "/console/rules/release", data=held).status_code == 303
     assert [row.action for row in console.rows()].count("release rules") == 2
     assert mine.request("POST", "/console/rules/release", data={**held, "number": "0"}).status_code == 409
+
+
+def _pending(console: Console) -> list[tuple[int, bool]]:
+    with console.database.reading() as connection:
+        return [(one.alert, begun) for one, begun in requested_trainings.pending(connection, time.time())]
+
+
+def test_what_was_begun_goes_on_however_old_and_what_was_not_is_given_up(console: Console) -> None:
+    mine = console.browser("operator")
+    page = f"/console/alerts/{console.alert}"
+    mine.submit(page, f"{page}/decide", action="retrain", why="the world has changed")
+    assert _pending(console) == [(console.alert, False)]
+    with console.database.writing() as connection:
+        connection.execute(sa.update(ALERT_ACTIONS).values(time=time.time() - requested_trainings.DAYS_S - 60))
+    late = mine.get(f"{page}/training").text
+    assert _pending(console) == [] and "not begun within 30 days; ask again" in late and "hx-trigger" not in late
+    _step(console, console.alert, "train", "waiting", note="no room")
+    assert _pending(console) == [(console.alert, True)] and "no room" in mine.get(f"{page}/training").text
+    _step(console, console.alert, LAST_STEP, "done")
+    assert _pending(console) == []
+
+
+def test_a_decision_that_waits_is_taken_though_another_models_failed(console: Console) -> None:
+    mine = console.browser("operator")
+    page = f"/console/alerts/{console.alert}"
+    mine.submit(page, f"{page}/decide", action="retrain", why="the world has changed")
+    trained = [{"model": "sums", "version": "2.0"}, {"model": "echo", "version": "2.0"}]
+    _step(console, console.alert, "train", "done", {"trained": trained})
+    _step(console, console.alert, "promote sums", "waiting", note="a rollout is open")
+    _step(console, console.alert, "promote echo", "failed", note="no <data>")
+    part = mine.get(f"{page}/training").text
+    assert _pending(console) == [(console.alert, True)]
+    assert "being decided" in part and "a rollout is open" in part and "no &lt;data&gt;" in part
+    _step(console, console.alert, "promote sums", "done", {"outcome": "promote"})
+    part = mine.get(f"{page}/training").text
+    assert _pending(console) == [] and "tried again" not in part and "no &lt;data&gt;" in part

@@ -34,7 +34,8 @@ def test_parts_are_a_closed_set() -> None:
     for command, part in (
         ("/x/.venv/bin/python -m marina.events.collector", "collector"), ("python -m marina.monitoring.api", "api"),
         ("nginx: worker process", "gateway"), ("/opt/jdk/bin/java -cp org.pytorch.serve", "torchserve"),
-        ("python scripts/serve.py --sample", "supervisor"), ("vi", "other"),
+        ("python scripts/serve.py --sample", "supervisor"), ("python /x/scripts/loop.py daemon", "loop"),
+        ("vi", "other"),
     ):  # fmt: skip
         assert name_part(command) == part
     assert {name: name_part(f"/x/bin/python -m {module}") for name, module in MODULES.items()} == {

@@ -8,14 +8,15 @@ import sqlalchemy as sa
 
 from marina.database.connection import Database
 from marina.database.tables import ROLLOUTS
-from marina.monitoring.shadow_metrics import collect_shadows, interval
+from marina.monitoring.shadow_metrics import ShadowMetrics, interval
 from tests.marina.rollout.logged import shadowing
 from tests.marina.rollout.paired import MODEL, drawn
 
 
-def scraped(database: Database) -> dict[str, float]:
+def scraped(database: Database, metrics: ShadowMetrics | None = None) -> dict[str, float]:
     with database.reading() as connection:
-        lines = [line for family in collect_shadows(connection, 0.0) for line in family if not line.startswith("#")]
+        families = (metrics or ShadowMetrics()).collect(connection, 0.0)
+        lines = [line for family in families for line in family if not line.startswith("#")]
     return {re.sub(r'.*bound="(\w+)".*', r"\1", name): float(value) for name, _, value in
             (line.strip().rpartition(" ") for line in lines)}  # fmt: skip
 
@@ -28,9 +29,12 @@ def test_disagreement_is_of_open_rollouts_alone(database: Database) -> None:
     [pairs] = [value for name, value in found.items() if name.startswith("marina_shadow_pairs")]
     assert f'model="{MODEL}"' in next(name for name in found if name.startswith("marina_shadow_pairs"))
     assert 0 < pairs <= 400 and 0.1 < found["lower"] < found["estimate"] < found["upper"] < 0.3
+    times = iter([0.0, 2.0, 201.9, 202.0, 202.0])  # it takes 2 s to count, so not again for 200 s
+    metrics = ShadowMetrics(lambda: next(times))
+    assert scraped(database, metrics) == found
     with database.writing() as connection:
         connection.execute(sa.update(ROLLOUTS).values(ended_at=2_000.0))
-    assert scraped(database) == {}
+    assert scraped(database, metrics) == found and scraped(database, metrics) == {}
 
 
 def test_the_interval_misses_the_share_in_few_of_many_long_rollouts_at_any_scrape() -> None:

@@ -41,6 +41,8 @@ def test_an_order_about_a_rollout_that_has_ended_does_not_reach_the_next(release
             order(database, "sums", "ben", releases.now, number=ended)
     with pytest.raises(RolloutError, match=f"rollout {ended} has ended"):
         operator_commands.abort(database, "sums", "ben", "late", releases.now, ended)
+    with pytest.raises(RolloutError, match=f"rollout {ended} has ended"):
+        undo(releases, number=ended)
     operator_commands.pause(database, "sums", "ben", releases.now, number=latest(database).id)
     assert latest(database).paused
 
@@ -79,11 +81,11 @@ def test_a_release_is_undone_by_loading_the_version_before(releases: Releases) -
     assert found == ["/archives/sums-1.0.mar", "1" * 64]
 
 
-def undo(releases: Releases, to: str | None = None) -> None:
+def undo(releases: Releases, to: str | None = None, number: int | None = None) -> None:
     def find(model: str, version: str, *_: object) -> Declared:
         return candidate(model, version)
 
-    operator_commands.roll_back(releases.database, "sums", "ben", "", releases.now, find, policy(), to)
+    operator_commands.roll_back(releases.database, "sums", "ben", "", releases.now, find, policy(), to, number)
 
 
 def release(releases: Releases, version: str) -> None:
@@ -109,7 +111,7 @@ def test_what_was_rolled_back_by_the_judge_is_not_rolled_back_further(releases: 
 
 def test_a_rollback_that_is_ordered_twice_is_done_once(releases: Releases) -> None:
     release(releases, "2.0")
-    undo(releases)
+    undo(releases, number=latest(releases.database).id)
     for _ in range(4):  # while it is on its way, and when it is done
         with pytest.raises(RolloutError, match="was a manual rollback"):
             undo(releases)
