@@ -12,8 +12,7 @@ RIGHT: Final = 0.9
 """Of the answers that are called confident, the share that is to be right: at most one in ten is wrong."""
 
 Z: Final = 1.645
-"""The one-sided 95 % point of the normal distribution: of few clips even all right ones are not enough (of fewer than 25
-for `RIGHT`)."""
+"""The one-sided 95 % point of the normal distribution. So even all right ones of fewer than 25 clips are not enough."""
 
 
 class Chosen(NamedTuple):
