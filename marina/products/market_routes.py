@@ -15,17 +15,13 @@ from marina.products import market_predictions, market_status
 from marina.products.context import call_of, context_of, reply
 from marina.products.errors import ProductError
 from marina.products.market_config import MODEL, AlertType, Horizon, MarketSettings
-from marina.products.market_rows import add_window, alerts_since
-from marina.products.market_stream import Event, event
+from marina.products.market_rows import add_window
 from marina.products.schemas import Body, Reply, Text
 
 router = APIRouter(prefix="/api/ml", tags=["market"])
 
 Who = Annotated[Text, Field(min_length=1, max_length=128)]
 Why = Annotated[Text, Field(min_length=1, max_length=1000)]
-
-MOST_MISSED = 100
-"""Alerts that a listener who comes back is given."""
 
 
 class PredictReply(Reply):
@@ -189,11 +185,7 @@ async def stream(
     except ValueError:
         raise ProductError(422, "invalid", "Last-Event-ID: expected the id of an event") from None
 
-    async def missed() -> list[Event]:
-        found = await run_in_threadpool(alerts_since, context.database, last, MOST_MISSED)
-        return [event("alert", one["time"], one["id"], one) for one in found]
-
-    return _stream(context.stream.listen(missed))
+    return _stream(context.stream.listen(context.feed.after(last)))
 
 
 def _stream(events: AsyncIterator[bytes]) -> StreamingResponse:

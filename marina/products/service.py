@@ -11,7 +11,8 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -36,6 +37,7 @@ from marina.products.flags.provider import Flags
 from marina.products.idempotency import Idempotency
 from marina.products.live_versions import LiveVersions
 from marina.products.market_config import MarketConfig
+from marina.products.market_feed import LOOK_S, Feed
 from marina.products.market_stream import Stream
 from marina.products.measures import SAVE_S, Counting, Measures
 from marina.products.memory_level import MemoryLevel
@@ -74,7 +76,7 @@ def build_context(
         lambda: market.known.cache_ttl_s,
     )
     asked = Flags.of(database)
-    store = open_store(settings, database)
+    store, stream = open_store(settings, database), Stream()
     return Context(
         settings,
         database,
@@ -85,7 +87,8 @@ def build_context(
         store,
         features or StoreFeatures(store),
         market,
-        Stream(),
+        stream,
+        Feed(database, stream),
     )
 
 
@@ -101,20 +104,25 @@ def application(context: Context) -> FastAPI:
         await run_in_threadpool(context.rules.look)
         await run_in_threadpool(context.market.read)
 
-        async def keep_saving() -> None:
-            guard = Guard(lambda text: log(f"products: {text}", sys.stderr))
-            while True:
-                with guard.part("keeping what is counted"):
-                    await run_in_threadpool(measures.save)
-                await asyncio.sleep(SAVE_S)
+        guard = Guard(lambda text: log(f"products: {text}", sys.stderr))
 
-        saving = asyncio.create_task(keep_saving())
+        async def keep_on(what: str, do: Callable[[], Awaitable[None]], every_s: float) -> None:
+            while True:
+                with guard.part(what):
+                    await do()
+                await asyncio.sleep(every_s)
+
+        tasks = [
+            asyncio.create_task(keep_on("keeping what is counted", partial(run_in_threadpool, measures.save), SAVE_S)),
+            asyncio.create_task(keep_on("looking for others' market alerts", context.feed.look, LOOK_S)),
+        ]
         try:
             async with context.store:
                 yield
         finally:
             context.stream.close()
-            saving.cancel()
+            for task in tasks:
+                task.cancel()
             await context.server.close()
             await run_in_threadpool(measures.save)
             for one in (guards, context.outcomes, context.flags):
