@@ -9,9 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from marina.database.connection import Database
+from marina.database.loop_tables import LOOP_STEPS
 from marina.monitoring import alerts
+from marina.monitoring.loop_metrics import LAST_STEP
 from marina.products import market_feed, user_settings
 from marina.products.budget_alerts import send_alerts
 from marina.products.errors import ProductError
@@ -95,6 +98,26 @@ def test_a_training_is_asked_for_as_everywhere_and_is_in_the_ledger(products: Pr
         alert, [action] = alerts.read(connection, asked.json()["request"])
     assert (row.who, row.model, row.said["why"]) == ("emil", MODEL, "new data")
     assert (alert.model, alert.state, action.who, action.action) == (MODEL, "decided", "emil", "retrain")
+    ask, first = {"who": "frieda", "why": "newer data"}, asked.json()
+    second = products.client.post("/api/ml/models/retrain", json=ask).json()
+    assert [(one["request"], one["status"]) for one in (first, second)] == [
+        (alert.id, "requested"), (alert.id, "waiting"),
+    ]  # fmt: skip
+    assert products.client.post("/api/ml/models/retrain", json={**ask, "why": " "}).status_code == 422
+    shown = products.client.get("/api/ml/models/status").json()["trainings_asked_for"]
+    assert [(one["request"], one["who"], one["begun"]) for one in shown["requests"]] == [(alert.id, "emil", False)]
+    assert shown["loop_runs"] is False
+    steps = [("train", "running"), (LAST_STEP, "done")]
+    for step, state in steps:
+        said = {
+            "run": f"asked {alert.id}", "family": "market", "step": step, "state": state, "attempts": 1, "exit": 0,
+            "started_at": time.time(), "result": "{}", "note": "",
+        }  # fmt: skip
+        with products.database.writing() as connection:
+            connection.execute(sa.insert(LOOP_STEPS), said)
+        another = products.client.post("/api/ml/models/retrain", json=ask).json()
+        assert another["request"] != alert.id  # one that has begun knows no newer data
+        assert another["status"] == ("requested" if step == "train" else "waiting")
 
 
 def test_alerts_of_a_type_keep_its_pace(database: Database) -> None:
