@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from marina.database.connection import Database
 from marina.database.loop_tables import LOOP_STEPS
+from marina.database.product_tables import USERS
 from marina.monitoring import alerts
 from marina.monitoring.loop_metrics import LAST_STEP
 from marina.products import market_feed, user_settings
@@ -86,6 +87,25 @@ def test_an_alert_that_no_channel_took_is_sent_again_and_one_that_was_is_not(
     user_settings.add_recommendations(database, "u", "another", made)
     assert [sent(1e9 + after) for after in (1, 60, 61, 1e6)] == [[], [False, True], [], []]
     assert len(came) == 1
+
+
+def test_channels_that_never_take_an_alert_are_tried_ever_more_rarely(database: Database) -> None:
+    finding = {"kind": "overspend", "category": "loisirs", "over_eur": 50, "forecast_eur": 250, "limit_eur": 200,
+               "spent_eur": 120, "probability": 0.9, "against": "budget"}  # fmt: skip
+    made = [one for one in [recommend("u", "2026-11", finding)] if one is not None]
+    user_settings.add_recommendations(database, "u", "r", made)
+    user_settings.write_channels(database, "u", ["http://127.0.0.1:9/closed"], "en")
+    begun, idents = time.time(), [one.id for one in made]
+    day = 86_400.0
+    tried = [
+        after
+        for after in (0, 30, 61, 120, 600, 620, 3600, 6300, 7200, 60_000, 63_100, day, 63_000 + day, 63_200 + day)
+        if user_settings.take_unsent(database, idents, begun + after)
+    ]
+    assert tried == [0, 61, 620, 6300, 63_100, 63_200 + day]
+    with database.writing() as connection:  # the user has corrected the address
+        connection.execute(sa.update(USERS).values(changed_at=begun + 63_300 + day))
+    assert user_settings.take_unsent(database, idents, begun + 63_301 + day) == set(idents)
 
 
 def test_a_training_is_asked_for_as_everywhere_and_is_in_the_ledger(products: Products) -> None:
