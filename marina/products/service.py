@@ -92,12 +92,21 @@ def build_context(
     )
 
 
-def application(context: Context) -> FastAPI:
-    """Return the application."""
+def application(context: Context, last_call: signal.Signals | None = None) -> FastAPI:
+    """Return the application.
+
+    Parameters
+    ----------
+    last_call
+        Has every listener of the stream let go; None where another thread than the main one, which alone is told of
+        signals, runs it.
+    """
     measures = Measures(context.database, context.settings.replica_name, context.server.cache)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if last_call is not None:
+            asyncio.get_running_loop().add_signal_handler(last_call, context.stream.close)
         guards = GuardLoop(context.database)
         for one in (context.flags, context.outcomes, guards):
             one.start()
@@ -150,6 +159,7 @@ def application(context: Context) -> FastAPI:
 
 def main() -> int:
     """Answer until SIGTERM or SIGINT; return the exit status."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is a stream, whose end it asks for
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: sys.exit(0))  # uvicorn raises it again once nothing is in flight
     settings = read_settings()
@@ -157,11 +167,10 @@ def main() -> int:
     try:
         database = open_database(settings, WAIT_MS)
         context = build_context(settings, database, run_dir)
-        app: ASGIApp = application(context)
+        app: ASGIApp = application(context, signal.SIGUSR1)
     except (DatabaseError, FeatureStoreError) as error:
         log(f"products: {error}", sys.stderr)
         return 1
-    signal.signal(signal.SIGUSR1, lambda *_: context.stream.close())  # uvicorn's loop looks around ten times a second
     uvicorn.run(
         app,
         uds=str(run_dir / "products.sock"),
