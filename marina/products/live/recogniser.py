@@ -23,7 +23,7 @@ REST: Final = 3
 and however many sessions there are, guesses take a quarter of one request's time at most."""
 
 LONGEST_REST_S: Final = 5.0
-"""A guess that took unusually long says little of the next one."""
+"""But for no longer than this: one that took unusually long says little of the next one."""
 
 
 class AskError(MarinaError):
