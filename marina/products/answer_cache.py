@@ -1,8 +1,8 @@
 """Answers of models that are kept for a while: in memory, then in Redis; equal questions at once are asked once.
 
-A key names the model, the SHA-256 of the archive that answers all of its requests, the flags that matter, and the
-question as canonical JSON. So an answer is never found again once another version answers, and while several share the
-requests nothing is kept or found: the release is judged by all of them.
+A key names the model, what it is asked for (predictions or explanations), the SHA-256 of the archive that answers all
+of its requests, and the question as canonical JSON. So an answer is never found again once another version answers, and
+while several share the requests nothing is kept or found: the release is judged by all of them.
 """
 
 import asyncio

@@ -15,6 +15,7 @@ from marina.products.feature_source import FeatureSource
 from marina.products.flags.outcomes import OutcomeWriter
 from marina.products.flags.provider import Flags
 from marina.products.market_config import MarketConfig
+from marina.products.market_feed import Feed
 from marina.products.market_stream import Stream
 from marina.products.model_server import PASSED_ON, Call, ModelServer
 from marina.products.rule_answers import RuleAnswers
@@ -35,6 +36,7 @@ class Context:
     features: FeatureSource
     market: MarketConfig
     stream: Stream
+    feed: Feed
 
     def require(self, call: Call, flag: str) -> None:
         """Refuse what a flag switches off.

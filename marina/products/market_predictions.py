@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from operator import itemgetter
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -10,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from marina.products.context import Context
 from marina.products.errors import ProductError
 from marina.products.market_config import MODEL, MarketSettings
-from marina.products.market_rows import Window, add_alert, current_window
+from marina.products.market_rows import Window, add_alerts, current_window
 from marina.products.market_stream import event
 from marina.products.model_server import Answer, Call
 
@@ -104,18 +103,12 @@ async def publish(
                 kept["probability"],
             ):
                 best[one["alert_type"]] = one
-    sent = []
+    pace = 60 * settings.min_interval_min, settings.max_per_day
     async with context.stream.turn:
         now = time.time()
-        for one in best.values():
-            alert = {**one, "phase": phase, "window": window.id}
-            ident = await run_in_threadpool(
-                add_alert, context.database, alert, 60 * settings.min_interval_min, settings.max_per_day, now
-            )
-            if ident is not None:
-                sent.append({**alert, "id": ident, "time": now})
-        for one in sorted(sent, key=itemgetter("id")):
-            context.stream.publish(event("alert", now, one["id"], one))
+        alerts = [{**one, "phase": phase, "window": window.id} for one in best.values()]
+        sent = await run_in_threadpool(add_alerts, context.database, alerts, *pace, now) if alerts else []
+        context.feed.publish(sent)
         summary = {"window": window.id, "phase": phase, "model_version": answer.version, "predictions": predictions}
         context.stream.publish(event("predictions", now, f"window-{window.id}", summary))  # comes after any hash
     return predictions, sent

@@ -1,31 +1,26 @@
 """The market: predictions, features, settings, comparisons of versions, and a stream of alerts."""
 
-import secrets
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request
 from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from marina.monitoring.alerts import AlertError, request_training
+from marina.monitoring.alerts import AlertError
 from marina.products import market_predictions, market_status
 from marina.products.context import call_of, context_of, reply
 from marina.products.errors import ProductError
 from marina.products.market_config import MODEL, AlertType, Horizon, MarketSettings
-from marina.products.market_rows import add_window, alerts_since
-from marina.products.market_stream import Event, event
+from marina.products.market_rows import add_window
 from marina.products.schemas import Body, Reply, Text
 
 router = APIRouter(prefix="/api/ml", tags=["market"])
 
 Who = Annotated[Text, Field(min_length=1, max_length=128)]
 Why = Annotated[Text, Field(min_length=1, max_length=1000)]
-
-MOST_MISSED = 100
-"""Alerts that a listener who comes back is given."""
 
 
 class PredictReply(Reply):
@@ -81,15 +76,20 @@ class StatusReply(Reply):
     model_status: dict[str, Any]
     performance_summary: dict[str, Any]
     last_training: dict[str, Any] | None
+    trainings_asked_for: dict[str, Any]
 
 
 @router.get("/models/status", responses={200: {"model": StatusReply}})
 async def models_status(request: Request) -> Response:
-    """Return which versions serve, how good they were by the truths that came, and the newest training."""
+    """Return which versions serve, how good they were by truths that came, the newest training, and what waits."""
     context = context_of(request)
     status, performance = await run_in_threadpool(market_status.status, context.database)
     last = await run_in_threadpool(market_status.last_training, context.database)
-    body = {"model_status": status, "performance_summary": performance, "last_training": last}
+    waiting = await run_in_threadpool(market_status.waiting_trainings, context.database, time.time())
+    body = {
+        "model_status": status, "performance_summary": performance, "last_training": last,
+        "trainings_asked_for": waiting,
+    }  # fmt: skip
     return reply(call_of(request), body)
 
 
@@ -189,11 +189,7 @@ async def stream(
     except ValueError:
         raise ProductError(422, "invalid", "Last-Event-ID: expected the id of an event") from None
 
-    async def missed() -> list[Event]:
-        found = await run_in_threadpool(alerts_since, context.database, last, MOST_MISSED)
-        return [event("alert", one["time"], one["id"], one) for one in found]
-
-    return _stream(context.stream.listen(missed))
+    return _stream(context.stream.listen(context.feed.after(last)))
 
 
 def _stream(events: AsyncIterator[bytes]) -> StreamingResponse:
@@ -208,22 +204,23 @@ class Retrain(Body):
 
 
 class RetrainReply(Reply):
-    """A training was asked for, under a number."""
+    """A training was asked for, under a number; ``waiting``: one that has yet to begin was asked for before."""
 
-    status: str
+    status: Literal["requested", "waiting"]
     model: str
     request: int
 
 
 @router.post("/models/retrain", status_code=202, responses={202: {"model": RetrainReply}})
 async def retrain(request: Request, body: Retrain) -> Response:
-    """Ask for a training of the market's model, at the loop's next look."""
-    database, key, now = context_of(request).database, secrets.token_urlsafe(16), time.time()
+    """Ask for a training of the market's model, at the loop's next look; one that waits for it serves all who ask."""
+    database = context_of(request).database
     try:
-        number = await run_in_threadpool(request_training, database, MODEL, body.who, body.why, key, now)
+        number, joined = await run_in_threadpool(market_status.ask_training, database, body.who, body.why, time.time())
     except AlertError as error:
         raise ProductError(422, "invalid", f"why: {error}", field="why") from None
-    answer = reply(call_of(request), {"status": "requested", "model": MODEL, "request": number})
+    said = {"status": "waiting" if joined else "requested", "model": MODEL, "request": number}
+    answer = reply(call_of(request), said)
     answer.status_code = 202
     return answer
 

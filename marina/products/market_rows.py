@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,29 +60,39 @@ def current_window(database: Database) -> Window | None:
     return Window(row.id, json.loads(row.body), row.received_at) if row else None
 
 
-def add_alert(database: Database, alert: Mapping[str, Any], interval_s: float, per_day: int, now: float) -> str | None:
-    """Keep an alert if its type's pace allows another; return its id, else None."""
+def add_alerts(
+    database: Database, alerts: Iterable[Mapping[str, Any]], interval_s: float, per_day: int, now: float
+) -> list[dict[str, Any]]:
+    """Keep those alerts, at most one of each type, whose type's pace allows another: all of them, or none.
+
+    Returns
+    -------
+    list of dict
+        Those that are kept, each with its ``id`` and ``time``.
+    """
     given = MARKET_ALERTS.c
-    kind = str(alert["alert_type"])
-    ident = hashlib.sha256(canonical([kind, now]).encode()).hexdigest()[:32]
-    row = {
-        "id": ident, "alert_type": kind, "horizon": int(str(alert["horizon"]).removesuffix("h")),
-        "alert": canonical({**alert, "id": ident}), "time": now,
-    }  # fmt: skip
-    of_day = sa.select(given.time).where(given.alert_type == kind, given.time > now - DAY_S)
+    kept, rows = [], []
     with database.writing(durable=True) as connection:
         if connection.dialect.name == "postgresql":  # two servers at once: one after the other
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(727470)"))
-        times = list(connection.execute(of_day).scalars())
-        longer = connection.execute(sa.select(sa.func.max(given.time)).where(given.alert_type == kind)).scalar()
-        if len(times) >= per_day or (longer is not None and now - longer < interval_s):
-            return None
-        database.add_new(connection, MARKET_ALERTS, [row])
-    return ident
+        for alert in alerts:
+            kind = str(alert["alert_type"])
+            of_day = sa.select(sa.func.count()).where(given.alert_type == kind, given.time > now - DAY_S)
+            newest = connection.execute(sa.select(sa.func.max(given.time)).where(given.alert_type == kind)).scalar()
+            if connection.execute(of_day).scalar_one() >= per_day or (newest is not None and now - newest < interval_s):
+                continue
+            ident = hashlib.sha256(canonical([kind, now]).encode()).hexdigest()[:32]
+            whole = {**alert, "id": ident}
+            horizon = int(str(alert["horizon"]).removesuffix("h"))
+            rows.append({"id": ident, "alert_type": kind, "horizon": horizon, "alert": canonical(whole), "time": now})
+            kept.append({**whole, "time": now})
+        if rows:
+            database.add_new(connection, MARKET_ALERTS, rows)
+    return kept
 
 
-def alerts_since(database: Database, after: tuple[float, str], limit: int = 100) -> list[dict[str, Any]]:
-    """Return alerts that come after a time and id, the oldest first, each with its ``time``."""
+def alerts_since(database: Database, after: tuple[float, str], limit: int) -> list[dict[str, Any]]:
+    """Return the first alerts that come after a time and id, the oldest first, each with its ``time``."""
     given = MARKET_ALERTS.c
     order = sa.tuple_(given.time, given.id)
     chosen = sa.select(given.alert, given.time).where(order > sa.tuple_(*after)).order_by(given.time, given.id)

@@ -8,8 +8,10 @@ import sqlalchemy as sa
 
 from marina.database.connection import Database
 from marina.database.loop_tables import TRAININGS
-from marina.database.tables import DECLARATIONS, DRIFT_REPORTS, REPLICAS, ROLLOUTS
+from marina.database.tables import ALERTS, DECLARATIONS, DRIFT_REPORTS, REPLICAS, ROLLOUTS
 from marina.events.quality import count_quality
+from marina.monitoring import requested_trainings
+from marina.monitoring.alerts import REQUEST, request_training
 from marina.products.market_config import MODEL
 from marina.rollout import verdicts
 from marina.rollout.judge.evidence import Arm
@@ -78,6 +80,46 @@ def last_training(database: Database) -> dict[str, Any] | None:
         "state": row.state, "reason": row.reason, "version": row.version, "started_at": row.started_at,
         "ended_at": row.ended_at, "result": json.loads(row.result),
     }  # fmt: skip
+
+
+def waiting_trainings(database: Database, now: float) -> dict[str, Any]:
+    """Return the trainings of the market's model that were asked for and are not finished, and whether a loop runs."""
+    with database.reading() as connection:
+        return {
+            "requests": [
+                {"request": one.alert, "who": one.who, "asked_at": one.time, "begun": begun}
+                for one, begun in _asked(connection, now)
+            ],
+            "loop_runs": requested_trainings.is_attended(connection, now),
+        }
+
+
+def ask_training(database: Database, who: str, why: str, now: float) -> tuple[int, bool]:
+    """Ask for a training of the market's model, where none that has yet to begin was asked for.
+
+    Returns
+    -------
+    number, joined
+        Of the request; and whether it was there before.
+
+    Raises
+    ------
+    AlertError
+        When no reason is given.
+    """
+    given = ALERTS.c
+    last = sa.select(sa.func.max(given.id)).where(given.model == MODEL, given.kind == REQUEST)
+    with database.reading() as connection:
+        waits = next((one.alert for one, begun in _asked(connection, now) if not begun), None)
+        before = connection.execute(last).scalar() or 0
+    if waits is not None and why.strip():
+        return waits, True
+    return request_training(database, MODEL, who, why, f"products, after {before}", now), False  # two at once: the same
+
+
+def _asked(connection: sa.Connection, now: float) -> list[tuple[requested_trainings.Request, bool]]:
+    found = requested_trainings.pending(connection, now)
+    return [(one, begun) for one, begun in found if one.model == MODEL and one.rules is None]
 
 
 def ab_tests(database: Database, now: float) -> list[dict[str, Any]]:

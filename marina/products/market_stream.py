@@ -4,7 +4,7 @@ A listener that does not keep up is let go: its browser connects again and gets 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -30,11 +30,6 @@ def event(name: str, time: float, ident: str, data: Mapping[str, Any]) -> Event:
     """Write one event; its id says when it was, and which of that time it is."""
     whole = f"{time}:{ident}"
     return Event(whole, f"event: {name}\nid: {whole}\ndata: ".encode() + orjson.dumps(data) + b"\n\n")
-
-
-async def none_missed() -> Sequence[Event]:
-    """Return no event: of a listener that has not listened before."""
-    return ()
 
 
 class Stream:
@@ -69,13 +64,13 @@ class Stream:
         for queue in list(self._queues):
             queue.put_nowait(None)
 
-    def listen(self, find_missed: Callable[[], Awaitable[Sequence[Event]]] = none_missed) -> AsyncIterator[bytes]:
+    def listen(self, missed: AsyncIterator[Event] | None = None) -> AsyncIterator[bytes]:
         """Return the events that were missed, then those from now on.
 
         Parameters
         ----------
-        find_missed
-            Is asked once nothing more can be missed; what it finds and is published meanwhile is sent once.
+        missed
+            Is asked once nothing more can be missed; what it gives and is published meanwhile is sent once.
 
         Raises
         ------
@@ -84,26 +79,27 @@ class Stream:
         """
         if self._full:
             raise ProductError(429, "too_many_listeners", "Too many listen already. Ask GET /api/ml/predict instead.")
-        return self._events(find_missed)
+        return self._events(missed)
 
     @property
     def _full(self) -> bool:
         return self._closed or len(self._queues) >= MOST_LISTENERS
 
-    async def _events(self, find_missed: Callable[[], Awaitable[Sequence[Event]]]) -> AsyncIterator[bytes]:
+    async def _events(self, missed: AsyncIterator[Event] | None) -> AsyncIterator[bytes]:
         if self._full:  # others came between
             return
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._queues.add(queue)
         try:
             yield b"retry: 2000\n\n"
-            try:
-                missed = await find_missed()
-            except AWAY:
-                return  # the browser comes again with the same id
-            for one in missed:
-                yield one.written
-            sent = {one.ident for one in missed}
+            sent = set()
+            if missed is not None:
+                try:
+                    async for one in missed:
+                        sent.add(one.ident)
+                        yield one.written
+                except AWAY:
+                    return  # the browser comes again with the last id it has
             while True:
                 try:
                     async with asyncio.timeout(KEEP_ALIVE_S):

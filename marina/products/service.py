@@ -11,7 +11,8 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -36,6 +37,7 @@ from marina.products.flags.provider import Flags
 from marina.products.idempotency import Idempotency
 from marina.products.live_versions import LiveVersions
 from marina.products.market_config import MarketConfig
+from marina.products.market_feed import LOOK_S, Feed
 from marina.products.market_stream import Stream
 from marina.products.measures import SAVE_S, Counting, Measures
 from marina.products.memory_level import MemoryLevel
@@ -74,7 +76,7 @@ def build_context(
         lambda: market.known.cache_ttl_s,
     )
     asked = Flags.of(database)
-    store = open_store(settings, database)
+    store, stream = open_store(settings, database), Stream()
     return Context(
         settings,
         database,
@@ -85,36 +87,51 @@ def build_context(
         store,
         features or StoreFeatures(store),
         market,
-        Stream(),
+        stream,
+        Feed(database, stream),
     )
 
 
-def application(context: Context) -> FastAPI:
-    """Return the application."""
+def application(context: Context, last_call: signal.Signals | None = None) -> FastAPI:
+    """Return the application.
+
+    Parameters
+    ----------
+    last_call
+        Has every listener of the stream let go; None where another thread than the main one, which alone is told of
+        signals, runs it.
+    """
     measures = Measures(context.database, context.settings.replica_name, context.server.cache)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if last_call is not None:
+            asyncio.get_running_loop().add_signal_handler(last_call, context.stream.close)
         guards = GuardLoop(context.database)
         for one in (context.flags, context.outcomes, guards):
             one.start()
         await run_in_threadpool(context.rules.look)
         await run_in_threadpool(context.market.read)
 
-        async def keep_saving() -> None:
-            guard = Guard(lambda text: log(f"products: {text}", sys.stderr))
-            while True:
-                with guard.part("keeping what is counted"):
-                    await run_in_threadpool(measures.save)
-                await asyncio.sleep(SAVE_S)
+        guard = Guard(lambda text: log(f"products: {text}", sys.stderr))
 
-        saving = asyncio.create_task(keep_saving())
+        async def keep_on(what: str, do: Callable[[], Awaitable[None]], every_s: float) -> None:
+            while True:
+                with guard.part(what):
+                    await do()
+                await asyncio.sleep(every_s)
+
+        tasks = [
+            asyncio.create_task(keep_on("keeping what is counted", partial(run_in_threadpool, measures.save), SAVE_S)),
+            asyncio.create_task(keep_on("looking for others' market alerts", context.feed.look, LOOK_S)),
+        ]
         try:
             async with context.store:
                 yield
         finally:
             context.stream.close()
-            saving.cancel()
+            for task in tasks:
+                task.cancel()
             await context.server.close()
             await run_in_threadpool(measures.save)
             for one in (guards, context.outcomes, context.flags):
@@ -142,6 +159,7 @@ def application(context: Context) -> FastAPI:
 
 def main() -> int:
     """Answer until SIGTERM or SIGINT; return the exit status."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is a stream, whose end it asks for
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: sys.exit(0))  # uvicorn raises it again once nothing is in flight
     settings = read_settings()
@@ -149,11 +167,10 @@ def main() -> int:
     try:
         database = open_database(settings, WAIT_MS)
         context = build_context(settings, database, run_dir)
-        app: ASGIApp = application(context)
+        app: ASGIApp = application(context, signal.SIGUSR1)
     except (DatabaseError, FeatureStoreError) as error:
         log(f"products: {error}", sys.stderr)
         return 1
-    signal.signal(signal.SIGUSR1, lambda *_: context.stream.close())  # uvicorn's loop looks around ten times a second
     uvicorn.run(
         app,
         uds=str(run_dir / "products.sock"),

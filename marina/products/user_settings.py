@@ -16,7 +16,13 @@ from marina.products.errors import ProductError
 from marina.products.recommendations import Recommendation, recommend
 
 TRY_AGAIN_S = 60.0
-"""After so long an alert that no channel took may be sent again."""
+"""After so long an alert that no channel took may be sent again, the first time."""
+
+TENFOLD = 9.0
+"""Then it waits this many times as long as has been tried so far: until ten times that have passed."""
+
+DAY_S = 86_400.0
+"""It waits no longer than that."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +128,21 @@ def add_recommendations(database: Database, user: str, request_id: str, made: Se
 
 
 def take_unsent(database: Database, idents: Sequence[str], now: float) -> set[str]:
-    """Return which of some recommendations no channel has taken; no one else gets these for a while."""
+    """Return which of some recommendations no channel has taken; no one else gets these for a while.
+
+    Where none takes them, that is longer each time, and begins again when the user's settings change.
+    """
     given = RECOMMENDATIONS.c
-    free = sa.or_(given.tried_at.is_(None), given.tried_at <= now - TRY_AGAIN_S)
+    changed = sa.func.coalesce(
+        sa.select(USERS.c.changed_at).where(USERS.c.user == given.user).scalar_subquery(), given.time
+    )
+    tried_for = given.tried_at - sa.case((changed > given.time, changed), else_=given.time)
+    wait_s = sa.case(
+        (tried_for < TRY_AGAIN_S / TENFOLD, TRY_AGAIN_S),
+        (tried_for > DAY_S / TENFOLD, DAY_S),
+        else_=TENFOLD * tried_for,
+    )
+    free = sa.or_(given.tried_at.is_(None), given.tried_at + wait_s <= now)
     taken = sa.update(RECOMMENDATIONS).where(given.id.in_(idents), given.alerted_at.is_(None), free)
     with database.writing() as connection:
         return set(connection.execute(taken.values(tried_at=now).returning(given.id)).scalars())

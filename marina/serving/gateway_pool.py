@@ -28,20 +28,54 @@ BODILESS: Final = frozenset({204, 304})
 """Statuses without a body."""
 
 
+PURE: Final = (b"/predictions/", b"/explanations/")
+"""Paths whose requests may be sent twice: they change nothing."""
+
+
+class _UnansweredError(httpx.RemoteProtocolError):
+    """The connection ended before a byte of an answer came."""
+
+
+class _Reader(asyncio.StreamReader):
+    """Gives what came before a connection broke: an early answer (413, 429) may be followed by a reset."""
+
+    broken = False
+
+    def set_exception(self, exc: Exception) -> None:
+        self.broken = True
+        self.feed_eof()
+
+    @property
+    def unread(self) -> bool:
+        """Whether more has come than was read."""
+        return bool(self._buffer)  # type: ignore[attr-defined]
+
+
 class _Connection:
     """One connection, with one exchange at a time."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self.idle_from = 0.0
 
     @property
+    def clean(self) -> bool:
+        """Whether it is open, and nothing is left in it: all was sent, all was read."""
+        transport = self._writer.transport
+        sent = not transport.is_closing() and not transport.get_write_buffer_size()
+        return sent and not self._reader.unread and not self._reader.at_eof()
+
+    @property
     def usable(self) -> bool:
-        """Whether a request may be sent: the other side has closed nothing, and it has not waited for long."""
-        return not self._reader.at_eof() and time.monotonic() - self.idle_from < IDLE_S
+        """Whether a request may be sent: it is clean, and has not waited for long."""
+        return self.clean and time.monotonic() - self.idle_from < IDLE_S
 
     def close(self) -> None:
         self._writer.close()
+
+    def abort(self) -> None:
+        """End it at once: what was not sent is not sent any more."""
+        self._writer.transport.abort()
 
     async def closed(self) -> None:
         with contextlib.suppress(OSError):
@@ -49,11 +83,16 @@ class _Connection:
 
     async def exchange(self, method: bytes, head: bytes, body: bytes) -> tuple[httpx.Response, bool]:
         """Send a request; return the response, read whole, and whether the connection can be kept."""
-        self._writer.write(head + body)
-        await self._writer.drain()
-        status, headers = 100, httpx.Headers()
+        self._writer.write(head + body)  # an answer may come before all of it was sent, so that is not waited for
+        status, headers, begun = 100, httpx.Headers(), False
         while 100 <= status < 200:
-            lines = (await self._reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
+            try:
+                lines = (await self._reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
+            except asyncio.IncompleteReadError as error:
+                if not error.partial and not begun:
+                    raise _UnansweredError("the server closed the connection without an answer") from error
+                raise
+            begun = True
             version, _, rest = lines[0].partition(b" ")
             status = int(rest[:3])
             pairs = (line.partition(b":") for line in lines[1:-2])
@@ -67,7 +106,9 @@ class _Connection:
             content = await self._reader.readexactly(int(headers["content-length"]))
         else:
             content, kept = await self._reader.read(), False
-        return httpx.Response(status, headers=headers, content=content), kept
+            if self._reader.broken:
+                raise asyncio.IncompleteReadError(content, None)
+        return httpx.Response(status, headers=headers, content=content), kept and self.clean
 
     async def _chunks(self) -> bytes:
         parts = []
@@ -114,20 +155,30 @@ class GatewayPool(httpx.AsyncBaseTransport):
             async with asyncio.timeout(limits.get("pool")):
                 await self._room.acquire()
         try:
-            connection = self._waiting() or await self._connect(request.url, limits.get("connect"))
-            kept = False
-            try:
-                with _timed(httpx.ReadTimeout, "no answer in time"), _broken():
-                    async with asyncio.timeout(limits.get("read")):
-                        response, kept = await connection.exchange(method, head, body)
-            finally:
-                if kept:
-                    connection.idle_from = time.monotonic()
-                    self._idle.append(connection)
-                else:
-                    connection.close()
+            waiting = self._waiting()
+            connection = waiting or await self._connect(request.url, limits.get("connect"))
+            with _timed(httpx.ReadTimeout, "no answer in time"), _broken():
+                async with asyncio.timeout(limits.get("read")):
+                    try:
+                        return await self._exchange(connection, method, head, body)
+                    except _UnansweredError:  # perhaps it was closed as the request came
+                        if waiting is None or not path.startswith(PURE):
+                            raise
+                    connection = await self._connect(request.url, limits.get("connect"))
+                    return await self._exchange(connection, method, head, body)
         finally:
             self._room.release()
+
+    async def _exchange(self, connection: _Connection, method: bytes, head: bytes, body: bytes) -> httpx.Response:
+        kept = False
+        try:
+            response, kept = await connection.exchange(method, head, body)
+        finally:
+            if kept:
+                connection.idle_from = time.monotonic()
+                self._idle.append(connection)
+            else:
+                connection.abort()
         return response
 
     async def aclose(self) -> None:
@@ -142,7 +193,7 @@ class GatewayPool(httpx.AsyncBaseTransport):
         while self._idle:
             if (connection := self._idle.pop()).usable:
                 return connection
-            connection.close()
+            connection.abort()
         return None
 
     async def _connect(self, url: httpx.URL, within_s: float | None) -> _Connection:
@@ -150,11 +201,17 @@ class GatewayPool(httpx.AsyncBaseTransport):
         try:
             with _timed(httpx.ConnectTimeout, "no connection in time"):
                 async with asyncio.timeout(within_s):
-                    return _Connection(
-                        *await asyncio.open_connection(url.host, port, ssl=self._context, limit=LARGEST_HEAD)
-                    )
+                    return await _open(url.host, port, self._context)
         except OSError as error:
             raise httpx.ConnectError(str(error)) from error
+
+
+async def _open(host: str, port: int, context: ssl.SSLContext | None) -> _Connection:
+    """Connect as `asyncio.open_connection` does, with a reader of our own."""
+    reader = _Reader(limit=LARGEST_HEAD)
+    protocol, loop = asyncio.StreamReaderProtocol(reader), asyncio.get_running_loop()
+    transport, _ = await loop.create_connection(lambda: protocol, host, port, ssl=context)
+    return _Connection(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
 
 @contextlib.contextmanager

@@ -6,8 +6,13 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.quality.intervals import upper_bound
+
 RIGHT: Final = 0.9
 """Of the answers that are called confident, the share that is to be right: at most one in ten is wrong."""
+
+Z: Final = 1.645
+"""The one-sided 95 % point of the normal distribution. So even all right ones of fewer than 25 clips are not enough."""
 
 
 class Chosen(NamedTuple):
@@ -31,10 +36,11 @@ class Chosen(NamedTuple):
 def choose(
     probabilities: Sequence[float] | npt.NDArray[Any], correct: Sequence[bool] | npt.NDArray[Any], wanted: float = RIGHT
 ) -> Chosen:
-    """Return the smallest threshold above which a wanted share of the answers is right.
+    """Return the smallest threshold above which a wanted share of the answers is right, of clips to come, too.
 
-    Selective classification by the largest probability (Geifman & El-Yaniv, 2017), at the share that was observed: so
-    the promise is as good as the clips are many and like those to come.
+    Selective classification by the largest probability (Geifman & El-Yaniv, 2017): good enough is a threshold whose
+    share is at least the wanted one by Wilson's lower bound (1927), one-sided 95 % each. That holds for clips like
+    these; the bound knows nothing of other people, nor that the best of several thresholds is taken.
 
     Parameters
     ----------
@@ -54,9 +60,10 @@ def choose(
         raise ValueError("expected clips that are answered, got none")
     order = np.argsort(-np.asarray(probabilities, np.float64), kind="stable")
     ordered = np.asarray(probabilities, np.float64)[order]
-    share = np.cumsum(np.asarray(correct, np.float64)[order]) / np.arange(1, len(order) + 1)
+    counts = np.arange(1, len(order) + 1)
+    share = np.cumsum(np.asarray(correct, np.float64)[order]) / counts
     last_of_equals = np.append(ordered[1:] != ordered[:-1], True)
-    good = np.flatnonzero((share >= wanted) & last_of_equals)
+    good = np.flatnonzero((1 - upper_bound(1 - share, counts, Z) >= wanted) & last_of_equals)
     if not len(good):
         return Chosen(float("inf"), 0.0, 0.0)
     at = int(good[-1])

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -179,18 +180,22 @@ def test_what_is_unlike_the_training_is_flagged_and_not_altered(
     assert answer["predictions"][0][0]["probability"] == pytest.approx(usual["predictions"][0]["probability"], abs=1e-6)
 
 
+@pytest.mark.parametrize(("right", "confident"), [(0, False), (1, False), (100, True)])
 def test_an_answer_is_confident_where_such_were_right_for_people_of_the_evaluation(
-    handler: Loaded, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, handler: Loaded, monkeypatch: pytest.MonkeyPatch, right: int, confident: bool
 ) -> None:
-    with np.load(handler.folder / "reference.npz") as reference:
-        probability, right = reference["confidence"], reference["predicted"] == reference["label"]
-    answered = probability >= handler._confident_from
-    assert not answered.any() or right[answered].mean() >= 0.9
-    _, usual = ask(handler, frames_of(30))
-    likeliest = usual["predictions"][0]["probability"]
-    for threshold, confident in ((likeliest - 0.001, True), (likeliest + 0.001, False)):
-        monkeypatch.setattr(handler, "_confident_from", threshold)
-        assert ask(handler, frames_of(30))[1]["confident"] is confident
+    """Of a hundred clips of the evaluation some were right, and as probable as this answer; the others are less so."""
+    likeliest = ask(handler, frames_of(30))[1]["predictions"][0]["probability"]
+    was_right = np.arange(100) < right
+    for name in ("family.json", "certificate.json"):
+        shutil.copy(handler.folder / name, tmp_path)
+    reference = {"confidence": np.where(was_right, likeliest - 0.001, likeliest / 2), "label": np.zeros(100, np.int64)}
+    (tmp_path / "reference.npz").write_bytes(write_npz({**reference, "predicted": np.where(was_right, 0, 1)}))
+    monkeypatch.setattr(handler, "_confident_from", handler._confident_from)  # and so it is set back
+    handler.opened(tmp_path)
+    assert ask(handler, frames_of(30))[1]["confident"] is confident
+    handler._confident_from += 0.002
+    assert not ask(handler, frames_of(30))[1]["confident"]
 
 
 @pytest.fixture

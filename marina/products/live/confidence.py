@@ -4,7 +4,8 @@
 
 Clips are a JSON list of ``{"sign": NAME, "frames": [[225 numbers], …]}``, of people and takes that the model was not
 trained on. Each is asked of the running server; the smallest probability is printed above which so many of the answers
-are right, for MARINA_LIVE_CONFIDENCE, and how many of the clips would be answered. Answers that the model itself calls
+are right by a lower bound (at least 25 clips for nine of ten), for MARINA_LIVE_CONFIDENCE, and how many of the clips
+would be answered. Answers that the model itself calls
 unusual are no signs, and count as not answered. Without that setting the model's own threshold counts, which an archive
 of SignFlow has from the people that its training was evaluated on (models/signflow/abstention.py).
 """
@@ -65,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         show(error, sys.stderr)
         return 1
     if not chosen.answered:
-        show(f"no threshold has {options.right:.0%} of {len(correct)} clips answered rightly", sys.stderr)
+        show(f"no threshold has {options.right:.0%} of its answers right for sure, by {len(correct)} clips", sys.stderr)
         return 1
     show(f"MARINA_LIVE_CONFIDENCE={chosen.confidence:.4g}")
     show(f"{chosen.answered:.0%} of {len(correct)} clips are answered, {chosen.right:.1%} of these rightly")

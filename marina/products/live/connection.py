@@ -10,7 +10,8 @@ state       ``state``; ``frame``, the number of the frame that brought it about;
 guess       ``predictions``, of what has been recorded so far
 answer      ``number``, ``sign`` (null where that is not confident, or the sequence is unlike all of the training),
             ``probability``, ``predictions``, ``ms`` (from the frame that ended the sign to this answer), ``frames``,
-            ``why``, ``version``, and where that was asked for ``embedding``
+            ``why``, ``version``, where the model says them ``unusual`` and ``confident``, and where that was asked for
+            ``embedding``
 received    ``frame``: frames until this one need not be kept
 error       ``code``, ``message``
 =========== =========================================================================================================
@@ -52,6 +53,13 @@ RECEIPT_FRAMES: Final = 15
 
 PER_SECOND, BURST = 75.0, 450.0
 """Frames a session may send, and how many at once after a pause: what a page has kept while it was not connected."""
+
+TEXT_PER_FRAME: Final = 16_384
+"""So many characters of text count as a frame, and every text as one at least: the longest takes, and all the frames
+that a page has kept, are read at once."""
+
+LEAST_UNSAID: Final = 0.5
+"""From which probability on an answer is sure whose model does not say whether it is: more likely right than not."""
 
 
 @dataclass(frozen=True)
@@ -159,16 +167,27 @@ class Connection:
             self._heard = time.monotonic()
             data = message.get("bytes")
             if data is None:
+                self._charge(max(1.0, len(message.get("text") or "") / TEXT_PER_FRAME))
                 self._hear(session, _read_text(message))
             else:
+                self._charge(1.0)
                 self._take(session, data)
+
+    def _charge(self, frames: float) -> None:
+        """Count what came just now.
+
+        Raises
+        ------
+        ClosingError
+            If it is too much.
+        """
+        self._tokens = min(BURST, self._tokens + PER_SECOND * (self._heard - self._filled)) - frames
+        self._filled = self._heard
+        if self._tokens < 0:
+            raise ClosingError(POLICY, f"too many messages: at most {PER_SECOND:g} frames a second, 30 are enough")
 
     def _take(self, session: Session, data: bytes) -> None:
         now = self._heard
-        self._tokens = min(BURST, self._tokens + PER_SECOND * (now - self._filled)) - 1
-        self._filled = now
-        if self._tokens < 0:
-            raise ClosingError(POLICY, f"too many frames: at most {PER_SECOND:g} a second, 30 are enough")
         try:
             frame = unpack(data)
         except FrameError as error:
@@ -218,7 +237,8 @@ class Connection:
         else:
             best = found["predictions"][0]
             least = self._policy.confidence
-            enough = found.get("confident", True) if least is None else best["probability"] >= least
+            likely = best["probability"] >= (LEAST_UNSAID if least is None else least)
+            enough = found.get("confident", likely) if least is None else likely
             sure = enough and not found.get("unusual", False)
             answer = {"type": "answer", "sign": best["label"] if sure else None, "probability": best["probability"]}
         milliseconds = round(1000 * (time.monotonic() - ended), 1)

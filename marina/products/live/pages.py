@@ -56,7 +56,6 @@ def routes(settings: Settings, connected: Callable[[], int]) -> list[BaseRoute]:
             "camera": all((settings.live_assets / name).is_file() for name in WANTED),
             "edges": EDGES,
             "token": bool(settings.inference_tokens),
-            "confidence": settings.live_confidence,
             "sessions": {"connected": connected(), "most": settings.live_sessions},
         }
         return JSONResponse(found)

@@ -22,6 +22,9 @@ REST: Final = 3
 """After a guess none is asked for, by any session, for so many times as long as it took: answers find the model free,
 and however many sessions there are, guesses take a quarter of one request's time at most."""
 
+LONGEST_REST_S: Final = 5.0
+"""But for no longer than this: one that took unusually long says little of the next one."""
+
 
 class AskError(MarinaError):
     """The model gave no answer; the message is for the person who signs.
@@ -64,13 +67,20 @@ class Recogniser:
     async def guess(
         self, frames: npt.NDArray[np.float32], group: str, token: str = "", calibration: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Ask as `ask` does, and leave the model to the answers for a while."""
+        """Ask as `ask` does, and leave the model to the answers for a while; not where it did not answer at all."""
         begun = self._monotonic()
         try:
-            return await self.ask(frames, group, token, calibration)
-        finally:
-            now = self._monotonic()
-            self._calm_from = now + REST * (now - begun)
+            found = await self.ask(frames, group, token, calibration)
+        except AskError as error:
+            if error.code != "unavailable":
+                self._rest(begun)
+            raise
+        self._rest(begun)
+        return found
+
+    def _rest(self, begun: float) -> None:
+        now = self._monotonic()
+        self._calm_from = now + min(REST * (now - begun), LONGEST_REST_S)
 
     async def ask(
         self,

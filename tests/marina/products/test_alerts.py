@@ -4,19 +4,25 @@ import asyncio
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from marina.database.connection import Database
+from marina.database.loop_tables import LOOP_STEPS
+from marina.database.product_tables import USERS
 from marina.monitoring import alerts
-from marina.products import user_settings
+from marina.monitoring.loop_metrics import LAST_STEP
+from marina.products import market_feed, user_settings
 from marina.products.budget_alerts import send_alerts
 from marina.products.errors import ProductError
 from marina.products.market_config import MODEL, MarketConfig
+from marina.products.market_feed import Feed
 from marina.products.market_predictions import phrase
-from marina.products.market_rows import add_alert, alerts_since
+from marina.products.market_rows import add_alerts, alerts_since
 from marina.products.market_stream import MOST_LISTENERS, WAITING, Event, Stream, event
 from marina.products.recommendations import recommend
 from marina.releases import ledger
@@ -83,6 +89,25 @@ def test_an_alert_that_no_channel_took_is_sent_again_and_one_that_was_is_not(
     assert len(came) == 1
 
 
+def test_channels_that_never_take_an_alert_are_tried_ever_more_rarely(database: Database) -> None:
+    finding = {"kind": "overspend", "category": "loisirs", "over_eur": 50, "forecast_eur": 250, "limit_eur": 200,
+               "spent_eur": 120, "probability": 0.9, "against": "budget"}  # fmt: skip
+    made = [one for one in [recommend("u", "2026-11", finding)] if one is not None]
+    user_settings.add_recommendations(database, "u", "r", made)
+    user_settings.write_channels(database, "u", ["http://127.0.0.1:9/closed"], "en")
+    begun, idents = time.time(), [one.id for one in made]
+    day = 86_400.0
+    tried = [
+        after
+        for after in (0, 30, 61, 120, 600, 620, 3600, 6300, 7200, 60_000, 63_100, day, 63_000 + day, 63_200 + day)
+        if user_settings.take_unsent(database, idents, begun + after)
+    ]
+    assert tried == [0, 61, 620, 6300, 63_100, 63_200 + day]
+    with database.writing() as connection:  # the user has corrected the address
+        connection.execute(sa.update(USERS).values(changed_at=begun + 63_300 + day))
+    assert user_settings.take_unsent(database, idents, begun + 63_301 + day) == set(idents)
+
+
 def test_a_training_is_asked_for_as_everywhere_and_is_in_the_ledger(products: Products) -> None:
     body = {"who": "emil", "why": "new data"}
     asked = products.client.post("/api/ml/models/retrain", json=body)
@@ -93,18 +118,40 @@ def test_a_training_is_asked_for_as_everywhere_and_is_in_the_ledger(products: Pr
         alert, [action] = alerts.read(connection, asked.json()["request"])
     assert (row.who, row.model, row.said["why"]) == ("emil", MODEL, "new data")
     assert (alert.model, alert.state, action.who, action.action) == (MODEL, "decided", "emil", "retrain")
+    ask, first = {"who": "frieda", "why": "newer data"}, asked.json()
+    second = products.client.post("/api/ml/models/retrain", json=ask).json()
+    assert [(one["request"], one["status"]) for one in (first, second)] == [
+        (alert.id, "requested"), (alert.id, "waiting"),
+    ]  # fmt: skip
+    assert products.client.post("/api/ml/models/retrain", json={**ask, "why": " "}).status_code == 422
+    shown = products.client.get("/api/ml/models/status").json()["trainings_asked_for"]
+    assert [(one["request"], one["who"], one["begun"]) for one in shown["requests"]] == [(alert.id, "emil", False)]
+    assert shown["loop_runs"] is False
+    steps = [("train", "running"), (LAST_STEP, "done")]
+    for step, state in steps:
+        said = {
+            "run": f"asked {alert.id}", "family": "market", "step": step, "state": state, "attempts": 1, "exit": 0,
+            "started_at": time.time(), "result": "{}", "note": "",
+        }  # fmt: skip
+        with products.database.writing() as connection:
+            connection.execute(sa.insert(LOOP_STEPS), said)
+        another = products.client.post("/api/ml/models/retrain", json=ask).json()
+        assert another["request"] != alert.id  # one that has begun knows no newer data
+        assert another["status"] == ("requested" if step == "train" else "waiting")
 
 
 def test_alerts_of_a_type_keep_its_pace(database: Database) -> None:
     alert = {"alert_type": "SPIKE_LIKELY", "horizon": "4h"}
     hour = 3600.0
-    sent = [bool(add_alert(database, alert, 6 * hour, 4, 1e9 + at * hour)) for at in (0, 5, 6, 12, 18, 24, 30)]
+    sent = [bool(add_alerts(database, [alert], 6 * hour, 4, 1e9 + at * hour)) for at in (0, 5, 6, 12, 18, 24, 30)]
     assert sent == [True, False, True, True, True, True, True]
-    close = [bool(add_alert(database, alert, 0.0, 4, 2e9 + at)) for at in range(6)]
+    close = [bool(add_alerts(database, [alert], 0.0, 4, 2e9 + at)) for at in range(6)]
     assert close == [True] * 4 + [False] * 2
     other = {**alert, "alert_type": "CORRELATION_BREAKDOWN"}
-    assert add_alert(database, other, 6 * hour, 4, 2e9)
-    assert [one["time"] for one in alerts_since(database, (2e9 + 1, "g"))] == [2e9 + 2, 2e9 + 3]
+    with pytest.raises(ValueError, match="soon"):
+        add_alerts(database, [other, {**other, "alert_type": "REGIME_CHANGE_PENDING", "horizon": "soon"}], 0.0, 9, 2e9)
+    assert add_alerts(database, [other, alert], 6 * hour, 4, 2e9)[0]["alert_type"] == "CORRELATION_BREAKDOWN"
+    assert [one["time"] for one in alerts_since(database, (2e9 + 1, "g"), 9)] == [2e9 + 2, 2e9 + 3]
 
 
 def test_settings_gate_alerts_and_outlive_the_process(database: Database) -> None:
@@ -125,25 +172,64 @@ def test_settings_gate_alerts_and_outlive_the_process(database: Database) -> Non
         assert ledger.verify(connection) == [] and len(list(ledger.entries(connection))) == 2
 
 
-def test_who_comes_back_gets_each_alert_after_the_last_once(database: Database) -> None:
-    for kind in ("SPIKE_LIKELY", "CORRELATION_BREAKDOWN", "REGIME_CHANGE_PENDING"):
-        assert add_alert(database, {"alert_type": kind, "horizon": "4h"}, 0.0, 4, 1e9)
-    of_one_time = alerts_since(database, (1e9, ""))
+def test_who_comes_back_gets_each_alert_after_the_last_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = ("SPIKE_LIKELY", "CORRELATION_BREAKDOWN", "REGIME_CHANGE_PENDING")
+    assert len(add_alerts(database, [{"alert_type": kind, "horizon": "4h"} for kind in kinds], 0.0, 4, 1e9)) == 3
+    of_one_time = alerts_since(database, (1e9, ""), 9)
     assert len(of_one_time) == 3
-    assert alerts_since(database, (1e9, of_one_time[0]["id"])) == of_one_time[1:]
-    assert alerts_since(database, (1e9, "window-" + "f" * 32)) == []
+    assert alerts_since(database, (1e9, of_one_time[0]["id"]), 9) == of_one_time[1:]
+    assert alerts_since(database, (1e9, "window-" + "f" * 32), 9) == []
+    monkeypatch.setattr(market_feed, "PAGE", 2)
+
+    async def replayed() -> list[str]:
+        return [one.ident async for one in market_feed.Feed(database, Stream()).after((1e9, ""))]
+
+    assert asyncio.run(replayed()) == [f"{1e9}:{one['id']}" for one in of_one_time]
+
+
+def test_listeners_of_every_server_get_each_alert_once(database: Database) -> None:
+    """Two processes share a database; the second's listener gets the first's alerts, late ones, too."""
+    start = time.time()
+
+    def sent(kind: str, at: float) -> list[dict[str, Any]]:
+        return add_alerts(database, [{"alert_type": kind, "horizon": "4h"}], 0.0, 4, at)
+
+    async def main() -> None:
+        sent("SPIKE_LIKELY", start - 1)  # before either process began
+        first, second = Stream(), Stream()
+        feeds = Feed(database, first), Feed(database, second)
+        events = [one.listen() for one in (first, second)]
+        assert [await anext(one) for one in events] == [b"retry: 2000\n\n"] * 2
+        expected = []
+        for kind, after in (("A", 5.0), ("B", 2.0)):
+            [alert] = alerts = sent(kind, time.time() + after)
+            async with first.turn:
+                feeds[0].publish(alerts)
+            expected.append(event("alert", alert["time"], alert["id"], alert).written)
+            for _ in range(2):
+                for feed in feeds:
+                    await feed.look()
+        for one in events:
+            assert [await anext(one) for _ in expected] == expected
+        first.close()
+        second.close()
+        assert [[left async for left in one] for one in events] == [[], []]
+
+    asyncio.run(asyncio.wait_for(main(), 20))
 
 
 def test_listeners_get_what_comes_and_slow_ones_are_let_go() -> None:
     async def main() -> None:
         stream = Stream()
 
-        async def missed() -> list[Event]:
+        async def missed() -> AsyncIterator[Event]:
             assert len(stream) == 1  # from here on nothing can be missed
             stream.publish(event("alert", 1.0, "a", {"a": 1}))
-            return [event("alert", 1.0, "a", {"a": 1})]
+            yield event("alert", 1.0, "a", {"a": 1})
 
-        events = stream.listen(missed)
+        events = stream.listen(missed())
         assert len(stream) == 0  # one that goes before it listens leaves nothing
         assert await anext(events) == b"retry: 2000\n\n"
         assert b"id: 1.0:a\n" in await anext(events)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import httpx
 import pytest
 
 from marina.serving.gateway_pool import GatewayPool
+from marina.serving.health_check import own_certificate
+from marina.settings import Settings
+from tests.certificates import self_signed
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Model-Version: 1.0\r\n\r\nok"
@@ -144,5 +151,145 @@ def test_times_are_kept_and_lines_cannot_be_smuggled() -> None:
         async with httpx.AsyncClient(transport=GatewayPool()) as client:
             with pytest.raises(httpx.ConnectError):
                 await client.get("http://127.0.0.1:9")
+
+    asyncio.run(run())
+
+
+LARGE = b"x" * (8 << 20)
+"""More than the system takes of a request before it is read."""
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection as a server does that goes away at once."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+def test_bytes_after_an_answer_are_no_part_of_the_next_one() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            _, body = await read_request(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%b" % body)
+            if body == b"1":  # at once; after "2" only once the connection waits
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n?")
+            elif body == b"2":
+                await asyncio.sleep(0.02)
+                writer.write(b"surplus")
+
+    async def run() -> None:
+        async with serving(serve, most=1) as client:
+            for body in (b"1", b"2", b"3", b"4"):
+                assert (await client.post("/feedback", content=body)).content == body
+                await asyncio.sleep(0.05)
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_was_reset_while_it_waited_is_not_used() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(OK)
+        await asyncio.sleep(0.02)
+        reset(writer)
+
+    async def run() -> None:
+        async with serving(serve, most=1) as client:
+            for _ in range(3):
+                assert (await client.post("/feedback", content=b"x")).content == b"ok"
+                await asyncio.sleep(0.05)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("end", [reset, asyncio.StreamWriter.close])
+def test_what_a_closing_connection_left_unanswered_is_asked_once_more_where_it_changes_nothing(
+    end: Callable[[asyncio.StreamWriter], None],
+) -> None:
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(OK)
+        head, _ = await read_request(reader)
+        asked.append(head.split()[1])
+        end(writer)
+
+    async def run() -> None:
+        async with serving(serve, most=1) as client:
+            for path in ("/feedback", "/predictions/x", "/explanations/x"):  # the first opens a connection
+                assert (await client.post(path, content=b"x")).content == b"ok"
+            with pytest.raises(httpx.TransportError):
+                await client.post("/feedback", content=b"x")
+
+    asyncio.run(run())
+    assert asked == [b"/predictions/x", b"/explanations/x", b"/feedback"]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_an_answer_that_comes_before_the_request_was_sent_is_read(ends: bool) -> None:
+    """A server refuses by the head what is too large, or too much; some read on, some do not."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nlarge")
+        await asyncio.sleep(0.02)
+        if ends:
+            reset(writer)
+        else:
+            with contextlib.suppress(ConnectionError):
+                while await reader.read(1 << 20):
+                    pass
+
+    async def run() -> None:
+        async with serving(serve, most=1) as client:
+            for _ in range(2):
+                answer = await client.post("/feedback", content=LARGE)
+                assert (answer.status_code, answer.content) == (413, b"large")
+
+    asyncio.run(run())
+
+
+def test_what_was_not_sent_of_a_request_that_was_left_is_not_sent_any_more() -> None:
+    came = 0
+
+    async def serve(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        nonlocal came
+        await asyncio.sleep(0.2)
+        with contextlib.suppress(ConnectionError):
+            while part := await reader.read(1 << 20):
+                came += len(part)
+
+    async def run() -> None:
+        async with serving(serve, most=1, timeout_s=0.1) as client:
+            with pytest.raises(httpx.ReadTimeout):
+                await client.post("/feedback", content=LARGE)
+
+    asyncio.run(run())
+    assert came < len(LARGE)
+
+
+def test_by_tls_the_servers_own_certificate_is_trusted_and_no_other(tmp_path: Path) -> None:
+    own, foreign = self_signed(tmp_path), self_signed(tmp_path, "foreign")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own["tls_certificate"], own["tls_key"])
+
+    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                _, body = await read_request(reader)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    async def ask(url: str, trusted: dict[str, Path]) -> list[bytes]:
+        trust = own_certificate(Settings.model_validate(trusted))
+        assert isinstance(trust, ssl.SSLContext)
+        async with httpx.AsyncClient(base_url=url, transport=GatewayPool(trust)) as client:
+            return [(await client.post("/predictions/x", content=body)).content for body in (b"a", LARGE, b"b")]
+
+    async def run() -> None:
+        async with await asyncio.start_server(one, "127.0.0.1", 0, ssl=context) as server:
+            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            assert await ask(url, own) == [b"a", LARGE, b"b"]
+            with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
+                await ask(url, foreign)
 
     asyncio.run(run())

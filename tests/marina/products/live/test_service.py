@@ -190,6 +190,23 @@ def test_too_many_frames_end_the_connection() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("length", [60, 400_000])
+def test_too_many_texts_end_the_connection_the_sooner_the_longer_they_are(length: int) -> None:
+    text = json.dumps({"type": "embed", "on": True, "pad": "x" * length})
+
+    async def run() -> None:
+        async with serving() as url, talking(url) as page:
+            with pytest.raises(ConnectionClosed) as error:
+                for _ in range(3000 if length < 100 else 30):
+                    await page.send(text)
+                    await asyncio.sleep(0)
+                while True:
+                    await asyncio.wait_for(page.recv(), 5)
+            assert closing(error)[0] == 1008
+
+    asyncio.run(run())
+
+
 def test_what_the_model_says_no_to_is_told_and_the_next_sign_is_answered() -> None:
     answers = iter([httpx.Response(429, json={"error": {"code": "queue_full", "message": "The queue is full."}})])
 
@@ -215,6 +232,8 @@ def test_what_the_model_says_no_to_is_told_and_the_next_sign_is_answered() -> No
         (0.6, {"probability": 0.59, "unusual": False, "confident": True}),
         (0.6, {"probability": 0.99, "unusual": True, "confident": False}),
         (None, {"probability": 0.99, "unusual": False, "confident": False}),
+        (None, {"probability": 0.03, "unusual": False}),
+        (None, {"probability": 0.03}),
     ],
 )
 def test_what_is_not_sure_is_no_sign(least: float | None, said: dict[str, Any]) -> None:
