@@ -144,8 +144,8 @@ class Orchestrator:
             parts[name] = Part(name, command, environment, log)
         logs = Logs(self.settings.log_dir, [part.log.name for part in parts.values()], lambda: None)
         try:
+            self._reap(environment)
             parts[CODE].start()
-            self._reap(environment)  # meanwhile its code is loaded
             self._wait_for(parts[CODE], home.socket)
             for part in parts.values():
                 if not part.runs and not self.stop.is_set():
@@ -173,7 +173,7 @@ class Orchestrator:
                 raise OrchestratorError(f"The loop's definitions cannot be loaded ({part.log}):\n{why}")
 
     def _reap(self, environment: Mapping[str, str]) -> None:
-        """Report runs failed that were cut off. It also makes the tables, which several at once would not."""
+        """Report runs failed that were cut off, and make the tables: first, since several at once fail at that."""
         reaper = [sys.executable, "-m", "marina.pipelines.reaper"]
         try:
             done = subprocess.run(

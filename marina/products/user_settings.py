@@ -14,6 +14,7 @@ from marina.database.product_tables import RECOMMENDATIONS, TRUTHS_OF_RULES, USE
 from marina.monitoring.channels import ChannelError, parse_channel
 from marina.products.errors import ProductError
 from marina.products.recommendations import Recommendation, recommend
+from marina.releases import ledger
 
 TRY_AGAIN_S = 60.0
 """After so long an alert that no channel took may be sent again, the first time."""
@@ -89,6 +90,7 @@ def set_thresholds(
         text = "suspicious: expected at most the anomalous threshold, both from 0 to 1"
         raise ProductError(422, "invalid", text, field="suspicious")
     with database.writing(durable=True) as connection:
+        ledger.lock(connection)  # of two who set them at once, the second is told of the first's
         beside(connection, _read(connection, user))
         row = {"user": user, "suspicious": suspicious, "anomalous": anomalous, "changed_at": time.time()}
         database.put(connection, USERS, [row])

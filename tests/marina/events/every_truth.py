@@ -201,7 +201,7 @@ def _flags_offline(model: str, answers: Answers, truths: Truths) -> dict[str, fl
             said_of, true_of = zip(*((a, b) for name, a, b in pairs if name == question), strict=True)
             if any(said_of) or any(true_of):
                 each[f"{question}.f1"] = f1_score(true_of, said_of)
-        found |= each | {"f1": sum(each.values()) / len(each)}
+        found |= each | {"pooled_f1": found["f1"], "f1": sum(each.values()) / len(each)}
     return found
 
 
