@@ -93,7 +93,7 @@ class Loop:
     run: Callable[..., Done] = commands.run
     family_of: Callable[[str], str] = field(default=lambda model: "")
     _failed: list[str] = field(default_factory=list)
-    _told: set[str] = field(default_factory=set)
+    _reported: set[str] = field(default_factory=set)
 
     @classmethod
     def of(
@@ -207,8 +207,8 @@ class Loop:
         except UnknownFamilyError as error:
             self._refuse(request, str(error))
         except MarinaError as error:
-            if (line := f"{request.run}: {error}") not in self._told:
-                self._told.add(line)
+            if (line := f"{request.run}: {error}") not in self._reported:
+                self._reported.add(line)
                 self.report(line)
         return ""
 
