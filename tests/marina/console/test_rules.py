@@ -81,8 +81,8 @@ def test_viewers_read_rules_and_try_none(shared: Console) -> None:
 
 
 def test_a_regex_that_never_ends_is_given_up(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rule_book, "REGEX_S", 0.3)
-    with pytest.raises(RuleBookError, match="compiling the regex took longer than"):
+    with monkeypatch.context() as patch, pytest.raises(RuleBookError, match="compiling the regex took longer than"):
+        patch.setattr(rule_book, "REGEX_S", 0.3)
         rule_book.parse_rule(RULE + "regex: " + r"(?i:[\u0100-\uffff])" * 150 + "\n")
     monkeypatch.setattr(rule_book, "TRIAL_S", 1.0)
     _sent(console, "CARTE " + "A" * 60, 0)
