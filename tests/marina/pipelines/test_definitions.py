@@ -102,7 +102,10 @@ def test_what_people_ask_for_starts_a_run_and_the_page_knows_that_one_looks(
     sensor = made.get_sensor_def("asked")
 
     def requests() -> list[str | None]:
-        with dg.build_sensor_context(repository_def=made) as context:
+        with (
+            dg.DagsterInstance.ephemeral() as instance,
+            dg.build_sensor_context(instance=instance, repository_def=made) as context,
+        ):
             return [one.run_key for one in sensor.evaluate_tick(context).run_requests or ()]
 
     assert requests() == []
