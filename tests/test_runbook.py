@@ -15,7 +15,7 @@ import yaml
 from marina.pipelines.backup import runs
 from marina.pipelines.backup.stores import Folder
 from tests import program_help
-from tests.marina.pipelines.backup.test_backup import installation
+from tests.marina.pipelines.backup.installations import installation
 from tests.serving import ROOT
 
 PAGE = ROOT / "docs" / "RUNBOOK.md"
