@@ -35,7 +35,7 @@ from rich.console import Console
 
 from archives.errors import MarinaError
 from archives.registry import Registry
-from demo.year_plan import FIRST_SHARE, Plan
+from demo.year_plan import BOUND, FIRST_SHARE, Plan
 from marina.database.connection import Database
 from marina.database.loop_tables import LOOP_STEPS, TRAININGS
 from marina.database.raw_tables import RAW_RELEASES, RAW_ROWS
@@ -63,7 +63,6 @@ IN_STEP: Final = 0.8
 """The share of kills that wait until a step runs; the others meet a start as well."""
 
 MOST_OF_STEP: Final = 2
-BOUND: Final = 0.5
 
 
 class KillsError(MarinaError):

@@ -25,14 +25,12 @@ from rich.table import Table
 from archives.registry import Registry
 from demo.year_audit import audit, story
 from demo.year_machine import Machine, lose
-from demo.year_plan import FIRST_SHARE, Plan, monday
+from demo.year_plan import BOUND, FIRST_SHARE, Plan, monday
 from marina.database.connection import Database
 from marina.settings import read_settings
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 WIDTH = 150
-BOUND = 0.5
-"""Of the promotion metric: a few hundred products teach less than a whole catalogue."""
 
 
 def main() -> int:

@@ -29,6 +29,9 @@ BAD: Final = 12
 CODES: Final = ("10", "1280", "1281", "1300", "1302", "1560", "2280", "2403", "2582", "2705")
 """Of the products: with few of them a training takes a second or two."""
 
+BOUND: Final = 0.5
+"""Of the promotion metric: a few hundred products teach less than a whole catalogue."""
+
 LEAST: Final = 3
 """Products of each code in the first week: versions with other labels cannot be compared."""
 
