@@ -12,7 +12,17 @@ from typing import Any, Final, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from models.signflow.landmarks import AXES, LANDMARKS, LEFT_HAND, LEFT_WRIST, POSE, RIGHT_HAND, RIGHT_WRIST
+from models.signflow.landmarks import (
+    AXES,
+    LANDMARKS,
+    LEFT_HAND,
+    LEFT_SHOULDER,
+    LEFT_WRIST,
+    POSE,
+    RIGHT_HAND,
+    RIGHT_SHOULDER,
+    RIGHT_WRIST,
+)
 from models.signflow.sequences import Frames
 
 SAMPLES: Final = 48
@@ -28,7 +38,13 @@ GAP: Final = 0.2
 """Longest loss of a hand that is filled in, as a share of the moving time."""
 
 IDLE: Final = 0.25
-"""A hand that hangs, and moves less than this share of what the other does, is idle."""
+"""A hand that hangs is idle if it moves less than this share of what the other, higher one does."""
+
+STILL: Final = 0.08
+"""Or if it moves, against its shoulder, less than this share of the shoulders' width: in a still sign neither does."""
+
+LOWER: Final = 0.5
+"""How much lower than the other's highest place it must hang, as a share of the shoulders' width."""
 
 Plane = npt.NDArray[np.float32]
 """One axis of landmarks, [T, n]."""
@@ -42,6 +58,7 @@ Rows = npt.NDArray[np.int64]
 _Kind = TypeVar("_Kind", bound=np.generic)
 
 _HANDS: Final = (LEFT_HAND, RIGHT_HAND)
+_SHOULDERS: Final = (LEFT_SHOULDER, RIGHT_SHOULDER)
 _WRISTS: Final = (LEFT_WRIST, RIGHT_WRIST)
 _ARMS: Final = slice(13, 17)  # elbows and wrists of the pose
 _STARTS: Final = (POSE.start, LEFT_HAND.start, RIGHT_HAND.start)
@@ -172,14 +189,25 @@ def _cross(values: npt.NDArray[np.float32], level: float) -> float:
 
 
 def _find_idle_hands(x: Plane, y: Plane, seen: Seen, start: float, stop: float) -> list[slice]:
-    """Return the hand that only hangs there while the other one moves, if any does."""
+    """Return the hand that only hangs there while the other one signs, if any does."""
     some = slice(int(start), int(np.ceil(stop)) + 1)
     x, y, seen = x[some], y[some], seen[some]
-    moved = [_spread(x[:, wrist], y[:, wrist], seen[:, wrist]) for wrist in _WRISTS]
+    shoulders = seen[:, LEFT_SHOULDER] & seen[:, RIGHT_SHOULDER]
+    if not shoulders.any():
+        return []
+    width = float(np.abs(x[:, LEFT_SHOULDER] - x[:, RIGHT_SHOULDER])[shoulders].mean())
+    moved, highest = [], []  # y points down
+    for shoulder, wrist in zip(_SHOULDERS, _WRISTS, strict=True):
+        there = seen[:, wrist] & seen[:, shoulder]
+        moved.append(_spread(x[:, wrist] - x[:, shoulder], y[:, wrist] - y[:, shoulder], there))
+        highest.append(y[seen[:, wrist], wrist].min(initial=np.inf))
     return [
         hand
         for side, (hand, wrist) in enumerate(zip(_HANDS, _WRISTS, strict=True))
-        if moved[side] < IDLE * moved[1 - side] and _hangs(x, y, seen, wrist)
+        if moved[side] < max(IDLE * moved[1 - side], STILL * width)
+        and highest[side] > highest[1 - side] + LOWER * width
+        and seen[:, _HANDS[1 - side].start].any()
+        and _hangs(x, y, seen, wrist)
     ]
 
 
@@ -190,7 +218,7 @@ def _spread(x: Plane, y: Plane, there: npt.NDArray[np.bool_]) -> float:
         return np.nan
     squares = 0.0
     for places in (x, y):
-        apart = (places - float(places.sum()) / number) * there  # what is not seen is zero
+        apart = (places - float(places @ there) / number) * there
         squares += float(apart @ apart)
     return float(np.sqrt(squares / number))
 

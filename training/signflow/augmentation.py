@@ -67,7 +67,7 @@ class Augmentation:
         Probability that a slower camera is used, of down to a sixth of the frames.
     other_hand
         Probability that the hand that moves less is not tracked at all, or, where it never was, that it is, at the end
-        of its arm: trackers differ in how often they see a hand that does not sign.
+        of its arm, which hangs in half of the cases: trackers differ in how often they see a hand that does not sign.
     """
 
     roll: float = 0.2
@@ -85,7 +85,7 @@ class Augmentation:
     mirror: float = 0.3
     idle: float = 0.25
     thin: float = 0.3
-    other_hand: float = 0.15
+    other_hand: float = 0.25
 
 
 NONE = Augmentation(*([0.0] * 16))
@@ -194,11 +194,37 @@ def lower_arms(frame: Batch, how_far: npt.NDArray[Any]) -> Batch:
         down = np.array([frame[shoulder, 0], frame[shoulder, 1] + _HANGING * width, frame[wrist, 2]], np.float32)
         way = down - frame[wrist]
         arm = [shoulder + 2, *range(wrist, wrist + 8, 2), *range(hand.start, hand.stop)]
-        part = np.ones((len(arm), 1), np.float32)
-        part[0] = 0.5  # an elbow goes half the way
-        moved = frames[:, arm] + share * part * way
+        ways = np.repeat(way[None], len(arm), 0)
+        ways[0] = (frame[shoulder] + down) / 2 - frame[arm[0]]  # an elbow hangs halfway between shoulder and wrist
+        moved = frames[:, arm] + share * ways
         frames[:, arm] = np.where((frame[arm] != 0).any(1, keepdims=True), moved, 0)
     return frames
+
+
+def hang_arm(points: Batch, side: int) -> bool:
+    """Let an arm of the pose hang, in place, in all frames [T, 75, 3] that show it.
+
+    Returns
+    -------
+    bool
+        Whether any does: both shoulders and the wrist have to be seen.
+    """
+    shoulder, wrist, _ = SIDES[side]
+    there = (points[:, [LEFT_SHOULDER, RIGHT_SHOULDER, wrist]] != 0).any(2).all(1)
+    if not there.any():
+        return False
+    shown = points[there]
+    width = np.linalg.norm(shown[:, LEFT_SHOULDER, :2] - shown[:, RIGHT_SHOULDER, :2], axis=1)
+    way = shown[:, shoulder] - shown[:, wrist]
+    way[:, 1] += _HANGING * width
+    way[:, 2] = 0
+    for landmark in (*range(wrist, wrist + 8, 2), shoulder + 2):
+        seen = (shown[:, landmark] != 0).any(1, keepdims=True)
+        if landmark == shoulder + 2:  # an elbow hangs halfway between shoulder and wrist
+            way = (shown[:, shoulder] + shown[:, wrist]) / 2 - shown[:, landmark]
+        shown[:, landmark] += np.where(seen, way, 0)
+    points[there] = shown
+    return True
 
 
 def _other_hand(points: Batch, probability: float, rng: np.random.Generator) -> Batch:
@@ -209,7 +235,9 @@ def _other_hand(points: Batch, probability: float, rng: np.random.Generator) -> 
     points = points.copy()
     for row in chosen:
         if not hide_other_hand(points[row]):
-            show_other_hand(points[row], int(not points[row, :, RIGHT_HAND].any()))
+            side = int(not points[row, :, RIGHT_HAND].any())
+            hanging = rng.random() < 0.5 and hang_arm(points[row], side)
+            show_other_hand(points[row], side, hanging=hanging)
     return points
 
 
@@ -229,7 +257,7 @@ def hide_other_hand(points: Batch) -> bool:
     return True
 
 
-def show_other_hand(points: Batch, side: int) -> bool:
+def show_other_hand(points: Batch, side: int, *, hanging: bool = False) -> bool:
     """Show a hand, in place, at its wrist of the pose [T, 75, 3], in the first shape that the other hand is seen in.
 
     Returns
@@ -243,6 +271,8 @@ def show_other_hand(points: Batch, side: int) -> bool:
         return False
     model = points[int(seen.argmax()), other]
     shape = (model - model[0]) * np.array([-1, 1, 1], np.float32)
+    if hanging:
+        shape[:, 1] = np.abs(shape[:, 1])  # fingers down
     placed = np.where([True, True, False], points[there, wrist, None], model[0])  # depth counts from a hand's own wrist
     points[there, hand] = placed + shape
     return True

@@ -18,7 +18,7 @@ from models.signflow.landmarks import (
     WIDTH,
 )
 from models.signflow.sequences import Frames
-from training.signflow.augmentation import SIDES, hide_other_hand, lower_arms, show_other_hand
+from training.signflow.augmentation import SIDES, hang_arm, hide_other_hand, lower_arms, show_other_hand
 from training.signflow.clips import Clips
 
 Answer = Callable[[Sequence[Frames]], npt.NDArray[np.int64]]
@@ -39,13 +39,14 @@ def _pad(frames: Frames, value: float) -> Frames:
     return np.concatenate([frames, empty])
 
 
-def _shake(frames: Frames, rng: np.random.Generator) -> Frames:
-    """Let what is seen tremble as tracking makes it, and sway a little as a standing person does."""
-    points = frames.reshape(-1, LANDMARKS, AXES)
-    seen = find_seen(points)[..., None]
+def _shake(frames: Frames, rng: np.random.Generator, landmarks: slice = slice(None)) -> Frames:
+    """Let some of what is seen tremble as tracking makes it, and sway a little as a standing person does."""
+    points = frames.reshape(-1, LANDMARKS, AXES).copy()
+    part = points[:, landmarks]
+    seen = find_seen(points)[:, landmarks, None]
     sway = 0.004 * np.sin(np.arange(len(points)) / 7)[:, None, None] * [1, 0, 0]
-    moved = points + rng.normal(0, NOISE, points.shape) + sway
-    return np.where(seen, moved, points).astype(np.float32).reshape(frames.shape)
+    points[:, landmarks] = np.where(seen, part + rng.normal(0, NOISE, part.shape) + sway, part)
+    return points.astype(np.float32).reshape(frames.shape)
 
 
 def idle_before(frames: Frames, rng: np.random.Generator) -> Frames:
@@ -71,19 +72,11 @@ def add_idle_hand(frames: Frames, rng: np.random.Generator) -> Frames:
     seen = find_seen(points)
     counts = [int(seen[:, hand.start].sum()) for _, _, hand in SIDES]
     idle = int(np.argmin(counts))
-    shoulder, wrist, hand = SIDES[idle]
-    other = SIDES[1 - idle][2]
-    if counts[idle] > 0.1 * len(points) or not counts[1 - idle] or not seen[:, [shoulder, wrist]].all(1).any():
+    if counts[idle] > 0.1 * len(points) or not hang_arm(points, idle):
         return frames
-    model = points[int(seen[:, other.start].argmax()), other]
-    shape = (model - model[0]) * [-1, 1, 1]
-    shape[:, 1] = np.abs(shape[:, 1])  # fingers down
-    at = int(seen[:, [shoulder, wrist]].all(1).argmax())
-    lowered = lower_arms(points[at], np.ones(1))[0]
-    for landmark in (shoulder + 2, *range(wrist, wrist + 8, 2)):
-        points[:, landmark] = lowered[landmark]
-    points[:, hand] = lowered[wrist] + shape
-    return _shake(points.reshape(-1, WIDTH).astype(np.float32), rng)
+    if not show_other_hand(points, idle, hanging=True):
+        return frames
+    return _shake(points.reshape(-1, WIDTH), rng, SIDES[idle][2])
 
 
 def show_second_hand(frames: Frames, rng: np.random.Generator) -> Frames:
@@ -94,7 +87,7 @@ def show_second_hand(frames: Frames, rng: np.random.Generator) -> Frames:
     side = int(np.argmin(counts))
     if counts[side] or not show_other_hand(points, side):
         return frames
-    return _shake(points.reshape(-1, WIDTH).astype(np.float32), rng)
+    return _shake(points.reshape(-1, WIDTH), rng, SIDES[side][2])
 
 
 def lose_second_hand(frames: Frames, rng: np.random.Generator) -> Frames:

@@ -65,11 +65,14 @@ def test_an_idle_hand_in_view_is_as_one_out_of_view() -> None:
     moving = np.linspace(0, 0.5, len(points), dtype=np.float32)
     points[:, [16, *range(54, 75)], 1] = (0.3 + moving)[:, None]  # the right hand goes down, the left one hangs
     points[:, [15, *range(33, 54)]] = [0.8, 0.95, 0.0]
-    points[:, 13] = [0.8, 0.6, 0.0]
+    points[:, [11, 13]] = [[0.7, 0.4, 0.0], [0.8, 0.6, 0.0]]
+    points[:, 12] = [0.4, 0.4, 0.0]
     hidden = points.copy()
     hidden[:, LEFT_HAND] = 0
     shown, alone = (excerpt(one.reshape(frames.shape)) for one in (points, hidden))
     np.testing.assert_array_equal(shown, alone)
+    points[:, [16, *range(54, 75)], 1] = 0.3  # the sign is a still one
+    assert not excerpt(points.reshape(frames.shape)).reshape(-1, LANDMARKS, AXES)[:, LEFT_HAND].any()
     points[:, LEFT_HAND, 1] += moving[:, None]  # it is no longer idle
     points[:, 15, 1] += moving
     assert excerpt(points.reshape(frames.shape)).reshape(-1, LANDMARKS, AXES)[:, LEFT_HAND].any()

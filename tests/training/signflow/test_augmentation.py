@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.signflow.landmarks import LEFT_HAND, LEFT_WRIST, POSE, RIGHT_HAND, RIGHT_WRIST
+from models.signflow.landmarks import (
+    LEFT_HAND,
+    LEFT_SHOULDER,
+    LEFT_WRIST,
+    POSE,
+    RIGHT_HAND,
+    RIGHT_SHOULDER,
+    RIGHT_WRIST,
+)
 from models.signflow.sequences import Frames, pad
 from training.signflow.augmentation import NONE, Augmentation, augment
 from training.signflow.synthetic.signing import Synthesis, generate
@@ -51,8 +59,14 @@ def test_a_hand_that_is_never_tracked_is_shown_at_the_end_of_its_arm_and_a_secon
 
     shown = changed(without)
     posed = (without[:, :, LEFT_WRIST] != 0).any(-1)
-    np.testing.assert_allclose(shown[:, :, LEFT_HAND.start, :2][posed], without[:, :, LEFT_WRIST, :2][posed], atol=1e-6)
+    np.testing.assert_allclose(shown[:, :, LEFT_HAND.start, :2][posed], shown[:, :, LEFT_WRIST, :2][posed], atol=1e-6)
     assert not shown[:, :, LEFT_HAND][~posed].any()
+    shoulder = without[:, :, LEFT_SHOULDER]
+    hangs = (shown[:, :, LEFT_WRIST] != without[:, :, LEFT_WRIST]).any((1, 2))
+    assert 0 < hangs.mean() < 1
+    lowered = hangs[:, None] & posed & (shoulder != 0).any(-1) & (without[:, :, RIGHT_SHOULDER] != 0).any(-1)
+    np.testing.assert_allclose(shown[:, :, LEFT_WRIST, 0][lowered], shoulder[..., 0][lowered], atol=1e-6)
+    assert (shown[:, :, LEFT_WRIST, 1] > shoulder[..., 1])[lowered].all()  # y points down
     np.testing.assert_allclose(shown[:, :, RIGHT_HAND], without[:, :, RIGHT_HAND], atol=1e-6)
     lost = changed(whole)
     left = [(lost[..., hand, :] != 0).any((1, 2, 3)) for hand in (LEFT_HAND, RIGHT_HAND)]
