@@ -41,7 +41,7 @@ class EmbeddingSpace:
     reference
         Distances, as `distances` measures them, of sequences from a fit that has not seen them, ascending [N].
     threshold
-        The cosine that a sign without a take is taken to have (`models.signflow.personal`).
+        By how much a take's cosine has to exceed that of a sign without one (`models.signflow.personal`).
     temperature
         What cosines are divided by to be log-odds, there.
     """
@@ -75,7 +75,7 @@ class EmbeddingSpace:
         whitening = _whiten(centred, np.unique(np.stack([labels.astype(str), signers]), axis=1, return_inverse=True)[1])
         sums = np.zeros((signs, len(mean)))
         np.add.at(sums, labels, normalise(centred @ whitening))
-        return cls(mean, whitening, normalise(sums), np.zeros(0), threshold=0.5, temperature=0.1)
+        return cls(mean, whitening, normalise(sums), np.zeros(0), threshold=-0.2, temperature=0.05)
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> EmbeddingSpace:

@@ -1,16 +1,17 @@
 """A sign recognised by a person's own takes of it: nearest prototypes among embeddings.
 
 A person signs some signs once or a few times. Each sign's prototype is the mean direction of its takes (Snell et al.,
-2017), and a sequence is compared with all prototypes by cosine. Bayes' rule joins that with what the network thinks:
+2017). A sign without a take has its centroid of the training set for one, moved as this person's prototypes lie beside
+the centroids of their signs, in the mean: people have a way of their own to make all signs. A sequence is compared with
+all of them by cosine, and Bayes' rule joins that with what the network thinks:
 
     probability of a sign ∝ network's probability x exp(similarity / temperature)
 
-The similarity is the cosine to the sign's prototype, and for a sign without a take the archive's threshold: what cosine
-says nothing for or against it. (exp(cosine / temperature) is the density of directions about a prototype up to a
-constant, von Mises-Fisher; the threshold stands for the density of all others.) So probabilities sum to one. A sign
-with a take wins where its cosine exceeds the threshold by more than the temperature times the network's log-odds
-against it; signs without a take keep the network's odds among one another. numpy only, because this module travels
-inside the archive.
+The similarity is the cosine, and for a sign without a take the archive's threshold more: what is said of a sign by its
+own takes counts for more than what is guessed. (exp(cosine / temperature) is the density of directions about a
+prototype up to a constant, von Mises-Fisher.) So probabilities sum to one. Of signs that the network thinks equally of,
+one with a take wins where its cosine exceeds those of the others by more than the threshold. numpy only, because this
+module travels inside the archive.
 """
 
 from __future__ import annotations
@@ -73,7 +74,27 @@ def personalise(
     numpy.ndarray
         [N, signs]; those given, where there is no take.
     """
-    similarities = np.full(probabilities.shape, space.threshold)
+    if not len(own.signs):
+        return np.asarray(probabilities, np.float64)
+    similarities = directions @ moved_centroids(own, space).T + space.threshold
     similarities[:, own.signs] = directions @ own.directions.T
     odds = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)) + similarities / space.temperature
     return softmax(odds)
+
+
+def moved_centroids(own: Prototypes, space: EmbeddingSpace) -> Vectors:
+    """Return where the signs of a person lie whose other signs differ from the centroids as the taught ones do.
+
+    Parameters
+    ----------
+    own
+        The person's prototypes, of one sign or more.
+    space
+        The embeddings' space.
+
+    Returns
+    -------
+    numpy.ndarray
+        [signs, D], of length one.
+    """
+    return normalise(space.centroids + (own.directions - space.centroids[own.signs]).mean(0))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.signflow.embedding_space import EmbeddingSpace, Vectors
-from models.signflow.personal import Prototypes, personalise
+from models.signflow.personal import Prototypes, moved_centroids, personalise
 from training.data.splits import Indices, Names
 
 MOST_LOST: Final = 0.02
@@ -23,8 +23,8 @@ MOST_LOST: Final = 0.02
 ROUNDS: Final = 10
 """How often each signer teaches, other clips each time."""
 
-THRESHOLDS: Final = np.linspace(-0.5, 1, 151)
-TEMPERATURES: Final = np.geomspace(0.03, 0.3, 8)
+THRESHOLDS: Final = np.linspace(-1, 0.5, 151)
+TEMPERATURES: Final = np.geomspace(0.02, 0.2, 8)
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,9 @@ def _find_threshold(tried: Sequence[tuple[Unseen, Trial]], temperature: float) -
         own = Prototypes.of({sign: unseen.embeddings[shown] for sign, shown in trial.takes.items()}, unseen.space)
         odds = np.log(np.maximum(unseen.probabilities[clips], 1e-12)).astype(np.float64)
         before = odds.argmax(1) == labels
-        rows = np.arange(len(clips))
-        taught = odds[:, own.signs] + unseen.space.directions(unseen.embeddings[clips]) @ own.directions.T / temperature
+        rows, directions = np.arange(len(clips)), unseen.space.directions(unseen.embeddings[clips])
+        taught = odds[:, own.signs] + directions @ own.directions.T / temperature
+        odds += directions @ moved_centroids(own, unseen.space).T / temperature
         odds[:, own.signs] = -np.inf
         needed = temperature * (taught.max(1) - odds[rows, labels])  # the threshold at which the true sign is ahead
         kept = (odds.argmax(1) == labels)[:, None] & (needed[:, None] <= THRESHOLDS)

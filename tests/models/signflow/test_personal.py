@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.signflow.embedding_space import EmbeddingSpace, normalise
-from models.signflow.personal import Prototypes, personalise
+from models.signflow.personal import Prototypes, moved_centroids, personalise
 
 SIGNS, WIDTH = 5, 8
 
@@ -83,17 +83,26 @@ def test_a_take_of_the_very_sequence_outweighs_the_network(space: EmbeddingSpace
     assert said.sum() == pytest.approx(1)
     assert said.argmax() == 2
     untaught = [0, 1, 3, 4]
-    assert said[untaught] / said[untaught].sum() == pytest.approx(thought[0, untaught] / thought[0, untaught].sum())
+    cosines = space.directions(embedding)[0] @ moved_centroids(own, space)[untaught].T
+    expected = thought[0, untaught] * np.exp(cosines / space.temperature)
+    assert said[untaught] / said[untaught].sum() == pytest.approx(expected / expected.sum())
 
 
-def test_a_sign_wins_where_its_cosine_exceeds_the_threshold_by_the_networks_doubts(space: EmbeddingSpace) -> None:
+def test_signs_without_a_take_are_where_this_person_makes_signs(space: EmbeddingSpace) -> None:
+    manner = np.eye(WIDTH)[3]
+    own = Prototypes(np.array([0, 1]), space.centroids[:2] + manner)
+    assert moved_centroids(own, space) == pytest.approx(normalise(space.centroids + manner))
+
+
+def test_a_sign_wins_where_its_cosine_exceeds_the_others_by_the_threshold_and_the_networks_doubts() -> None:
     axes = np.eye(WIDTH)
-    own = Prototypes(np.array([1]), axes[:1])
-    thought = probabilities([8, 1, 1, 1, 1])
+    space = EmbeddingSpace(np.zeros(WIDTH), axes, axes[:2], np.zeros(0), threshold=-0.2, temperature=0.05)
+    own = Prototypes(np.array([1]), axes[1:2])  # as the centroid is: the other sign stays where it was
     doubt = space.temperature * np.log(8)
-    for cosine, winner in ((space.threshold + doubt - 0.01, 0), (space.threshold + doubt + 0.01, 1)):
-        direction = cosine * axes[:1] + np.sqrt(1 - cosine**2) * axes[1:2]
-        assert personalise(thought, direction, own, space).argmax() == winner
+    for more, winner in ((space.threshold + doubt - 0.01, 0), (space.threshold + doubt + 0.01, 1)):
+        direction = np.zeros((1, WIDTH))
+        direction[0, :2] = 0.5, 0.5 + more
+        assert personalise(probabilities([8, 1]), direction, own, space).argmax() == winner
 
 
 def test_several_takes_make_one_prototype(space: EmbeddingSpace) -> None:
