@@ -24,6 +24,7 @@ from rich.console import Console
 from models.signflow.embedding_space import UNUSUAL, EmbeddingSpace, Vectors
 from models.signflow.network import SIZES
 from training.data import splits
+from training.evaluation.labelled import intervals
 from training.signflow import embedding_space, recorded
 from training.signflow.clips import Clips
 from training.signflow.fit import RECORDED, fit, recipe_for
@@ -74,14 +75,15 @@ def _select(unseen: Unseen, rows: splits.Indices) -> Unseen:
 def tabulate(found: Sequence[Unseen]) -> str:
     """Return what takes gain, as a table in Markdown: accuracy over all asked clips.
 
-    "Taught signs only" is the nearest take, whatever the network thinks of signs without one.
+    The gain has its 95 % interval over signers, where there are enough of them. "Taught signs only" is the nearest
+    take, whatever the network thinks of signs without one.
     """
     thresholds = ", ".join(f"{unseen.space.threshold:.2f} at {unseen.space.temperature:.2f}" for unseen in found)
     lines = [
         f"Thresholds and temperatures, by the part that was tested: {thresholds}.",
         "",
-        "| taught | asked | answers | without takes | with | taught signs only |",
-        "|---|---|---|---|---|---|",
+        "| taught | asked | answers | without takes | with | gain | taught signs only |",
+        "|---|---|---|---|---|---|---|",
         *(_row(f"all signs, {takes} each", "other takes", found, takes, 1, lambda one: one.taught) for takes in TAKES),
         _row("half of the signs, 1 each", "other takes of these", found, 1, HALF, lambda one: one.taught),
         _row("half of the signs, 1 each", "signs without a take", found, 1, HALF, lambda one: ~one.taught),
@@ -97,13 +99,21 @@ def _row(
     share: float,
     of: Callable[[Answers], npt.NDArray[np.bool_]],
 ) -> str:
-    rows = []
+    rows, signers = [], []
     for unseen in found:
         answers = try_out(unseen, takes, share, unseen.space)
         nearest = try_out(unseen, takes, share, replace(unseen.space, threshold=-1e3, temperature=1e-3))
         rows.append(np.stack([answers.before, answers.after, nearest.after])[:, of(answers)])
-    right = np.concatenate(rows, axis=1)
-    return f"| {taught} | {asked} | {right.shape[1]:,} | {' | '.join(f'{mean:.3f}' for mean in right.mean(1))} |"
+        signers.append(answers.signers[of(answers)])
+    right = np.concatenate(rows, axis=1).astype(np.float64)
+    before, after, only = right.mean(1)
+    _, low, high = intervals(
+        lambda columns: {"gain": float(columns["gain"].mean())},
+        {"gain": right[1] - right[0]},
+        np.concatenate(signers),
+    )["gain"]
+    gain = f"{after - before:+.3f}" + (f" ({low:+.3f} to {high:+.3f})" if np.isfinite(low) else "")
+    return f"| {taught} | {asked} | {right.shape[1]:,} | {before:.3f} | {after:.3f} | {gain} | {only:.3f} |"
 
 
 def count_teachers(found: Sequence[Unseen]) -> str:
@@ -116,9 +126,10 @@ def count_teachers(found: Sequence[Unseen]) -> str:
     ]
     enough = [count for count in pairs if count > max(TAKES)]
     signers = sum(len(np.unique(unseen.signers)) for unseen in found)
+    how_many = f", {min(enough)} to {max(enough)}" if enough else ""
     return (
-        f"{len(enough)} of {len(pairs)} pairs of signer and sign have more than {max(TAKES)} clips, {min(enough)} to "
-        f"{max(enough)}; {signers} signers, {sum(enough):,} clips"
+        f"{len(enough)} of {len(pairs)} pairs of signer and sign have more than {max(TAKES)} clips{how_many}; "
+        f"{signers} signers, {sum(enough):,} clips"
     )
 
 
@@ -146,6 +157,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     console = Console(soft_wrap=True)
     clips, _ = recorded.read(options.data)
+    pairs = np.stack([clips.signers, clips.labels.astype(str)])
+    if np.unique(pairs, axis=1, return_counts=True)[1].max() <= max(TAKES):
+        parser.error(f"{options.data}: expected signers with more than {max(TAKES)} clips of a sign, to teach and ask")
     others = [recorded.read(file)[0] for file in options.others]
     folds = list(look_at_folds(clips, options.size, options.folds, console, options.only, others))
     report([unseen for unseen, _ in folds], [more for _, more in folds], options.others, console)

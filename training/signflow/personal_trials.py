@@ -24,7 +24,7 @@ ROUNDS: Final = 10
 """How often each signer teaches, other clips each time."""
 
 THRESHOLDS: Final = np.linspace(-1, 0.5, 151)
-TEMPERATURES: Final = np.geomspace(0.02, 0.2, 8)
+TEMPERATURES: Final = np.geomspace(0.02, 1.0, 10)
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Answers:
-    """Of the asked clips: whether their sign was taught, and whether they are right without takes and with them."""
+    """Of the asked clips: whether their sign was taught, whether they are right without takes and with, and whose."""
 
     taught: npt.NDArray[np.bool_]
     before: npt.NDArray[np.bool_]
     after: npt.NDArray[np.bool_]
+    signers: Names
 
 
 def trials(unseen: Unseen, takes: int, share: float, rounds: int = ROUNDS, seed: int = 0) -> Iterator[Trial]:
@@ -122,9 +123,11 @@ def try_out(unseen: Unseen, takes: int, share: float, space: EmbeddingSpace) -> 
     for trial in trials(unseen, takes, share):
         labels = unseen.labels[trial.asked]
         before = unseen.probabilities[trial.asked].argmax(1) == labels
-        parts.append((trial.taught(unseen.labels), before, answer(unseen, trial, space).argmax(1) == labels))
+        after = answer(unseen, trial, space).argmax(1) == labels
+        parts.append((trial.taught(unseen.labels), before, after, unseen.signers[trial.asked]))
     if not parts:
-        return Answers(*(np.zeros(0, bool) for _ in range(3)))
+        none = np.zeros(0, bool)
+        return Answers(none, none, none, none.astype(str))
     return Answers(*(np.concatenate(one) for one in zip(*parts, strict=True)))
 
 

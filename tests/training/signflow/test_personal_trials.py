@@ -73,7 +73,9 @@ def test_the_tables_tell_what_is_gained_and_what_is_unusual(unseen: Unseen) -> N
     rows = [line.split("|")[1:-1] for line in tabulate(parts).splitlines()[4:]]
     without, gained = float(rows[0][3]), float(rows[0][4])
     assert len(rows) == 5 and gained > without + 0.05
-    assert float(rows[-1][5]) == 0  # with taught signs only, the others are never right
+    gain, low, high = (float(part) for part in rows[0][5].replace("(", "").replace(")", "").replace("to", "").split())
+    assert low < gain < high and gain == pytest.approx(gained - without, abs=2e-3)
+    assert float(rows[-1][6]) == 0  # with taught signs only, the others are never right
     assert "96 of 96" in count_teachers(parts)
     far = unseen.space.directions(np.random.default_rng(1).normal(0, 3, (400, WIDTH)))
     usual, other = count_unusual(unseen.space, unseen, [far])
