@@ -244,6 +244,9 @@ def _is_over(row: sa.Row[Any]) -> bool:
 
 
 def _is_ended(rows: Sequence[sa.Row[Any]]) -> bool:
-    """Return whether a step failed for good and no other continues; each model of a family has its own."""
+    """Return whether a step failed for good and no other continues or is to begin; each model has its own."""
     going = any(row.state in ("waiting", "running") or (row.state == "failed" and not _is_over(row)) for row in rows)
+    begun = {row.step for row in rows}
+    trained = [one for row in rows if row.step == "train" for one in json.loads(row.result).get("trained", ())]
+    going = going or any(f"promote {one['model']}"[:64] not in begun for one in trained)
     return not going and any(map(_is_over, rows))
