@@ -70,6 +70,8 @@ class Loop:
         Before a failed step's second attempt; twice as long before the third.
     report
         Writes a line.
+    again
+        Whether to attempt at once what failed, however often it did: what was wrong has been mended.
     stop
         Whether to begin nothing more, and to end what runs.
     family_of
@@ -88,6 +90,7 @@ class Loop:
     report: Callable[[str], None]
     chores: Sequence[str] = ()
     pause_s: float = steps.FIRST_PAUSE_S
+    again: bool = False
     stop: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.time
     run: Callable[..., Done] = commands.run
@@ -298,7 +301,7 @@ class Loop:
             return before.result
         if before is not None and before.state == "waiting" and self.clock() - (before.ended_at or 0.0) < WAIT_S:
             raise WaitingError(f"{run} {family}: {name} waits")
-        if before is not None and not before.may_begin(self.clock(), self.pause_s):
+        if before is not None and not self.again and not before.may_begin(self.clock(), self.pause_s):
             return None
         if self.stop() or not self._renew():
             raise LeaseLostError(f"another {NAME} acts, or this one is ending")

@@ -182,6 +182,12 @@ def test_bad_data_is_not_tried_again_and_a_failure_three_times(
     for hour in (2, 5, 8, 11, 14):
         loop_of(database, scripts, f"2026-11-30 {hour:02}:00").step()
     assert calls() == 3 * [WEEK[0]]
+    (scripts / "load_data.exit").unlink()
+    mended = loop_of(database, scripts, "2026-11-30 14:10")
+    asked = ("weekly 2026-11-30", mended.families[0], "load")
+    assert mended.one(*asked) is None and calls() == [], "whoever mended it says so"
+    assert replace(mended, again=True).one(*asked) == {"data": "week.csv"} and calls() == [WEEK[0]]
+    assert replace(mended, again=True).one(*asked) == {"data": "week.csv"} and calls() == [], "what is done is done"
 
 
 @pytest.mark.parametrize("outcome", [3, 4])
