@@ -9,7 +9,7 @@ A run's key is its schedule and the date on which it is due. The steps of a fami
 and finish, in this order; the chores are drift, held_out, retention and backup, of a week report. A step that is done
 is not done again, whether scripts/loop.py or the orchestrator did it: only its result is printed. Of those that want to
 act, one does; the others wait for it. With --again what failed is attempted at once, though it had failed for good:
-what was wrong with it is mended.
+what was wrong with it is repaired.
 
 A decision that has to wait for a rollout's end is taken by the family's next run.
 

@@ -71,7 +71,7 @@ class Loop:
     report
         Writes a line.
     again
-        Whether to attempt at once what failed, however often it did: what was wrong has been mended.
+        Whether to attempt at once what failed, however often it did: what was wrong has been repaired.
     stop
         Whether to begin nothing more, and to end what runs.
     family_of
