@@ -1,7 +1,7 @@
 """A year of the weekly loop of a small catalogue: 52 weeks of loads, trainings and decisions by the real commands.
 
     python -m demo.year
-    python -m demo.year --weeks 8 --rows 240 --held-out 400
+    python -m demo.year --weeks 5 --rows 800 --held-out 300
 
 Each week 3 % more products come: in one week with bad rows among them, in one with rows that were there before, in one
 of another language and without descriptions. An alarm is raised then, which trains nothing until a person decides so.

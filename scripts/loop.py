@@ -8,11 +8,12 @@
 A run is due from its time on (MARINA_ML_TRAINING_SCHEDULE, MARINA_ML_DAILY_SCHEDULE, by the clocks of
 MARINA_ML_TIME_ZONE), and done once for its date: one that was missed is made up for, one that was cut off continues
 where it was. Each step is a command; one that fails stops what follows of its family, and is tried three times, unless
-its data is bad. The day's chores are drift, held-out rows, retention and backup; once no family's decision is to
-come, the week's report is made. A training that a person asked for (an alert answered so, "retrain now", rules to be
-released) begins at the next look, which is after ten seconds. Of loops that share a database one acts; where an
-orchestrator runs too (scripts/orchestrator.py), each step is still done once. Exit status of `once` and `asked`: 0 all
-is done, 1 something failed, 3 another loop acts.
+its data is bad. A family's models do not wait for one another. The day's chores are drift, held-out rows, retention and
+backup; after the families' weeks the week's report is made, which names the decisions that still wait. A
+training that a person asked for (an alert answered so, "retrain now", rules to be released) begins at the next look,
+which is after ten seconds. Of loops that share a database one acts; where an orchestrator runs too
+(scripts/orchestrator.py), each step is still done once. Exit status of `once` and `asked`: 0 all is done, 1 something
+failed, 3 another loop acts.
 """
 
 import argparse

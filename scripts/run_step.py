@@ -3,11 +3,13 @@
     python scripts/run_step.py --run "weekly 2026-11-30" --family catalog --steps load
     python scripts/run_step.py --run "weekly 2026-11-30" --family catalog --steps promote finish
     python scripts/run_step.py --run "daily 2026-11-30" --steps backup          # a chore, which is of no family
+    python scripts/run_step.py --run "weekly 2026-11-30" --family catalog --steps train promote finish --again
 
 A run's key is its schedule and the date on which it is due. The steps of a family are load, train, evaluate, promote
 and finish, in this order; the chores are drift, held_out, retention and backup, of a week report. A step that is done
 is not done again, whether scripts/loop.py or the orchestrator did it: only its result is printed. Of those that want to
-act, one does; the others wait for it.
+act, one does; the others wait for it. With --again what failed is attempted at once, though it had failed for good:
+what was wrong with it is repaired.
 
 A decision that has to wait for a rollout's end is taken by the family's next run.
 
@@ -22,6 +24,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 from archives.errors import MarinaError
@@ -42,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--run", required=True, metavar="KEY", help='such as "weekly 2026-11-30"')
     parser.add_argument("--family", default=step_list.ALL, help="of which family; none for a chore")
     parser.add_argument("--steps", nargs="+", required=True, choices=(*step_list.SHOWN_WEEK, *step_list.CHORES))
+    parser.add_argument("--again", action="store_true", help="attempt what failed at once, however often it did")
     parser.add_argument("--wait-s", type=float, default=step_list.HOUR_S, help="for another one that acts")
     options = parser.parse_args(argv)
     if (options.family == step_list.ALL) != (options.steps[0] in step_list.CHORES):
@@ -52,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         database = open_database(settings, first=True)
         database.upgrade()
-        loop = Loop.of(settings, database, stop=stop.is_set)
+        loop = replace(Loop.of(settings, database, stop=stop.is_set), again=options.again)
     except MarinaError as error:
         show(error, sys.stderr)
         return 1
@@ -73,7 +77,7 @@ def _run(loop: Loop, settings: Settings, options: argparse.Namespace, stop: thre
         chore = step in step_list.CHORES
         while True:
             try:
-                if step == "promote":  # first what earlier runs trained
+                if step == "promote" and not options.again:  # first what earlier runs trained
                     loop.decide_what_waits(family, (options.run,))
                 result = loop.chore(options.run, step) if chore else loop.one(options.run, family, step)
                 break

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 
 from marina.database.connection import Database
 from tests import postgres, redis
@@ -61,10 +63,37 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.fresh(f"t{uuid.uuid4().hex}")
 
 
+@pytest.fixture(scope="session")
+def empty_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the tables, to be copied: every migration takes much longer."""
+    path = tmp_path_factory.mktemp("tables") / "marina.db"
+    _upgraded(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def template(postgres_server: postgres.Postgres) -> str:
+    """The name of a PostgreSQL database with the tables, to be copied."""
+    name = "tables"
+    _upgraded(postgres_server.fresh(name)).close()
+    return name
+
+
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+def database(request: pytest.FixtureRequest, database_url: str) -> Iterator[Database]:
     """A database of either kind, with its tables."""
+    file = sa.make_url(database_url).database
+    if database_url.startswith("sqlite"):
+        shutil.copy(request.getfixturevalue("empty_tables"), str(file))
+    else:
+        server: postgres.Postgres = request.getfixturevalue("postgres_server")
+        server.copy(request.getfixturevalue("template"), str(file))
     made = Database(database_url)
-    made.upgrade()
     yield made
     made.close()
+
+
+def _upgraded(url: str) -> Database:
+    made = Database(url)
+    made.upgrade()
+    return made

@@ -189,7 +189,7 @@ def _progress(connection: sa.Connection, asked: Request, now: float) -> Progress
         return Progress(asked, "done", last_step.ended_at, attended, versions)
     failed = [row for row in decided.values() if row.state == "failed"]
     words = "\n".join(_end(row) for row in decided.values() if row.state in ("waiting", "failed"))
-    if failed and not any(row.state in ("waiting", "running") for row in decided.values()):
+    if failed and not _are_left(rows) and not any(row.state in ("waiting", "running") for row in decided.values()):
         ended = max(row.ended_at for row in failed)
         return Progress(asked, "failed", ended, attended, versions, words, not _is_ended(failed))
     return Progress(asked, "deciding", train.ended_at, attended, versions, words)
@@ -244,6 +244,13 @@ def _is_over(row: sa.Row[Any]) -> bool:
 
 
 def _is_ended(rows: Sequence[sa.Row[Any]]) -> bool:
-    """Return whether a step failed for good and no other continues; each model of a family has its own."""
+    """Return whether a step failed for good and no other continues or is to begin; each model has its own."""
     going = any(row.state in ("waiting", "running") or (row.state == "failed" and not _is_over(row)) for row in rows)
-    return not going and any(map(_is_over, rows))
+    return not going and not _are_left(rows) and any(map(_is_over, rows))
+
+
+def _are_left(rows: Sequence[sa.Row[Any]]) -> bool:
+    """Return whether the decision of a model that was trained has not begun."""
+    begun = {row.step for row in rows}
+    trained = [one for row in rows if row.step == "train" for one in json.loads(row.result).get("trained", ())]
+    return any(f"promote {one['model']}"[:64] not in begun for one in trained)

@@ -70,6 +70,8 @@ class Loop:
         Before a failed step's second attempt; twice as long before the third.
     report
         Writes a line.
+    again
+        Whether to attempt at once what failed, however often it did: what was wrong has been repaired.
     stop
         Whether to begin nothing more, and to end what runs.
     family_of
@@ -88,6 +90,7 @@ class Loop:
     report: Callable[[str], None]
     chores: Sequence[str] = ()
     pause_s: float = steps.FIRST_PAUSE_S
+    again: bool = False
     stop: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.time
     run: Callable[..., Done] = commands.run
@@ -169,11 +172,7 @@ class Loop:
         return self._failed
 
     def _is_open(self, run: str) -> bool:
-        """Whether a decision is to come: a run has failed and is attempted again, or it waits, a day at most."""
-        with self.database.reading() as connection:
-            since = [steps.waiting(connection, one.name).get(run) for one in self.families]
-        if any(one is not None and self.clock() - one < step_list.DECISION_WAIT_S for one in since):
-            return True
+        """Whether a family's run has failed and is attempted again; a decision that waits is named in the report."""
         failed = [one.name for one in self.families if f"{run} {one.name}" in self._failed]
         return any(self.due(run, name, "") is not None for name in failed)
 
@@ -248,23 +247,26 @@ class Loop:
     def one(self, run: str, family: Family, name: str) -> Mapping[str, Any] | None:
         """Run one step of a family's run unless it is done; return its result, None where what follows has to wait.
 
+        What fails or waits is of one model: the step's other models are taken before it is told.
+
         Raises
         ------
         WaitingError
-            When a command has to wait for something else, such as a rollout's end.
+            When a command has to wait for something else, such as a rollout's end, and none failed.
         """
         results: dict[str, Any] = {}
-        waits: WaitingError | None = None
+        failed, waits = False, None
         given = self._given(run, family.name)
         for call in step_list.calls(name, run, family, given, str(self.folder), self.training_limit_s):
             try:
                 result = self._step(run, family.name, call)
-            except WaitingError as error:  # the family's other models need not
+            except WaitingError as error:
                 waits = error
                 continue
-            if result is None:
-                return None
-            results |= result
+            failed = failed or result is None
+            results |= result or {}
+        if failed:
+            return None
         if waits:
             raise waits
         return results
@@ -274,10 +276,14 @@ class Loop:
         return self._step(run, step_list.ALL, step_list.chore(name))
 
     def due(self, run: str, family: str, name: str) -> float | None:
-        """Return when a step that failed may be attempted again, in seconds since 1970; None if it never is."""
+        """Return when what failed of a step may be attempted again, in seconds since 1970; None if it never is.
+
+        Of several models the one that may first counts; one that failed for good does not hold the others up.
+        """
         with self.database.reading() as connection:
             failed = steps.failed(connection, run, family, name)
-        return 0.0 if failed is None else failed.due(self.pause_s)
+        due = [one.due(self.pause_s) for one in failed]
+        return min((one for one in due if one is not None), default=None if failed else 0.0)
 
     def _given(self, run: str, family: str) -> dict[str, Any]:
         """Return what load and training handed on; the newest load's data where this run has none."""
@@ -295,7 +301,7 @@ class Loop:
             return before.result
         if before is not None and before.state == "waiting" and self.clock() - (before.ended_at or 0.0) < WAIT_S:
             raise WaitingError(f"{run} {family}: {name} waits")
-        if before is not None and not before.may_begin(self.clock(), self.pause_s):
+        if before is not None and not self.again and not before.may_begin(self.clock(), self.pause_s):
             return None
         if self.stop() or not self._renew():
             raise LeaseLostError(f"another {NAME} acts, or this one is ending")

@@ -3,8 +3,8 @@
 load ─> train ─> evaluate ─> promote MODEL … ─> finish        a family's week; its day is the same without load
 train ─> promote MODEL … ─> finish                            what a person asked for
 drift, held_out, retention, backup                            each day's chores, which wait for none of these
-report                                                        a week's, once no family's decision is to come; one
-                                                              that waits holds it back for a day at most
+report                                                        a week's, after its families' runs; it names the
+                                                              decisions that wait or failed
 """
 
 from __future__ import annotations
@@ -22,9 +22,6 @@ NAME = "loop"
 
 HOUR_S = 3_600.0
 LOAD_LIMIT_S = EVALUATE_LIMIT_S = PROMOTE_LIMIT_S = CHORE_LIMIT_S = HOUR_S
-
-DECISION_WAIT_S = 24 * HOUR_S
-"""For which a decision that waits holds back the week's report."""
 
 NO_COMMAND = 127
 """Exit status, as shells have it, of a step whose command is not there."""

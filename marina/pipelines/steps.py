@@ -57,13 +57,12 @@ def newest(connection: sa.Connection, family: str, step: str) -> Step | None:
     return None if row is None else _step(row)
 
 
-def failed(connection: sa.Connection, run: str, family: str, beginning: str) -> Step | None:
-    """Return the step whose name begins so and that failed last in a family's run; None where none did."""
+def failed(connection: sa.Connection, run: str, family: str, beginning: str) -> list[Step]:
+    """Return the steps that failed in a family's run and whose names begin so."""
     table = LOOP_STEPS.c
     chosen = sa.select(LOOP_STEPS).where(table.run == run, table.family == family, table.state == "failed")
     chosen = chosen.where(table.step.startswith(beginning, autoescape=True))
-    row = connection.execute(chosen.order_by(table.ended_at.desc()).limit(1)).one_or_none()
-    return None if row is None else _step(row)
+    return [_step(row) for row in connection.execute(chosen)]
 
 
 def waiting(connection: sa.Connection, family: str) -> dict[str, float]:

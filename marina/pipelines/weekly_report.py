@@ -24,6 +24,7 @@ from marina.pipelines.backup.contents import registry_file
 from marina.pipelines.data_quality import read_quality
 from marina.pipelines.feature_importance import importances, moved, stability
 from marina.pipelines.figures import Figure, Samples
+from marina.pipelines.week_decisions import WAITS, read_decisions
 from marina.processes import report_page
 from marina.settings import Settings
 
@@ -91,15 +92,24 @@ def make_report(settings: Settings, connection: sa.Connection, samples: Samples,
     counts = figures.requests_of(connection, low, now)
     available = figures.availability(counts)
     qualities = read_quality(connection, now)
+    decisions = read_decisions(connection, low, now)
+    waiting = [one for one in decisions if one.outcome == WAITS]
     hits = figures.ratio(samples, "marina_answer_cache_total", "outcome", "hit")
     score = Figure(fmean(one.score for one in qualities) if qualities else None, "mean of the families' scores")
     tiles = [
         ("Availability", _share(available), f"objective {SLO:.1%}; {available.source}"),
         ("Data quality", _share(score), score.source if qualities else "no rows were imported"),
         ("Cache hits", _share(hits), hits.source),
+        ("Decisions waiting", f"{len(waiting)}", ", ".join(one.what for one in waiting) or "all are made"),
         ("Backup", *_backup(connection, now)),
     ]
     sections = [
+        Section(
+            "Decisions",
+            f"What the loop decided or could not, by run; what {WAITS} is asked again until it is decided: {OF_NOW}.",
+            ("what", "run", "outcome", "why"),
+            [(one.what, one.run, one.outcome, one.why) for one in decisions],
+        ),
         _cost(settings, connection, low, now),
         _processors(settings, samples),
         _storage(settings, connection),

@@ -99,8 +99,10 @@ def test_a_decision_that_waits_is_taken_though_another_models_failed(console: Co
     mine.submit(page, f"{page}/decide", action="retrain", why="the world has changed")
     trained = [{"model": "sums", "version": "2.0"}, {"model": "echo", "version": "2.0"}]
     _step(console, console.alert, "train", "done", {"trained": trained})
-    _step(console, console.alert, "promote sums", "waiting", note="a rollout is open")
     _step(console, console.alert, "promote echo", "failed", note="no <data>")
+    assert _pending(console) == [(console.alert, True)], "the other one's decision has not begun"
+    assert "being decided" in mine.get(f"{page}/training").text
+    _step(console, console.alert, "promote sums", "waiting", note="a rollout is open")
     part = mine.get(f"{page}/training").text
     assert _pending(console) == [(console.alert, True)]
     assert "being decided" in part and "a rollout is open" in part and "no &lt;data&gt;" in part

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from archives.archive import open_archive
 from marina.database.backup_tables import BACKUPS
 from marina.database.connection import Database
-from marina.database.loop_tables import TRAININGS
+from marina.database.loop_tables import LOOP_STEPS, TRAININGS
 from marina.database.raw_tables import RAW_BATCHES, RAW_ROWS
 from marina.database.tables import EVIDENCE, LABELS, PREDICTIONS, ROLLOUTS
 from marina.events import latency_histogram
@@ -232,17 +232,40 @@ def test_the_report_has_cost_volume_and_confidence_of_the_week(database: Databas
         "key": "k", "family": "stub", "data": "d", "code": "c", "reason": "data", "why": "", "version": "2.0",
         "state": "done", "attempts": 1, "started_at": NOW - 7200, "ended_at": NOW - 3600, "result": "{}",
     }  # fmt: skip
+    step = {"run": "weekly", "family": "stub", "attempts": 1, "exit": 0, "ended_at": NOW, "note": "", "result": "{}"}
+    trained = json.dumps({"trained": [{"model": name, "version": "2.0"} for name in ("one", "two", "late")]})
+    chosen = json.dumps({"outcome": "keep", "why": "no better"})
+    steps = [
+        {"step": "train", "state": "done", "started_at": NOW - 60, "result": trained},
+        {"step": "promote one", "state": "done", "started_at": NOW - 60, "result": chosen},
+        {"step": "promote two", "state": "failed", "started_at": NOW - 50, "note": "at first\nit broke\n"},
+        {"step": "promote late", "state": "waiting", "started_at": NOW - 20 * DAY_S, "ended_at": NOW - 9 * DAY_S},
+        {"step": "promote old", "state": "done", "started_at": NOW - 20 * DAY_S, "ended_at": NOW - 9 * DAY_S},
+    ]  # fmt: skip
     with database.writing() as connection:
         connection.execute(sa.insert(TRAININGS), [training])
+        connection.execute(sa.insert(LOOP_STEPS), [step | one for one in steps])
     with database.reading() as connection:
         report = make_report(settings, connection, figures.parse_metrics(METRICS), NOW + 1, "a week")
     tables = {one.title: one.rows for one in report.sections}
+    assert tables["Decisions"] == [
+        ("late 2.0", "weekly", "waits", ""), ("one 2.0", "weekly", "keep", "no better"),
+        ("two 2.0", "weekly", "failed", "it broke"),
+    ]  # fmt: skip
+    assert ("Decisions waiting", "1", "late 2.0") in report.tiles
     assert tables["Cost by family"] == [("stub", "3,600", "0", "0.0", "10", "2.00")]
     assert tables["Requests"][0][:3] == ("budget_categorizer", "300", "200") and tables["Requests"][0][-1] == "+50%"
     assert tables["Mean confidence"] == [("budget_categorizer 1.0", "0.900", "10", "-")]
     assert tables["Processors"] == [("worker", "7,200", "4.00")]
     of_now = [one.title for one in report.sections if OF_NOW in one.about]
-    assert of_now == ["Processors", "Storage", "Data quality", "Stability of feature importance", KEY_FIGURES]
+    assert of_now == [
+        "Decisions",
+        "Processors",
+        "Storage",
+        "Data quality",
+        "Stability of feature importance",
+        KEY_FIGURES,
+    ]
     stable = tables["Stability of feature importance"][0]
     assert stable[1] == "-1.000" and stable[3] == "a 1 to 3, c 3 to 1"
     assert tables[KEY_FIGURES][-1][:2] == ("adoption", "3")
@@ -287,7 +310,7 @@ def test_training_seconds_are_those_of_mlflows_runs_without_trials(database: Dat
     runs.close()
     with database.reading() as connection:
         assert training_seconds(settings, connection, 0.0, 100.0) == ({"budget": 5.0}, "the runs in MLflow")
-        cost = make_report(settings, connection, [], 100.0, "a week").sections[0]
+        cost = make_report(settings, connection, [], 100.0, "a week").sections[1]
     assert cost.rows == [("budget", "10", "4", "0.0", "0", "0.01")], "4.5 s of a GPU at 8 an hour"
 
 

@@ -1,12 +1,14 @@
 """The loop with commands that are small programs: what follows what, what a kill leaves, and who acts."""
 
+import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from marina.pipelines import commands
 from marina.pipelines.loop import LeaseLostError, Loop
 from marina.pipelines.schedule import parse
 from marina.pipelines.step_list import Family
+from marina.pipelines.week_decisions import read_decisions
 from marina.releases.lease import LEASE_S, Lease
 from tests.marina.pipelines.test_schedule import PARIS, at
 
@@ -32,7 +35,8 @@ if wait.exists():
     time.sleep(float(wait.read_text()))
 print("words before")
 print({result!r})
-sys.exit(int(here.with_suffix(".exit").read_text()) if here.with_suffix(".exit").exists() else 0)
+exits = [here.parent / (name + ".exit") for name in [here.stem, *sys.argv[1:]]]
+sys.exit(next((int(path.read_text()) for path in exits if path.exists()), 0))
 """
 RESULTS = {
     "load_data": '{"data": "week.csv"}',
@@ -124,15 +128,16 @@ def test_a_week_is_reported_on_once_after_its_decisions(
     assert calls() == [WEEK[1], "weekly_report --json"], "it is not attempted again in this run"
 
 
-def test_a_decision_that_waits_holds_back_the_weeks_report_for_a_day_at_most(
+def test_a_decision_that_waits_does_not_hold_back_the_weeks_report(
     database: Database, scripts: Path, calls: Callable[[], list[str]]
 ) -> None:
     (scripts / "weekly_report.py").write_text(SCRIPT.format(result='{"files": ["week.md"]}'))
     (scripts / "auto_promote.exit").write_text(str(commands.WAIT))
-    for now, called in (
-        (MONDAY, WEEK), ("2026-11-24 01:00", WEEK[2:]), ("2026-11-24 02:00", [WEEK[2], "weekly_report --json"]),
-    ):  # fmt: skip
+    for now, called in ((MONDAY, [*WEEK, "weekly_report --json"]), ("2026-11-24 02:00", WEEK[2:])):
         assert replace(loop_of(database, scripts, now), chores=["report"]).step() == [] and calls() == called
+    with database.reading() as connection:
+        (one,) = read_decisions(connection, at(MONDAY), at("2026-11-30 01:30"))
+    assert (one.what, one.run, one.outcome) == ("catalog 2.0", "weekly 2026-11-23", "waits")
     (scripts / "auto_promote.exit").unlink()
     decided = replace(loop_of(database, scripts, "2026-11-30 02:00"), chores=["report"])
     assert decided.step() == [] and calls() == [WEEK[2], *WEEK, "weekly_report --json"]
@@ -177,6 +182,12 @@ def test_bad_data_is_not_tried_again_and_a_failure_three_times(
     for hour in (2, 5, 8, 11, 14):
         loop_of(database, scripts, f"2026-11-30 {hour:02}:00").step()
     assert calls() == 3 * [WEEK[0]]
+    (scripts / "load_data.exit").unlink()
+    mended = loop_of(database, scripts, "2026-11-30 14:10")
+    asked = ("weekly 2026-11-30", mended.families[0], "load")
+    assert mended.one(*asked) is None and calls() == [], "whoever mended it says so"
+    assert replace(mended, again=True).one(*asked) == {"data": "week.csv"} and calls() == [WEEK[0]]
+    assert replace(mended, again=True).one(*asked) == {"data": "week.csv"} and calls() == [], "what is done is done"
 
 
 @pytest.mark.parametrize("outcome", [3, 4])
@@ -203,6 +214,64 @@ def test_a_decision_that_has_to_wait_is_no_failure_and_is_asked_again_until_it_i
     assert WEEK[2] in calls(), "though a week has gone by, what was trained is decided"
     loop_of(database, scripts, "2026-12-01 03:00").step()
     assert WEEK[2] not in calls()
+
+
+MODELS = ("anomaly", "categorizer", "forecast")
+
+
+def promotion(model: str) -> str:
+    return f"auto_promote --model {model} --version 2.0 --data kept.csv --who loop"
+
+
+@pytest.fixture
+def sisters(scripts: Path) -> Path:
+    """Let the family have three models."""
+    trained = json.dumps({"trained": [{"model": model, "version": "2.0"} for model in MODELS]})
+    (scripts / "auto_train.py").write_text(SCRIPT.format(result=trained))
+    return scripts
+
+
+def test_a_model_that_fails_for_good_does_not_hold_its_sisters_up(
+    database: Database, sisters: Path, calls: Callable[[], list[str]]
+) -> None:
+    (sisters / "anomaly.exit").write_text("1")
+    first = loop_of(database, sisters)
+    assert first.step() == ["weekly 2026-11-23 catalog"], "the family's run is not whole"
+    assert calls()[2:] == [promotion(model) for model in MODELS], "each is attempted, in their order"
+    assert first.due("weekly 2026-11-23", "catalog", "promote") == pytest.approx(at(MONDAY) + 600, abs=30)
+    for hour in (3, 6, 9):
+        failed = loop_of(database, sisters, f"2026-11-23 {hour:02}:00").step()
+        assert failed == ["weekly 2026-11-23 catalog"]
+        assert calls() == ([promotion("anomaly")] if hour < 9 else []), "three times, and what is done once"
+    assert first.due("weekly 2026-11-23", "catalog", "promote") is None
+    assert states(database) == {"anomaly": ("failed", 3), "categorizer": ("done", 1), "forecast": ("done", 1)}
+    assert 'family="catalog"} 0' in metric(database), "no success of the week"
+
+
+def test_one_failed_for_good_does_not_end_the_attempts_of_another_nor_hide_that_a_third_waits(
+    database: Database, sisters: Path, calls: Callable[[], list[str]]
+) -> None:
+    for model, status in zip(MODELS, (1, 1, commands.WAIT), strict=True):
+        (sisters / f"{model}.exit").write_text(str(status))
+    run, family = "weekly 2026-11-23", Family("catalog", held_out="kept.csv")
+    assert loop_of(database, sisters).step() == [f"{run} catalog"], "a failure is told though another one waits"
+    calls()
+    with database.writing(durable=True) as connection:  # the last of its attempts, which ended after the other's
+        over = sa.update(LOOP_STEPS).where(LOOP_STEPS.c.step == "promote categorizer")
+        connection.execute(over.values(attempts=3, ended_at=at("2026-11-23 02:00")))
+    later = loop_of(database, sisters, "2026-11-23 09:00")
+    assert later.due(run, "catalog", "promote") == pytest.approx(at(MONDAY) + 600, abs=60)
+    (sisters / "anomaly.exit").unlink()
+    assert later.one(run, family, "promote") is None
+    assert calls() == [promotion("anomaly"), promotion("forecast")]
+    assert states(database) == {"anomaly": ("done", 2), "categorizer": ("failed", 3), "forecast": ("waiting", 1)}
+
+
+def states(database: Database) -> dict[str, tuple[str, int]]:
+    """Return the state and the attempts of each model's decision."""
+    with database.reading() as connection:
+        rows = connection.execute(sa.select(LOOP_STEPS).where(LOOP_STEPS.c.step.startswith("promote "))).all()
+    return {row.step.partition(" ")[2]: (row.state, row.attempts) for row in rows}
 
 
 def test_a_training_that_has_to_wait_holds_back_what_follows(
@@ -262,28 +331,38 @@ def test_a_loop_that_loses_the_lease_ends_its_command_and_writes_nothing(databas
         assert connection.execute(sa.select(LOOP_STEPS.c.state)).scalars().all() == ["running"]
 
 
-PROGRAM = """
-import sys
-from pathlib import Path
-from marina.database.connection import Database
-from tests.marina.pipelines.test_loop import loop_of
-loop_of(Database(sys.argv[1]), Path(sys.argv[2]), holder=sys.argv[3]).step()
-"""
+def take_a_step(url: str, scripts: Path) -> None:
+    """Be the process that is killed."""
+    loop_of(Database(url), scripts, holder="killed").step()
+
+
+@pytest.fixture(scope="module")
+def forks() -> ForkServerContext:
+    """Make processes of one that has imported all this, which takes longer than the rest."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 @pytest.mark.parametrize("name", ["load_data", "auto_train", "auto_promote"])
 def test_killed_in_any_step_and_started_again_it_continues_there(
-    database: Database, database_url: str, scripts: Path, calls: Callable[[], list[str]], name: str
+    database: Database,
+    database_url: str,
+    scripts: Path,
+    calls: Callable[[], list[str]],
+    forks: ForkServerContext,
+    name: str,
 ) -> None:
     (scripts / f"{name}.wait").write_text("60")
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, database_url, str(scripts), "killed"])
+    process = forks.Process(target=take_a_step, args=(database_url, scripts))
+    process.start()
     ends = time.monotonic() + 30
     while time.monotonic() < ends and name not in (
         (scripts / "calls").read_text() if (scripts / "calls").exists() else ""
     ):
         time.sleep(0.05)
     process.kill()
-    process.wait()
+    process.join()
     (scripts / f"{name}.wait").unlink()
     before = calls()
     again = loop_of(database, scripts, holder="killed")
