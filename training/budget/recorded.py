@@ -105,4 +105,5 @@ def read(
     sound = sound[frequent]
     if sound.empty:
         raise BadDataError([Fault(path.name, None, "nothing left", f"no category has {least} rows")])
-    return sound.assign(merchant=sound["label"]).sort_values(["date", "user"], kind="stable").reset_index(drop=True)[list(COLUMNS)], faults
+    ordered = sound.sort_values(["date", "user"], kind="stable", ignore_index=True)
+    return ordered.assign(merchant=ordered["label"])[list(COLUMNS)], faults
