@@ -51,7 +51,7 @@ def labelled(path: Path, contract: Contract, style: Style, console: Console) -> 
             f"{contract.model}: recorded transactions do not say which of them are anomalies; what its training put in "
             "and found again is in the model card (scripts/inspect_archive.py --card)"
         )
-    frame, used = read_recorded(str(path), "skip", style, console)
+    frame, used = read_recorded(str(path), "skip", style, console, least=1)  # what the archive knows is asked
     read: dict[str, Callable[[pd.DataFrame, Contract, str], Labelled]] = {
         budget_categorizer.MODEL: categories, budget_forecast.MODEL: months,
     }  # fmt: skip

@@ -45,6 +45,8 @@ _RENAMED: Final = {
     "card": "user", "merchant": "label", "unit": "account", "repeat_in_statement": "repeat",
 }  # fmt: skip
 NAME: Final = "card_transactions"
+LEAST: Final = 200
+"""Rows that a category needs to be learned."""
 
 
 def file(path: Path) -> Path:
@@ -63,7 +65,7 @@ def file(path: Path) -> Path:
 
 
 def read(
-    path: Path, *, least: int = 200, on_bad: OnBad = "skip", reader: TableReader | None = None
+    path: Path, *, least: int = LEAST, on_bad: OnBad = "skip", reader: TableReader | None = None
 ) -> tuple[pd.DataFrame, list[Fault]]:
     """Read labelled transactions, sorted by date.
 
@@ -100,7 +102,8 @@ def read(
         frame[name] = frame[name].str.strip()
     sound, faults = checked(frame, SCHEMA, path.name, on_bad, table)
     frequent = sound["category"].map(sound["category"].value_counts()) >= least
-    sound = sound[frequent].assign(merchant=sound["label"])
+    sound = sound[frequent]
     if sound.empty:
         raise BadDataError([Fault(path.name, None, "nothing left", f"no category has {least} rows")])
-    return sound.sort_values(["date", "user"], kind="stable").reset_index(drop=True)[list(COLUMNS)], faults
+    ordered = sound.sort_values(["date", "user"], kind="stable", ignore_index=True)
+    return ordered.assign(merchant=ordered["label"])[list(COLUMNS)], faults

@@ -71,3 +71,19 @@ def test_the_recorded_file_is_read_where_there_is_one() -> None:
         pytest.skip("recorded data: set MARINA_RECORDED_DATA to a folder with budget/card_transactions.parquet")
     frame, _ = budget_recorded.read(Path(folder) / "budget")
     assert len(frame) > 200_000 and frame["category"].nunique() > 40
+
+
+def test_an_archive_is_asked_of_rare_categories_that_it_knows_too(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    from archives.contract import Contract, Tensor
+    from training.budget.labelled import labelled
+    from training.data.reading.style import Style
+
+    path = written(tmp_path / "kept_aside.parquet", 150)
+    with pytest.raises(BadDataError, match="no category has 200 rows"):  # to learn by
+        budget_recorded.read(path)
+    tensors = (Tensor("any", "float32", ("batch",)),)
+    contract = Contract("budget_categorizer", "1.0", "budget", "classification", tensors, tensors, ("books", "food"))
+    asked, _ = labelled(path, contract, Style(), Console(quiet=True))
+    assert len(asked.requests) == pd.read_parquet(path)["category"].isin(contract.labels).sum()

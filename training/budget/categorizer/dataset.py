@@ -97,10 +97,16 @@ def load(
     return weak_supervision.completed(frame, fitted, extra.assign(group=OTHERS)), fitted, used
 
 
-def read_recorded(data: str, on_bad: OnBad, style: Style, console: Console) -> tuple[pd.DataFrame, manifest.Manifest]:
-    """Read a household's transactions, or recorded cards, show how they were read, and hash the files."""
+def read_recorded(
+    data: str, on_bad: OnBad, style: Style, console: Console, *, least: int = recorded.LEAST
+) -> tuple[pd.DataFrame, manifest.Manifest]:
+    """Read a household's transactions, or recorded cards, show how they were read, and hash the files.
+
+    Of cards, categories of fewer than `least` rows are left out.
+    """
     reader = TableReader(style)
-    return load_recorded(Path(data), partial(_read, on_bad=on_bad, reader=reader), _files, console, reader)
+    read = partial(_read, on_bad=on_bad, least=least, reader=reader)
+    return load_recorded(Path(data), read, _files, console, reader)
 
 
 def divide(frame: pd.DataFrame, seed: int) -> tuple[Indices, Indices]:
@@ -195,11 +201,11 @@ def check_enough(frame: pd.DataFrame, file: str) -> None:
         raise BadDataError([Fault(file, None, "one category", detail)])
 
 
-def _read(path: Path, on_bad: OnBad, reader: TableReader) -> tuple[pd.DataFrame, list[Fault]]:
+def _read(path: Path, on_bad: OnBad, least: int, reader: TableReader) -> tuple[pd.DataFrame, list[Fault]]:
     cards = _find_cards(path)
     if cards is None:
         return user_tables.read(path, on_bad, reader)
-    return recorded.read(cards, on_bad=on_bad, reader=reader)
+    return recorded.read(cards, least=least, on_bad=on_bad, reader=reader)
 
 
 def _files(path: Path) -> list[Path]:
