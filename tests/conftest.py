@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from marina.database.connection import Database
-from tests import postgres, redis
+from tests import databases, postgres, redis
 
 if TYPE_CHECKING:  # torch and its like take eight seconds, which tests of other rooms need not wait for
     from training.signflow.recipe import Trained
@@ -54,17 +54,18 @@ def redis_server() -> Iterator[redis.Redis]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of either kind."""
+    """A database of either kind: empty, unless `database` is asked for, too."""
+    with_tables = "database" in request.fixturenames
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/marina.db"
+        return databases.sqlite_with_tables(tmp_path) if with_tables else f"sqlite:///{tmp_path}/marina.db"
     server: postgres.Postgres = request.getfixturevalue("postgres_server")
-    return server.fresh(f"t{uuid.uuid4().hex}")
+    name = f"t{uuid.uuid4().hex}"
+    return databases.postgres_with_tables(server, name) if with_tables else server.fresh(name)
 
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """A database of either kind, with its tables."""
     made = Database(database_url)
-    made.upgrade()
     yield made
     made.close()
