@@ -15,6 +15,15 @@ if TYPE_CHECKING:  # torch and its like take eight seconds, which tests of other
     from training.signflow.recipe import Trained
 
 os.environ.setdefault("MARINA_UNSIGNED", "allow")  # tests of signatures say otherwise
+# What Java's second compiler makes faster runs longer than a test; compiling it takes a third of a start's time.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_by_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Name a folder that all processes of this run share, those that tests start among them."""
+    own = tmp_path_factory.getbasetemp()
+    os.environ["SHARED_BY_TESTS"] = str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
 
 @pytest.fixture(scope="session")
@@ -26,12 +35,12 @@ def trained() -> Trained:
 
 
 @pytest.fixture(scope="session")
-def signflow_archive(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def signflow_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A built archive, signflow 1.0."""
+    from tests.families.signflow import releases
     from training.packaging.archive import build
-    from training.signflow.release import release
 
-    return build(release(trained, "1.0"), tmp_path_factory.mktemp("store")).path
+    return build(releases()["signflow"], tmp_path_factory.mktemp("store")).path
 
 
 @pytest.fixture(scope="session")
