@@ -9,6 +9,7 @@ this module::
 
 import contextlib
 import getpass
+import json
 import os
 import re
 import secrets
@@ -371,7 +372,7 @@ def example() -> str:
         default = field.get_default(call_default_factory=True)
         if isinstance(default, Path):
             default = default.relative_to(ROOT)
-        shown = "" if default is None else default
+        shown = "" if default is None else json.dumps(default) if isinstance(default, list) else default
         lines += ["", f"# {' '.join((field.description or '').split())}", f"# MARINA_{name.upper()}={shown}"]
     return "\n".join(lines) + "\n"
 

@@ -1,22 +1,29 @@
 from __future__ import annotations
 
 import os
-import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import sqlalchemy as sa
 
 from marina.database.connection import Database
-from tests import postgres, redis
+from tests import databases, postgres, redis
 
 if TYPE_CHECKING:  # torch and its like take eight seconds, which tests of other rooms need not wait for
     from training.signflow.recipe import Trained
 
 os.environ.setdefault("MARINA_UNSIGNED", "allow")  # tests of signatures say otherwise
+# What Java's second compiler makes faster runs longer than a test; compiling it takes a third of a start's time.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_by_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Name a folder that all processes of this run share, those that tests start among them."""
+    own = tmp_path_factory.getbasetemp()
+    os.environ["SHARED_BY_TESTS"] = str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +35,12 @@ def trained() -> Trained:
 
 
 @pytest.fixture(scope="session")
-def signflow_archive(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def signflow_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A built archive, signflow 1.0."""
+    from tests.families.signflow import releases
     from training.packaging.archive import build
-    from training.signflow.release import release
 
-    return build(release(trained, "1.0"), tmp_path_factory.mktemp("store")).path
+    return build(releases()["signflow"], tmp_path_factory.mktemp("store")).path
 
 
 @pytest.fixture(scope="session")
@@ -56,44 +63,18 @@ def redis_server() -> Iterator[redis.Redis]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of either kind."""
+    """A database of either kind: empty, unless `database` is asked for, too."""
+    with_tables = "database" in request.fixturenames
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/marina.db"
+        return databases.sqlite_with_tables(tmp_path) if with_tables else f"sqlite:///{tmp_path}/marina.db"
     server: postgres.Postgres = request.getfixturevalue("postgres_server")
-    return server.fresh(f"t{uuid.uuid4().hex}")
-
-
-@pytest.fixture(scope="session")
-def empty_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with the tables, to be copied: every migration takes much longer."""
-    path = tmp_path_factory.mktemp("tables") / "marina.db"
-    _upgraded(f"sqlite:///{path}").close()
-    return path
-
-
-@pytest.fixture(scope="session")
-def template(postgres_server: postgres.Postgres) -> str:
-    """The name of a PostgreSQL database with the tables, to be copied."""
-    name = "tables"
-    _upgraded(postgres_server.fresh(name)).close()
-    return name
+    name = f"t{uuid.uuid4().hex}"
+    return databases.postgres_with_tables(server, name) if with_tables else server.fresh(name)
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest, database_url: str) -> Iterator[Database]:
+def database(database_url: str) -> Iterator[Database]:
     """A database of either kind, with its tables."""
-    file = sa.make_url(database_url).database
-    if database_url.startswith("sqlite"):
-        shutil.copy(request.getfixturevalue("empty_tables"), str(file))
-    else:
-        server: postgres.Postgres = request.getfixturevalue("postgres_server")
-        server.copy(request.getfixturevalue("template"), str(file))
     made = Database(database_url)
     yield made
     made.close()
-
-
-def _upgraded(url: str) -> Database:
-    made = Database(url)
-    made.upgrade()
-    return made

@@ -36,17 +36,16 @@ class Postgres:
         """Return the URL of one of its databases."""
         return f"postgresql://marina@127.0.0.1:{self.port}/{name}"
 
-    def fresh(self, name: str) -> str:
-        """Make an empty database; return its URL."""
+    def fresh(self, name: str, template: str = "template1") -> str:
+        """Make a database, empty unless it is a copy of another; return its URL."""
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.url(name)
 
-    def copy(self, template: str, name: str) -> None:
-        """Let a database that is empty be a copy of one that no one uses."""
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{name}"')
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    def has(self, name: str) -> bool:
+        """Tell whether there is a database of that name."""
+        with psycopg.connect(self.url()) as connection:
+            return connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is not None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""

@@ -14,7 +14,7 @@ from marina.serving.stub_archive import EMPTY, build_stub
 from marina.serving.temporary_server import Server, free_ports
 from marina.settings import ROOT
 
-__all__ = ["EMPTY", "ROOT", "Server", "archive", "free_ports", "manage", "running"]
+__all__ = ["EMPTY", "PREDICTS", "ROOT", "Server", "archive", "free_ports", "manage", "running"]
 
 ECHO = '''
 import json
@@ -79,6 +79,10 @@ class Echo:
             return False
         return True
 '''
+
+
+PREDICTS: dict[str, str | int | float] = {"interfaces": "[]"}
+"""Settings of a server that only predicts: three processes fewer, of which most tests ask nothing."""
 
 
 def running(

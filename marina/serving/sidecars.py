@@ -25,9 +25,18 @@ MODULES = {
 LOOP = "loop"
 """Beside them where MARINA_ML_LOOP asks for it: ``scripts/loop.py daemon``."""
 
+OFFERED = frozenset({"products", "live", "console"})
+"""Those that run where MARINA_INTERFACES names them; the others belong to every server."""
+
 STREAMING = {"live": signal.SIGTERM, "products": signal.SIGUSR1}
 """Those whose connections last, and what tells them to end these, before the gateway waits for what is in flight. The
 products' interface continues with its other requests."""
+
+
+def chosen(settings: Settings) -> list[str]:
+    """Return the names of those that run beside a server."""
+    offered = [name for name in MODULES if name not in OFFERED or name in settings.interfaces]
+    return [*offered, *([LOOP] if settings.ml_loop else [])]
 
 
 class Sidecar:

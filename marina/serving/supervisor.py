@@ -27,7 +27,7 @@ from marina.processes.files import write_atomically
 from marina.processes.guard import Guard
 from marina.processes.log_rotation import CONSOLES, Logs
 from marina.releases.declarations import Declaration, Declared
-from marina.serving import class_patches, programs, torchserve
+from marina.serving import class_patches, programs, sidecars, torchserve
 from marina.serving.control_socket import ControlServer
 from marina.serving.gateway import Gateway, own_url
 from marina.serving.preflight import StartError, is_loopback
@@ -35,7 +35,7 @@ from marina.serving.programs import MissingProgramError
 from marina.serving.reconciler import Reconciler
 from marina.serving.restart_backoff import Restarts, ending
 from marina.serving.run_dir import RunDir
-from marina.serving.sidecars import LOOP, MODULES, Sidecar
+from marina.serving.sidecars import Sidecar
 from marina.serving.torchserve_client import TorchServeClient
 from marina.serving.version_state import HUNG_S, State
 from marina.settings import Settings, console_token, management_token
@@ -92,8 +92,7 @@ class Supervisor:
         self._guard = Guard(log)
         self._reconciler = Reconciler(settings, declaration, self._gateway.routes, run_dir, self._guard)
         self._declared, self._upgraded = declared, upgraded
-        names = [*MODULES, *([LOOP] if settings.ml_loop else [])]
-        self._sidecars = [Sidecar(name, settings, run_dir) for name in names]
+        self._sidecars = [Sidecar(name, settings, run_dir) for name in sidecars.chosen(settings)]
         consoles = [*CONSOLES, *(f"{sidecar.name}.log" for sidecar in self._sidecars)]
         self._logs = Logs(settings.log_dir, consoles, lambda: self._gateway.signal(signal.SIGUSR1))
         self._java: subprocess.Popen[bytes] | None = None
@@ -279,10 +278,11 @@ class Supervisor:
         url = own_url(settings, settings.management_host, settings.management_port)
         log(f"  management   {url}/models  ({where})")
         log(f"  metrics      http://127.0.0.1:{settings.metrics_port}/metrics")
-        url = own_url(settings, settings.host, settings.inference_port)
-        token, path = console_token(settings)
-        shown = f"sign in with {token}" if sys.stdout.isatty() else f"token in {path}"
-        log(f"  console      {url}/console  ({shown})")
+        if "console" in settings.interfaces:
+            url = own_url(settings, settings.host, settings.inference_port)
+            token, path = console_token(settings)
+            shown = f"sign in with {token}" if sys.stdout.isatty() else f"token in {path}"
+            log(f"  console      {url}/console  ({shown})")
         log(f"  logs         {settings.log_dir}")
 
     def _note_processes(self) -> None:

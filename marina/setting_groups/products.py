@@ -1,3 +1,5 @@
+from typing import Literal
+
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -6,6 +8,10 @@ class ProductSettings(BaseSettings):
     """How the products' interface answers: its caches, and how long it waits for a model."""
 
     model_config = SettingsConfigDict(use_attribute_docstrings=True)
+
+    interfaces: list[Literal["products", "live", "console"]] = ["products", "live", "console"]
+    """What a server offers beside predictions, as a JSON list; each is a process of its own, about 100 MB. [] on \
+a replica that only predicts."""
 
     ml_cache_ttl: float = Field(default=600.0, gt=0)
     """Seconds for which an answer may come from the products' caches; each is kept a little shorter, by chance."""

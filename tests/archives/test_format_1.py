@@ -7,7 +7,7 @@ import pytest
 
 from archives.archive import open_archive
 from archives.linter import lint
-from tests.serving import ROOT, running
+from tests.serving import PREDICTS, ROOT, running
 
 FIXTURE = ROOT / "tests" / "archives" / "fixtures" / "code_bugs-1.0.mar"
 SHA256 = "09c6a60e078b345eb10e58adf508338a3533ebad2224594164f93d1141bab142"
@@ -33,7 +33,7 @@ def test_a_format_1_archive_unpacks_to_what_it_holds(tmp_path: Path) -> None:
 def test_a_format_1_archive_serves() -> None:
     example = bytes(open_archive(FIXTURE).members["example.json"])
     headers = {"Content-Type": "application/json"}
-    with running([FIXTURE]) as server:
+    with running([FIXTURE], PREDICTS) as server:
         response = httpx.post(f"{server.url}/predictions/code_bugs", content=example, headers=headers, timeout=60)
     assert response.status_code == 200, response.text
     answer = response.json()

@@ -1,14 +1,20 @@
 """Good and bad SignFlow requests, for every test that sends some."""
 
+import fcntl
 import functools
+import hashlib
 import json
+import os
 import struct
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 
 from handlers.decoding import NPY
+from marina.processes.files import write_atomically
 from models.signflow.landmarks import LANDMARKS, WIDTH
 from models.signflow.network import SignFlow, configure
 from models.signflow.plausibility import measure
@@ -18,7 +24,7 @@ from training.family import Fits
 from training.packaging.archive import Release
 from training.signflow.embedding_space import measure as measure_space
 from training.signflow.recipe import Trained
-from training.signflow.release import release
+from training.signflow.release import export, release
 from training.signflow.synthetic.signing import Synthesis, generate
 
 MODELS = ("signflow",)
@@ -54,7 +60,22 @@ def made_up(size: str = "small") -> Trained:
 @functools.cache
 def releases() -> dict[str, Release]:
     """Return what the tiny model of every test is released as."""
-    return {"signflow": release(made_up(), "1.0")}
+    with mock.patch("training.signflow.release.export", _export_once):
+        return {"signflow": release(made_up(), "1.0")}
+
+
+def _export_once(model: SignFlow) -> bytes:
+    """Export a network in one process of a run (`SHARED_BY_TESTS`), for all of them: it takes most of a minute."""
+    if not (folder := os.environ.get("SHARED_BY_TESTS")):
+        return export(model)
+    weights = {name: value.numpy() for name, value in model.state_dict().items()}
+    known = hashlib.sha256(b"".join(name.encode() + weights[name].tobytes() for name in sorted(weights)))
+    path = Path(folder) / f"{known.hexdigest()}.onnx"
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            write_atomically(path, export(model))
+        return path.read_bytes()
 
 
 def good(model: str) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from handlers.errors import MAX_ANSWER_BYTES, InvalidError, RequestError
 from tests.bad_requests import npy
 from tests.families import budget, code_health
 from tests.handlers.every import MODELS, as_json, ask, ask_whole, family, loaded
-from tests.serving import ROOT, running
+from tests.serving import PREDICTS, ROOT, running
 
 MODEL = "code_risk"
 
@@ -121,7 +121,7 @@ def test_every_transactions_reasons_of_many_users_are_not_explained_at_once() ->
 def test_served_many_large_answers_at_once_kill_no_worker() -> None:
     [path] = loaded("code_meta")[1].glob("*.mar")
     body = npy(code_health.rows("code_meta", 4096).astype(np.float32))
-    with running([path]) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+    with running([path], PREDICTS) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         workers = server.worker_pids("code_meta")
 
         def ask_much(_: int) -> httpx.Response:

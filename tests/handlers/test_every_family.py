@@ -14,7 +14,7 @@ from handlers.errors import RequestError
 from tests.bad_requests import Bad
 from tests.handlers import error_texts
 from tests.handlers.every import FAMILIES, MODELS, as_json, ask, bad_of, close, family, loaded
-from tests.serving import ROOT, Server, running
+from tests.serving import PREDICTS, ROOT, Server, running
 from training.family import families, recipe
 from training.packaging.archive import TABULAR_TOLERANCE, TOLERANCE
 
@@ -117,7 +117,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """The models of this run's tests behind one real server."""
     tests = (one for one in request.session.items if isinstance(one, pytest.Function) and one.parent is request.node)
     models = [one.callspec.params["model"] for one in tests if "server" in one.fixturenames]
-    with running([path for model in models for path in loaded(model)[1].glob("*.mar")]) as server:
+    with running([path for model in models for path in loaded(model)[1].glob("*.mar")], PREDICTS) as server:
         yield server
 
 

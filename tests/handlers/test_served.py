@@ -21,14 +21,14 @@ from tests.archives.rewrite import members_of, recertified, renamed
 from tests.archives.test_certificate import with_moved_weight
 from tests.bad_requests import npy
 from tests.families.signflow import bad_requests, frames_of
-from tests.serving import Server, running
+from tests.serving import PREDICTS, Server, running
 
 BAD = bad_requests()
 
 
 @pytest.fixture(scope="module")
 def server(signflow_archive: Path) -> Iterator[Server]:
-    with running([signflow_archive]) as server:
+    with running([signflow_archive], PREDICTS) as server:
         yield server
 
 
@@ -132,7 +132,7 @@ def test_a_forged_archive_refuses_says_why_and_others_keep_serving(signflow_arch
     changes = renamed(signflow_archive, "signflow", "2.0")
     changes["model.onnx"] = with_moved_weight(signflow_archive, 0.01)
     altered = recertified(signflow_archive, tmp_path / "signflow-2.0.mar", changes)
-    with running([signflow_archive, altered], wait=False) as server:
+    with running([signflow_archive, altered], PREDICTS, wait=False) as server:
         deadline = time.monotonic() + 180
         while "refuses to serve" not in server.output.read_text() and time.monotonic() < deadline:
             time.sleep(0.2)

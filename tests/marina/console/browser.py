@@ -20,6 +20,7 @@ from marina.monitoring import alerts
 from marina.monitoring.alerts import Finding
 from marina.releases.heads import open_database
 from marina.settings import Settings
+from tests.databases import sqlite_with_tables
 from tests.marina.rollout import releases
 
 HOST = "http://localhost:8080"
@@ -81,13 +82,14 @@ class Console:
         self.settings = Settings(
             state_dir=folder,
             archive_store=folder / "store",
-            database_url=SecretStr(url),
+            database_url=SecretStr(url or sqlite_with_tables(folder)),
             console_attempts=5,
             unsigned="allow",
         )
         self.settings.archive_store.mkdir()
         self.database: Database = open_database(self.settings)
-        self.database.upgrade()
+        if url:
+            self.database.upgrade()
         releases.serve(self.database)
         releases.begin(self.database, approvals=2)
         self.tokens = {role: people.add(self.database, f"{role}-one", role, "test", 1.0) for role in people.ROLES}

@@ -19,7 +19,7 @@ import pytest
 
 from marina.processes import confinement
 from marina.serving import torchserve
-from tests.serving import ROOT, Server, archive, running
+from tests.serving import PREDICTS, ROOT, Server, archive, running
 
 PROBE = '''
 import json
@@ -337,7 +337,7 @@ def test_model_code_changes_no_limit_no_priority_and_no_times(tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("state", ["stopped", "spinning"])
 def test_a_worker_ends_with_torchserve_whatever_it_does(tmp_path: Path, state: str) -> None:
-    with running([archive(tmp_path)]) as server:
+    with running([archive(tmp_path)], PREDICTS) as server:
         worker = psutil.Process(server.worker_pids("echo")[0])
         java = server.pids["java"]
         if state == "stopped":

@@ -16,7 +16,7 @@ from marina.releases import ledger
 from marina.releases.declarations import read_archive
 from marina.rollout import rollouts
 from marina.rollout.policy.schema import read_policy
-from tests.serving import archive, running
+from tests.serving import PREDICTS, archive, running
 
 CODE = """
 class Counted:
@@ -43,7 +43,7 @@ def test_a_canary_that_errs_is_off_the_traffic_within_a_minute_and_fails_nobody_
     config = {"batchSize": 1}
     stable = archive(tmp_path, "counted", "1.0", CODE, config)
     canary = archive(tmp_path, "counted", "2.0", CODE, config | {"fails_every": 20, "refuses": refuses})
-    with running([stable], {"request_timeout_s": 5, "replica": "here"}) as server:
+    with running([stable], PREDICTS | {"request_timeout_s": 5, "replica": "here"}) as server:
         database = Database(f"sqlite:///{server.state_dir}/marina.db")
         clients = Clients(server.url, "counted", [Question(b"{}", [])], per_s=100, sessions=0)
         clients.start()

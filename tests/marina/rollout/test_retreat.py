@@ -19,7 +19,7 @@ from marina.rollout import rollouts
 from tests.marina.rollout.releases import policy
 from tests.marina.serving.test_crash import BAD
 from tests.marina.serving.test_reconciler import until
-from tests.serving import archive, running
+from tests.serving import PREDICTS, archive, running
 
 STEPS = [{"share": 0.5, "at_least_s": 300}, {"share": 1.0, "at_least_s": 1}]
 MOST_S = 6.0  # of the ten for which nothing can be written
@@ -35,7 +35,7 @@ def asked(log: Path, version: str) -> list[float]:
 @pytest.mark.timeout(300)
 def test_a_bad_canary_is_off_the_traffic_at_once_though_nothing_can_be_written(tmp_path: Path) -> None:
     good, bad = archive(tmp_path), archive(tmp_path, version="2.0", code=BAD)
-    with running([good], {"replica": "here"}) as server:
+    with running([good], PREDICTS | {"replica": "here"}) as server:
         database = Database(f"sqlite:///{server.state_dir}/marina.db")
 
         def one(query: sa.Select[float]) -> float:

@@ -27,7 +27,7 @@ from marina.rollout.policy.schema import Policy
 from marina.serving.stub_archive import build_stub
 from tests import postgres
 from tests.families.code_health import rows, tiny
-from tests.serving import Server, running
+from tests.serving import PREDICTS, Server, running
 from training.code_health.release import release
 from training.packaging.archive import build
 
@@ -138,7 +138,7 @@ def test_rollouts_end_right_and_nothing_answered_is_lost_whatever_is_killed(tmp_
     stable = "1.0"
     killed: list[str] = []
     with postgres.running() as own:
-        overrides: dict[str, Any] = {"database_url": own.url(), "request_timeout_s": 5}
+        overrides: dict[str, Any] = PREDICTS | {"database_url": own.url(), "request_timeout_s": 5}
         with (
             running([found["1.0"].archive], overrides) as server,
             contextlib.closing(Database(own.url())) as database,

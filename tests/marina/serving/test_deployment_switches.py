@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from marina.serving.sidecars import MODULES, chosen
 from marina.settings import Settings
 from tests.marina.serving.front import Front, front
 
@@ -33,3 +34,10 @@ def test_by_default_no_model_is() -> None:
 def test_a_model_of_no_possible_name_is_refused() -> None:
     with pytest.raises(ValidationError, match="tta_models"):
         Settings.model_validate({"tta_models": ['a" true; } #']})
+
+
+def test_a_server_that_only_predicts_has_no_address_of_what_it_does_not_offer(tmp_path: Path) -> None:
+    with front(tmp_path, interfaces=["live"]) as made:
+        paths = ("/console", "/ml/anomaly/score", "/api/ml/stream", "/docs", "/live/")
+        assert [made.client.get(path).status_code for path in paths] == [404] * 4 + [503]  # which is starting
+        assert chosen(made.settings) == [name for name in MODULES if name not in ("products", "console")]

@@ -21,7 +21,7 @@ from marina.database.tables import DECLARATIONS, REPLICAS
 from marina.releases.declarations import declare, read_archive
 from tests import postgres
 from tests.marina.serving.test_reconciler import until
-from tests.serving import archive, running
+from tests.serving import PREDICTS, archive, running
 
 SIDECARS = {"collector", "api", "controller", "shadow"}
 FAILING = """
@@ -32,7 +32,7 @@ class Fails:
     def handle(self, data, context):
         raise ValueError("no")
 """
-QUICK = {"request_timeout_s": 5}
+QUICK = PREDICTS | {"request_timeout_s": 5}
 
 
 def put(database: Database, path: Path, weight: float = 0.0) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving import archive, running
+from tests.serving import PREDICTS, archive, running
 
 
 @pytest.mark.slow
@@ -22,7 +22,7 @@ def test_foreign_files_in_the_store_keep_no_model_from_being_served(tmp_path: Pa
     (store / "empty.mar").touch()
     (store / "notes.mar").write_text("densenet161 is the one of last year")
     (store / "folder.mar").mkdir()
-    overrides = {"archive_store": str(store), "worker_paths": json.dumps([str(tmp_path)])}
+    overrides = PREDICTS | {"archive_store": str(store), "worker_paths": json.dumps([str(tmp_path)])}
     with running([], overrides) as server:
         assert httpx.post(f"{server.url}/predictions/echo", json={}, timeout=60).status_code == 200
         said = server.output.read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from marina.serving.hung_workers import Hung, Look, look
-from tests.serving import Server, archive, running
+from tests.serving import PREDICTS, Server, archive, running
 from tests.survival import Traffic
 
 WORKER = """
@@ -107,7 +107,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serve a model of one worker and one of two."""
     folder = tmp_path_factory.mktemp("archives")
     two = {"minWorkers": 2, "maxWorkers": 2, "batchSize": 1}
-    with running([archive(folder, "only"), archive(folder, "pair", config=two)], {"request_timeout_s": 15}) as server:
+    with running(
+        [archive(folder, "only"), archive(folder, "pair", config=two)], PREDICTS | {"request_timeout_s": 15}
+    ) as server:
         yield server
 
 

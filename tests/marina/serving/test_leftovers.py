@@ -18,7 +18,7 @@ from marina.serving import leftovers
 from marina.serving.run_dir import PREFIX
 from marina.settings import Settings
 from tests.marina.serving.front import front
-from tests.serving import ROOT, Server, archive, running
+from tests.serving import PREDICTS, ROOT, Server, archive, running
 
 
 def everything_of(server: Server) -> list[psutil.Process]:
@@ -48,7 +48,7 @@ def test_of_processes_killed_together_nothing_is_left_and_the_next_start_serves(
         assert alive == []
         ports = [int(url.rpartition(":")[2]) for url in (server.url, server.management_url, server.metrics_url)]
     same = dict(zip(("inference_port", "management_port", "metrics_port"), ports, strict=True))
-    with running([], state | same) as server:
+    with running([], PREDICTS | state | same) as server:
         assert httpx.post(f"{server.url}/predictions/echo", json={}).status_code == 200
 
 
@@ -64,7 +64,7 @@ def test_a_gateway_that_hears_no_signal_is_ended_by_the_next_start(tmp_path: Pat
         assert alive == [worker]
         ports = [int(url.rpartition(":")[2]) for url in (server.url, server.management_url, server.metrics_url)]
         same = dict(zip(("inference_port", "management_port", "metrics_port"), ports, strict=True))
-        with running([], state | same) as another:
+        with running([], PREDICTS | state | same) as another:
             assert httpx.post(f"{another.url}/predictions/echo", json={}).status_code == 200
             assert f"killed run: {worker.pid} (nginx)" in another.output.read_text()
         assert not worker.is_running()

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.families import code_health, signflow
-from tests.serving import Server, archive, running
+from tests.serving import PREDICTS, Server, archive, running
 from training.packaging.archive import build
 
 LIMIT_S = 60  # a busy machine takes its time to load a model again; an attempt has all of it
@@ -50,7 +50,7 @@ def models(signflow_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("archives")
     sums = build(code_health.releases()["code_risk"], folder).path
     paths = [sums, signflow_archive, archive(folder, "exits", code=EXITS)]
-    with running(paths, {"request_timeout_s": LIMIT_S}) as server, busy():
+    with running(paths, PREDICTS | {"request_timeout_s": LIMIT_S}) as server, busy():
         yield server
 
 
@@ -94,7 +94,7 @@ def test_a_request_of_which_the_only_worker_dies_is_answered_by_the_next(
 
 
 def test_where_the_worker_does_not_come_back_in_time_the_words_are_true(tmp_path: Path) -> None:
-    with running([archive(tmp_path, config={"load_s": 8})], {"request_timeout_s": 3}) as server:
+    with running([archive(tmp_path, config={"load_s": 8})], PREDICTS | {"request_timeout_s": 3}) as server:
         os.kill(server.worker_pids("echo")[0], signal.SIGKILL)
         answer = httpx.post(f"{server.url}/predictions/echo", json={}, timeout=60)
         error = json.loads(answer.content)["error"]

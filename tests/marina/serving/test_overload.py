@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from benchmarks.load_generator import drive, request
-from tests.serving import EMPTY, Server, archive, running
+from tests.serving import EMPTY, PREDICTS, Server, archive, running
 from tests.survival import Traffic
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("archives")
     archives = [archive(folder, "tired", code=TIRED, config={"batchSize": 1})]
     archives += [archive(folder, "empty", code=EMPTY, config={"batchSize": 64})]
-    with running(archives, {"request_timeout_s": 15, "body_timeout_s": 5}) as server:
+    with running(archives, PREDICTS | {"request_timeout_s": 15, "body_timeout_s": 5}) as server:
         yield server
 
 

@@ -9,7 +9,7 @@ import pytest
 from archives.archive import open_archive
 from archives.keys import Key, own_key
 from archives.signatures import sign, signature_path
-from tests.serving import archive, running
+from tests.serving import PREDICTS, archive, running
 
 
 def signed(folder: Path, model: str, key: Key) -> Path:
@@ -22,7 +22,7 @@ def signed(folder: Path, model: str, key: Key) -> Path:
 def test_what_a_revoked_key_signed_is_not_served_after_the_next_start(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     builder, stolen = own_key(tmp_path / "builder.key", keys), own_key(tmp_path / "stolen.key", keys)
-    settings = {"state_dir": str(tmp_path / "state"), "archive_store": str(tmp_path / "store")}
+    settings = PREDICTS | {"state_dir": str(tmp_path / "state"), "archive_store": str(tmp_path / "store")}
     settings |= {"signers": str(keys), "unsigned": "refuse"}
     with running([signed(tmp_path, "good", builder), signed(tmp_path, "doubtful", stolen)], settings) as server:
         for model in ("good", "doubtful"):

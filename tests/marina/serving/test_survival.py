@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.serving import Server, archive, running
+from tests.serving import PREDICTS, Server, archive, running
 from tests.survival import Traffic
 
 SIEGE_S = float(os.environ.get("MARINA_TEST_SIEGE_S", "16"))  # 60 for the whole claim
@@ -48,7 +48,7 @@ def test_no_request_is_lost_while_workers_are_killed(pair: Server) -> None:
 
 @pytest.mark.timeout(300)
 def test_no_request_is_lost_while_the_only_worker_is_killed(tmp_path: Path) -> None:
-    with running([archive(tmp_path)]) as server:
+    with running([archive(tmp_path)], PREDICTS) as server:
         besiege(server, 1)
 
 
@@ -88,7 +88,7 @@ def test_a_request_whose_worker_dies_is_asked_again_with_its_whole_body(
 
 def test_what_merely_waits_is_computed_once(tmp_path: Path) -> None:
     wish = {"sleep_s": 1.0, "record": f"{tmp_path}/computed"}
-    with running([archive(tmp_path, config={"batchSize": 1})], {"request_timeout_s": 12}) as server:
+    with running([archive(tmp_path, config={"batchSize": 1})], PREDICTS | {"request_timeout_s": 12}) as server:
         with Traffic(server, wish=wish, connections=8, most=1) as traffic:
             pass
         assert traffic.statuses == {200: 8}
@@ -96,7 +96,7 @@ def test_what_merely_waits_is_computed_once(tmp_path: Path) -> None:
 
 
 def test_who_is_not_answered_in_time_is_told_the_true_time(tmp_path: Path) -> None:
-    with running([archive(tmp_path, config={"batchSize": 1})], {"request_timeout_s": 3}) as server:
+    with running([archive(tmp_path, config={"batchSize": 1})], PREDICTS | {"request_timeout_s": 3}) as server:
         # In naps, as if it waited for something: it is not taken for hung.
         answer = httpx.post(f"{server.url}/predictions/echo", json={"naps": 60, "sleep_s": 0.1}, timeout=60)
         said = re.search(r"after ([0-9.]+) s; the limit is 3 s", answer.json()["error"]["message"])

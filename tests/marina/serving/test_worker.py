@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from marina.serving import torchserve, worker
-from tests.serving import ROOT, Server, archive, running
+from tests.serving import PREDICTS, ROOT, Server, archive, running
 
 BYTES = '''
 import json
@@ -46,7 +46,7 @@ class Tensors:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("archives")
-    with running([archive(folder, "plain", code=BYTES), archive(folder, "tensors", code=TENSORS)]) as one:
+    with running([archive(folder, "plain", code=BYTES), archive(folder, "tensors", code=TENSORS)], PREDICTS) as one:
         yield one
 
 

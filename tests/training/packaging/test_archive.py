@@ -13,9 +13,8 @@ from archives.archive import open_archive
 from archives.certificate import Case, CertificateError
 from marina.settings import ROOT
 from tests.archives.rewrite import members_of
+from tests.families.signflow import releases
 from training.packaging.archive import build
-from training.signflow.recipe import Trained
-from training.signflow.release import release
 
 BUILD = """
 from pathlib import Path
@@ -64,8 +63,8 @@ def test_provenance_and_bill_of_materials_say_what_made_it(signflow_archive: Pat
     assert "pytest" not in components
 
 
-def test_an_export_that_answers_otherwise_than_the_trained_model_is_not_built(trained: Trained, tmp_path: Path) -> None:
-    honest = release(trained, "1.0")
+def test_an_export_that_answers_otherwise_than_the_trained_model_is_not_built(tmp_path: Path) -> None:
+    honest = releases()["signflow"]
     case = honest.cases[2]
     logits: npt.NDArray[Any] = case.outputs["logits"]
     moved = Case(case.name, case.inputs, {"logits": logits + 2e-4})
@@ -74,9 +73,9 @@ def test_an_export_that_answers_otherwise_than_the_trained_model_is_not_built(tr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_archive_without_golden_inputs_is_not_built(trained: Trained, tmp_path: Path) -> None:
+def test_an_archive_without_golden_inputs_is_not_built(tmp_path: Path) -> None:
     with pytest.raises(CertificateError, match="needs at least one golden input"):
-        build(replace(release(trained, "1.0"), cases=()), tmp_path)
+        build(replace(releases()["signflow"], cases=()), tmp_path)
 
 
 def test_building_replaces_the_archive_of_the_same_version(signflow_archive: Path) -> None:
