@@ -270,6 +270,9 @@ FRENCH: Final[Mapping[str, str]] = {
     "The loop trains the categorizer with these rules; its version is certified, and becomes a canary by the policy.": (
         "La boucle entraîne le catégoriseur avec ces règles ; sa version est certifiée, puis commence en canari."
     ),
+    "Nothing compares it on held-out rows first: that it is released is your decision.": (
+        "Rien ne la compare d'abord sur des lignes mises de côté : c'est vous qui décidez de la publier."
+    ),
     "The training": "L'entraînement",
     "waiting for the loop": "attend la boucle",
     "trains": "en cours",
