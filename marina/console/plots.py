@@ -60,7 +60,7 @@ def lines(title: str, series: Sequence[Line], unit: str, top: float | None = Non
         return Markup("")
     first, last = min(x for x, _ in every), max(x for x, _ in every)
     high = top or max(y for _, y in every)
-    high = high if high > 0 else 1.0
+    high = high if high > 1e-6 else 1.0  # nothing but rounding
     wide = (WIDTH - LEFT - RIGHT) / max(last - first, 1e-9)
 
     def place(x: float, y: float) -> str:
