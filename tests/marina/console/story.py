@@ -49,7 +49,7 @@ PHONE: ViewportSize = {"width": 390, "height": 800}
 SOON_MS = 30_000
 MOST_TABS = 60
 NO_PAGE = ("/console/look", "/console/ledger/export", "/console/rules/export")
-LATER_MS = 120_000
+LATER_MS = 240_000
 """Of what starts a program that reads all rules; of a training."""
 
 STEPS = ({"share": 0.5, "at_least_s": 1}, {"share": 1, "at_least_s": 1})
