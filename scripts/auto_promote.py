@@ -33,7 +33,7 @@ from marina.pipelines.automatic_promotion import AutomaticPromotion, Outcome, no
 from marina.processes.console import log, show
 from marina.releases.heads import open_database
 from marina.rollout import archive_lookup
-from marina.rollout.policy.schema import DEFAULT, read_policy
+from marina.rollout.policy.schema import read_policy
 from marina.rollout.promotion import PromotionError, Rule
 from marina.rollout.rollouts import RolloutOpenError
 from marina.settings import Settings, read_settings
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     limits.add_argument("--above", type=float, help="the threshold (default: the model's own)")
     limits.add_argument("--below", type=float, help="the threshold, of metrics of which less is better")
     parser.add_argument("--allow-quick", action="store_true", help="even if it was trained with --quick")
-    parser.add_argument("--policy", type=Path, default=DEFAULT, help="how it is rolled out (default: %(default)s)")
+    parser.add_argument("--policy", type=Path, help="how it is rolled out (default: MARINA_ROLLOUT_POLICY's)")
     parser.add_argument("--who", default=getpass.getuser(), help="who asks, for the ledger (default: %(default)s)")
     options = parser.parse_args(argv)
     settings = read_settings()
@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _decide(settings: Settings, options: argparse.Namespace) -> Outcome:
-    policy, candidate = read_policy(options.policy), _candidate(settings, options)
+    policy, candidate = read_policy(options.policy or settings.rollout_policy), _candidate(settings, options)
     rule = _rule(settings, options, candidate)
     channels = [parse_channel(url.get_secret_value()) for url in settings.notify_urls]
     database = open_database(settings, first=True)

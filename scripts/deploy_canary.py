@@ -32,7 +32,7 @@ from marina.releases import ledger
 from marina.releases.heads import open_database
 from marina.rollout import archive_lookup, rollouts
 from marina.rollout.operator_commands import start_with_share
-from marina.rollout.policy.schema import DEFAULT, METRICS, read_policy, with_metric
+from marina.rollout.policy.schema import METRICS, read_policy, with_metric
 from marina.rollout.rollouts import Rollout, RolloutError, RolloutOpenError
 from marina.settings import read_settings
 
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", required=True, metavar="NAME", help="the model, MODEL:VERSION, or an archive's path")
     parser.add_argument("--version", help="the new version, such as 2.0 (default: the newest in the store)")
     parser.add_argument("--percentage", type=float, help="its first share of the traffic (default: the policy's)")
-    parser.add_argument("--policy", type=Path, default=DEFAULT, help="how it is rolled out (default: %(default)s)")
+    parser.add_argument("--policy", type=Path, help="how it is rolled out (default: MARINA_ROLLOUT_POLICY's)")
     parser.add_argument("--metric", choices=METRICS, help="by which an A/B test is decided (default: the policy's)")
     parser.add_argument("--archive", type=Path, help="its archive (default: the store's, else the registry's)")
     parser.add_argument("--who", default=getpass.getuser(), help="who asks, for the ledger (default: %(default)s)")
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--percentage: expected a number above 0, up to 100")
     settings = read_settings()
     try:
-        policy = read_policy(options.policy)
+        policy = read_policy(options.policy or settings.rollout_policy)
         if options.metric:
             policy = with_metric(policy, options.metric)
         if options.percentage is not None:

@@ -31,6 +31,7 @@ from archives.errors import MarinaError
 from marina.database.connection import AWAY, Database
 from marina.database.outage import Outage
 from marina.database.tables import DECLARATIONS
+from marina.pipelines.commands import ANOTHER_ACTS
 from marina.pipelines.loop import LeaseLostError, Loop, UnknownFamilyError
 from marina.pipelines.step_list import Family
 from marina.processes.console import show
@@ -42,7 +43,6 @@ from marina.settings import Settings, read_settings
 from training.family import families
 
 LOOK_S = 10.0
-ANOTHER_ACTS = 3
 
 
 def main(argv: list[str] | None = None) -> int:

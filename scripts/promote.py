@@ -20,7 +20,7 @@ from archives.errors import MarinaError
 from marina.processes.console import show
 from marina.releases.heads import open_database
 from marina.rollout.operator_commands import at_once
-from marina.rollout.policy.schema import DEFAULT, read_policy
+from marina.rollout.policy.schema import read_policy
 from marina.rollout.promotion import Rule, promote
 from marina.settings import read_settings
 
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     limits.add_argument("--at-most", type=float, help="the most it may be, for metrics of which less is better")
     parser.add_argument("--now", action="store_true", help="give it all traffic as soon as it is ready")
     parser.add_argument("--allow-quick", action="store_true", help="even if it was trained with --quick")
-    parser.add_argument("--policy", type=Path, default=DEFAULT, help="how it is rolled out (default: %(default)s)")
+    parser.add_argument("--policy", type=Path, help="how it is rolled out (default: MARINA_ROLLOUT_POLICY's)")
     parser.add_argument("--who", default=getpass.getuser(), help="who asks, for the ledger (default: %(default)s)")
     options = parser.parse_args(argv)
     settings = read_settings()
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         bound = Rule.bound if options.at_least is None else options.at_least
         rule = Rule(options.metric, bound, quick=options.allow_quick)
     try:
-        policy = read_policy(options.policy)
+        policy = read_policy(options.policy or settings.rollout_policy)
         if options.now:
             policy = at_once(policy)
         database = open_database(settings, first=True)

@@ -30,12 +30,11 @@ from typing import Any
 from archives.errors import MarinaError
 from marina.database.connection import AWAY
 from marina.pipelines import step_list
+from marina.pipelines.commands import ANOTHER_ACTS, NEVER
 from marina.pipelines.loop import LeaseLostError, Loop, WaitingError
 from marina.processes.console import show
 from marina.releases.heads import open_database
 from marina.settings import Settings, read_settings
-
-ANOTHER_ACTS, NEVER = 3, 4
 
 
 def main(argv: list[str] | None = None) -> int:

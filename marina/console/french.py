@@ -32,6 +32,7 @@ FRENCH: Final[Mapping[str, str]] = {
         "Le serveur indique au démarrage où est le premier jeton ; les autres viennent de scripts/console_users.py."
     ),
     "Not done": "Refusé",
+    "There is no such page.": "Cette page n'existe pas.",
     "Nothing was changed.": "Rien n'a été modifié.",
     "About the server": "Au sujet du serveur",
     "No model is served.": "Aucun modèle n'est servi.",
@@ -270,6 +271,9 @@ FRENCH: Final[Mapping[str, str]] = {
     "The loop trains the categorizer with these rules; its version is certified, and becomes a canary by the policy.": (
         "La boucle entraîne le catégoriseur avec ces règles ; sa version est certifiée, puis commence en canari."
     ),
+    "Nothing compares it on held-out rows first: that it is released is your decision.": (
+        "Rien ne la compare d'abord sur des lignes mises de côté : c'est vous qui décidez de la publier."
+    ),
     "The training": "L'entraînement",
     "waiting for the loop": "attend la boucle",
     "trains": "en cours",
@@ -299,4 +303,25 @@ FRENCH: Final[Mapping[str, str]] = {
     "Quality lost, by report": "Qualité perdue, par rapport",
     "Alerts given": "Alertes données",
     "Severity": "Gravité",
+    "make serve trains a small one where there is none, and serves it.": (
+        "make serve en entraîne un petit s'il n'y en a aucun, et le sert."
+    ),
+    "They open by themselves when traffic moves or the server fails; MARINA_NOTIFY_URLS says who is told.": (
+        "Elles s'ouvrent seules quand le trafic change ou le serveur échoue ; MARINA_NOTIFY_URLS dit qui est averti."
+    ),
+    "Answers of classifiers come here as users ask; those that are labelled leave.": (
+        "Les réponses des classifieurs arrivent ici avec les requêtes ; celles qu'on étiquette en sortent."
+    ),
+    "Those of budget_forecast are shown here.": "Celles de budget_forecast sont montrées ici.",
+    "The newest one of market_alerts is shown here.": "La dernière de market_alerts est montrée ici.",
+    "deploy_canary.py with --policy marina/rollout/policy/ab_test.yaml begins one.": (
+        "deploy_canary.py avec --policy marina/rollout/policy/ab_test.yaml en commence un."
+    ),
+    "scripts/train.py puts what it builds into the store.": "scripts/train.py met ce qu'il construit dans le dépôt.",
+    "No answers with the reference's features came in these weeks.": (
+        "Aucune réponse avec les variables de la référence ces semaines-ci."
+    ),
+    "What a model reports comes here; what is judged leaves.": (
+        "Ce qu'un modèle signale arrive ici ; ce qui est jugé en sort."
+    ),
 }

@@ -59,7 +59,8 @@ def lines(title: str, series: Sequence[Line], unit: str, top: float | None = Non
     if not every:
         return Markup("")
     first, last = min(x for x, _ in every), max(x for x, _ in every)
-    high = top or max([y for _, y in every] + [1e-9])
+    high = top or max(y for _, y in every)
+    high = high if high > 1e-6 else 1.0  # nothing but rounding
     wide = (WIDTH - LEFT - RIGHT) / max(last - first, 1e-9)
 
     def place(x: float, y: float) -> str:
@@ -70,7 +71,7 @@ def lines(title: str, series: Sequence[Line], unit: str, top: float | None = Non
         parts.append(
             f'<polyline class="l{side % 6}" points="{" ".join(place(*point) for point in one.points)}"></polyline>'
         )
-    for part in range(3):
+    for part in range(3 if last > first else 1):
         x = first + (last - first) * part / 2
         anchor = ("", " mid", " end")[part]
         at = LEFT + (x - first) * wide
@@ -137,7 +138,7 @@ def bound(value: float, needed: float, about: str) -> Markup:
 
 def _at(x: float, span: float) -> str:
     text = clock(x)
-    return text[11:16] if span < 86_400 else text[5:10]
+    return text[11:19] if span < 600 else text[11:16] if span < 86_400 else text[5:10]
 
 
 def _axis(high: float, write: Callable[[float], str], low: float = 0.0) -> str:

@@ -285,18 +285,32 @@ def kept(connection: sa.Connection, now: float) -> Transactions:
 
 
 def try_on(lately: Transactions, before: RuleSet, after: RuleSet) -> Trial:
-    """Compare what two sets of rules say of transactions; they have to end on `LONG` too.
+    """Compare what two sets of rules say of transactions; see `try_alone`."""
+    labels = lately.labels
+    said = _answers(lately, (before, after))
+    changed = [at for at in range(len(labels)) if said[0][at] != said[1][at]]
+    examples = [(labels[at][:80], said[0][at] or "-", said[1][at] or "-") for at in changed[:EXAMPLES]]
+    covered = sum(map(bool, said[0][: len(labels)])), sum(map(bool, said[1][: len(labels)]))
+    return Trial(len(labels), len(changed), covered, examples)
 
-    They are tried in a process of their own: a regex may take longer than anyone waits.
+
+def try_alone(lately: Transactions, rules: RuleSet) -> None:
+    """Try rules on transactions and on `LONG`, in a process of their own: a regex may take longer than anyone waits.
+
+    What serves meanwhile is not tried: its version may be the one to be replaced.
 
     Raises
     ------
     RuleBookError
         When they take too long.
     """
+    _answers(lately, (rules,))
+
+
+def _answers(lately: Transactions, sets: Sequence[RuleSet]) -> list[list[str]]:
     labels = lately.labels
     asked = {
-        "sets": [[as_mapping(one) for one in rules.rules] for rules in (before, after)],
+        "sets": [[as_mapping(one) for one in rules.rules] for rules in sets],
         "labels": [*labels, *LONG],
         "amounts": [*lately.amounts, *(-1.0 for _ in LONG)],
         "days": [*lately.days, *("2026-01-01" for _ in LONG)],
@@ -306,11 +320,7 @@ def try_on(lately: Transactions, before: RuleSet, after: RuleSet) -> Trial:
     done = _run(program, json.dumps(asked).encode(), TRIAL_S, what)
     if done.returncode:
         raise RuleBookError("\n".join(done.stderr.decode(errors="replace").strip().splitlines()[-1:]))
-    said = json.loads(done.stdout)
-    changed = [at for at in range(len(labels)) if said[0][at] != said[1][at]]
-    examples = [(labels[at][:80], said[0][at] or "-", said[1][at] or "-") for at in changed[:EXAMPLES]]
-    covered = sum(map(bool, said[0][: len(labels)])), sum(map(bool, said[1][: len(labels)]))
-    return Trial(len(labels), len(changed), covered, examples)
+    return list(json.loads(done.stdout))
 
 
 def _transactions(bodies: "sa.ScalarResult[bytes]") -> tuple[list[str], list[float], list[str]]:

@@ -12,7 +12,7 @@ from marina.console.access import Form, Number, Visitor
 from marina.console.context import Context
 from marina.console.errors import RefusedError, forbidden
 from marina.console.rendering import see
-from marina.console.rule_book import RuleBookError, Trial
+from marina.console.rule_book import RuleBookError, Transactions, Trial
 from marina.monitoring import requested_trainings
 from models.budget.rules import RuleSet
 
@@ -47,9 +47,18 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
         return Tried("", trial, problems)
 
     def try_on(before: RuleSet, after: RuleSet) -> Trial:
+        return rule_book.try_on(lately(), before, after)
+
+    def lately() -> Transactions:
         with context.database.reading() as connection:
-            lately = rule_book.kept(connection, time.time())
-        return rule_book.try_on(lately, before, after)
+            return rule_book.kept(connection, time.time())
+
+    def keep(form: Form, text: str, base: int) -> Response:
+        """Keep a version that was checked and tried, wherever it comes from."""
+        rule_book.check(text)
+        rule_book.try_alone(lately(), rule_book.parse_rules(text))
+        rule_book.save(context.database, text, form.person, form.why, time.time(), base)
+        return see("/console/rules/history")
 
     @pages.get("/rules")
     def listing(request: Request, visitor: Annotated[Visitor, viewer], q: str = "", after: Number = 0) -> HTMLResponse:
@@ -96,34 +105,28 @@ def router(context: Context) -> APIRouter:  # noqa: PLR0915 - one page after ano
 
     @pages.post("/rules/save")
     def save(form: Annotated[Form, operator]) -> Response:
-        why, text, base = form.why, form.text("text", LONGEST_RULE), _number(form.fields.get("base", ""))
+        text, base = form.text("text", LONGEST_RULE), _number(form.fields.get("base", ""))
         with context.database.reading() as connection:
             rule_book.check_base(connection, base)
             before = rule_book.edition(connection, base)
-        whole = rule_book.with_rule(before.rules, rule_book.parse_rule(text), form.fields.get("name", ""))
-        rule_book.check(whole)
-        try_on(before.rules, rule_book.read_rules(whole))
-        rule_book.save(context.database, whole, form.person, why, time.time(), base)
-        return see("/console/rules/history")
+        return keep(
+            form, rule_book.with_rule(before.rules, rule_book.parse_rule(text), form.fields.get("name", "")), base
+        )
 
     @pages.post("/rules/import")
     def take(form: Annotated[Form, operator]) -> Response:
-        why, text, base = form.why, form.text("text", LONGEST_FILE), _number(form.fields.get("base", ""))
+        text, base = form.text("text", LONGEST_FILE), _number(form.fields.get("base", ""))
         with context.database.reading() as connection:
             rule_book.check_base(connection, base)
-            before = rule_book.edition(connection, base)
-        rule_book.check(text)
-        try_on(before.rules, rule_book.parse_rules(text))
-        rule_book.save(context.database, text, form.person, why, time.time(), base)
-        return see("/console/rules/history")
+        return keep(form, text, base)
 
     @pages.post("/rules/restore")
     def restore(form: Annotated[Form, operator]) -> Response:
-        why, number, base = form.why, _number(form.fields.get("number", "")), _number(form.fields.get("base", ""))
+        number, base = _number(form.fields.get("number", "")), _number(form.fields.get("base", ""))
         with context.database.reading() as connection:
+            rule_book.check_base(connection, base)
             text = rule_book.edition(connection, number).text
-        rule_book.save(context.database, text, form.person, why, time.time(), base)
-        return see("/console/rules/history")
+        return keep(form, text, base)
 
     @pages.post("/rules/release")
     def release(form: Annotated[Form, operator]) -> Response:

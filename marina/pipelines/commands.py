@@ -21,6 +21,12 @@ TIMED_OUT, STOPPED = -1, -2
 WAIT = 6
 """Exit status of a command that has to wait, such as for a rollout's end: no failure, and to be asked again."""
 
+ANOTHER_ACTS = 3
+"""Exit status of scripts/loop.py and scripts/run_step.py where another loop acts: that takes it."""
+
+NEVER = 4
+"""Exit status of scripts/run_step.py for a step that is not attempted again in its run."""
+
 LOOK_S = 0.2
 END_S = 5.0
 TAIL = 2000

@@ -31,9 +31,6 @@ from marina.settings import ROOT, Settings, read_settings
 FIRST_DAY = "2026-01-01"
 """Before it there are no partitions."""
 
-NEVER = 4
-"""Exit status of scripts/run_step.py for a step that is not attempted again in its run."""
-
 MOST_RETRIES = 10
 """How often an asset starts its command again; run_step.py says sooner that a step has failed for good."""
 
@@ -47,9 +44,6 @@ ASKED_AGAIN_S = 300
 """What is not finished, since it failed or has to wait, is taken up again so often."""
 
 UNFINISHED = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-
-ANOTHER_ACTS = 3
-"""Exit status of scripts/loop.py where another loop acts: that takes it."""
 
 RUN_STEP = ROOT / "scripts" / "run_step.py"
 
@@ -122,7 +116,7 @@ class Chain:
                     metadata={"result": dg.MetadataValue.json(json.loads(json.dumps(done.result)))}
                 )
             said = f"{name} ended with exit status {done.exit}: {done.tail[-500:]}"
-            if done.exit == NEVER:
+            if done.exit == commands.NEVER:
                 raise dg.Failure(said, allow_retries=False)
             pause_s = float(done.result.get("again_in_s", STOPPED_PAUSE_S))
             raise dg.RetryRequested(max_retries=MOST_RETRIES, seconds_to_wait=pause_s) from dg.Failure(said)
@@ -162,7 +156,7 @@ def asked_for(settings: Settings) -> dg.SensorDefinition:
     def run(context: dg.OpExecutionContext) -> None:
         done = commands.run(command, limit_s, cwd=str(ROOT))
         context.log.info(done.tail or "no words")
-        if done.exit not in (0, ANOTHER_ACTS):
+        if done.exit not in (0, commands.ANOTHER_ACTS):
             raise dg.Failure(f"it ended with exit status {done.exit}: {done.tail[-500:]}", allow_retries=False)
 
     tags = {"dagster/priority": "2", "dagster/max_runtime": str(int(limit_s))}

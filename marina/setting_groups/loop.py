@@ -21,6 +21,10 @@ class LoopSettings(BaseSettings):
     """Whether a version that is to be promoted by scripts/auto_promote.py begins its canary rollout; else only the \
 decision is recorded."""
 
+    rollout_policy: Path | None = None
+    """How canaries are judged and advance, and how many people have to approve them: a file with the entries of \
+marina/rollout/policy/default.yaml, which holds where this is empty."""
+
     min_f1_threshold: float = Field(default=0.75, ge=0, le=1)
     """What the promotion metric must be strictly above, of models without a rule of their own (docs/DECISIONS.md)."""
 

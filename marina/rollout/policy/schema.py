@@ -96,14 +96,15 @@ class Policy(_Strict):
         return self
 
 
-def read_policy(path: Path = DEFAULT) -> Policy:
-    """Read a policy.
+def read_policy(path: Path | None = None) -> Policy:
+    """Read a policy; None: `DEFAULT`.
 
     Raises
     ------
     PolicyError
         If the file cannot be read, or an entry is missing, unknown or out of bounds.
     """
+    path = path or DEFAULT
     try:
         return Policy.model_validate(yaml.safe_load(path.read_text()))
     except (OSError, yaml.YAMLError) as error:

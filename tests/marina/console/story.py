@@ -19,8 +19,10 @@ from playwright.sync_api import Locator, Page, ViewportSize, expect, sync_playwr
 
 from marina.console import people, rule_book
 from marina.database.connection import Database
+from marina.database.loop_tables import LOOP_STEPS
 from marina.database.tables import DECLARATIONS, LABEL_SETS, PREDICTIONS, TRUTHS
 from marina.monitoring import alerts
+from marina.monitoring.loop_metrics import LAST_STEP
 from marina.releases import ledger
 from marina.releases.declarations import read_archive
 from marina.releases.heads import open_database
@@ -30,6 +32,7 @@ from marina.settings import Settings
 from tests import serving
 from tests.accessibility import find_barriers
 from tests.marina.console.browser import finding
+from tests.marina.console.small_catalog import SmallCatalog
 
 BROKEN = """
 class Broken:
@@ -48,8 +51,10 @@ PHONE: ViewportSize = {"width": 390, "height": 800}
 SOON_MS = 30_000
 MOST_TABS = 60
 NO_PAGE = ("/console/look", "/console/ledger/export", "/console/rules/export")
-LATER_MS = 120_000
-"""Of what starts a program that reads all rules."""
+LATER_MS = 240_000
+"""Of what starts a program that reads all rules; of a training."""
+
+STEPS = ({"share": 0.5, "at_least_s": 1}, {"share": 1, "at_least_s": 1})
 
 
 def chromium() -> str | None:
@@ -62,14 +67,18 @@ def tell(shots: Path | None = None) -> None:
     program = chromium()
     assert program
     with tempfile.TemporaryDirectory(prefix="mc-", dir="/tmp") as folder:
-        first, broken, good = (
-            serving.archive(Path(folder) / name, version=version, code=code)
-            for name, version, code in (("a", "1.0", serving.ECHO), ("b", "2.0", BROKEN), ("c", "3.0", serving.ECHO))
+        place = Path(folder)
+        first, broken = (
+            serving.archive(place / name, version=version, code=code)
+            for name, version, code in (("a", "1.0", serving.ECHO), ("b", "2.0", BROKEN))
         )
-        # The loop runs beside the server; it has no commands, so that nothing is trained here.
-        own = {"ml_loop": "true", "ml_commands": f"{folder}/none"}
-        with serving.running([first], own) as server, sync_playwright() as playwright:
-            settings = Settings(state_dir=server.state_dir, unsigned="allow")
+        settings = Settings(state_dir=place / "state", archive_store=place / "store", unsigned="allow")
+        catalog = SmallCatalog.make(place, settings.state_dir, settings.archive_store)
+        own = {
+            **the_loop(place, catalog),
+            "state_dir": str(settings.state_dir), "archive_store": str(settings.archive_store),
+        }  # fmt: skip
+        with serving.running([first, catalog.archive], own) as server, sync_playwright() as playwright:
             database = open_database(settings)
             browser = playwright.chromium.launch(
                 executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"]
@@ -81,8 +90,9 @@ def tell(shots: Path | None = None) -> None:
                 assert str(server.state_dir / "console.token") in server.output.read_text()
                 page = sign_in(browser, server.url, token, faults)
                 a_canary_gets_worse(page, server, database, broken, shots)
-                a_drift_alarm_is_answered(page, server, database, good, browser, faults, shots)
-                anomalies_are_judged_by_keys(page, server, database, shots)
+                alert = a_drift_alarm_is_answered(page, server, database, catalog, shots)
+                anomalies_are_judged_by_keys(page, server, database, shots)  # while it trains
+                what_was_trained_is_approved(page, server, database, catalog, alert, browser, faults)
                 a_rule_is_released(page, server, database)
                 without_scripts(browser, server.url, token, database)
                 with database.reading() as connection:
@@ -93,10 +103,27 @@ def tell(shots: Path | None = None) -> None:
                 database.close()
 
 
+def the_loop(place: Path, catalog: SmallCatalog) -> dict[str, str]:
+    """Return the settings by which the loop runs beside the server, trains one family, and asks for an approval.
+
+    It has the commands that train and decide: loads and the day's chores are nothing of this story.
+    """
+    commands, policy = place / "commands", place / "policy.yaml"
+    commands.mkdir()
+    for name in ("auto_train.py", "train.py", "auto_promote.py"):
+        (commands / name).symlink_to(serving.ROOT / "scripts" / name)
+    policy.write_text(changed(read_policy(), steps=STEPS, approvals=1).model_dump_json())  # JSON is YAML
+    return {
+        "ml_loop": "true", "ml_commands": str(commands), "ml_families": '["catalog"]', "rollout_policy": str(policy),
+        "ml_training_data": json.dumps({"catalog": str(catalog.goods)}),
+        "ml_held_out": json.dumps({"catalog": str(catalog.held_out)}),
+    }  # fmt: skip
+
+
 def wait_for_console(server: serving.Server) -> None:
     """Wait until the gateway has a console behind it."""
     end = time.monotonic() + 30
-    while httpx.get(f"{server.url}/console/sign-in").status_code != 200:
+    while httpx.get(f"{server.url}/console/sign-in", timeout=30).status_code != 200:
         assert time.monotonic() < end, (server.log_dir / "console.log").read_text()
         time.sleep(0.2)
 
@@ -136,13 +163,12 @@ def write(page: Page, target: Locator, text: str) -> None:
         page.keyboard.press("Enter")
 
 
-def begin(database: Database, archive: Path, **changes: Any) -> int:
+def begin(database: Database, archive: Path) -> int:
     """Begin a rollout of an archive with half of the traffic."""
-    steps = ({"share": 0.5, "at_least_s": 1}, {"share": 1, "at_least_s": 1})
     with database.writing(durable=True) as connection:
         ledger.lock(connection)
         found = read_archive(archive)
-        return rollouts.start(connection, found, changed(read_policy(), steps=steps, **changes), "ann", time.time()).id
+        return rollouts.start(connection, found, changed(read_policy(), steps=STEPS), "ann", time.time()).id
 
 
 def ask(url: str, count: int) -> None:
@@ -173,17 +199,29 @@ def a_canary_gets_worse(
     expect(numbers.locator("summary")).to_be_focused()
 
 
+def wait_for_the_day(database: Database) -> None:
+    """Wait until the loop has found no reason to train today: what comes later is then trained since it was asked."""
+    end = time.monotonic() + LATER_MS / 1000
+    chosen = sa.select(LOOP_STEPS.c.run).where(LOOP_STEPS.c.step == LAST_STEP, LOOP_STEPS.c.state == "done")
+    while True:
+        with database.reading() as connection:
+            if connection.execute(chosen).first():
+                return
+        assert time.monotonic() < end, "the loop has not had its day"
+        time.sleep(0.2)
+
+
 def a_drift_alarm_is_answered(
     page: Page,
     server: serving.Server,
     database: Database,
-    good: Path,
-    browser: Any,
-    faults: list[str],
+    catalog: SmallCatalog,
     shots: Path | None,
-) -> None:
-    """By a training; the canary that it leads to is approved by a second person."""
-    alert = alerts.open_alert(database, finding(model="echo"), time.time())
+) -> int:
+    """By a training, which the loop begins while one looks."""
+    wait_for_the_day(database)
+    catalog.grow()
+    alert = alerts.open_alert(database, finding(model="catalog", what="text length: from 40 to 90"), time.time())
     page.goto(f"{server.url}/console")
     if shots:
         page.screenshot(path=shots / "console_overview.png", clip={"x": 0, "y": 0, "width": 1180, "height": 230})
@@ -197,15 +235,41 @@ def a_drift_alarm_is_answered(
     expect(page.locator("main")).to_contain_text("decided")
     with database.reading() as connection:
         assert [act.action for act in alerts.read(connection, alert)[1]] == ["retrain"]
-    training = page.locator("section.training")  # by itself, while one looks
-    expect(training).to_contain_text("echo is of family 'stub', and training/ has", timeout=SOON_MS)
-    number = begin(database, good, approvals=1)
+    training = page.locator("section.training")
+    expect(training).to_contain_text(re.compile("waiting for the loop|trains"))
+    expect(training).to_contain_text(re.compile("trains|trained"), timeout=LATER_MS)  # by itself
+    return alert
+
+
+def what_was_trained_is_approved(
+    page: Page,
+    server: serving.Server,
+    database: Database,
+    catalog: SmallCatalog,
+    alert: int,
+    browser: Any,
+    faults: list[str],
+) -> None:
+    """The alert's page says which version came of it, that it is better, and its rollout; a second person approves."""
+    page.goto(f"{server.url}/console/alerts/{alert}")
+    training = page.locator("section.training")
+    expect(training).to_contain_text("promote", timeout=LATER_MS)
+    expect(training).to_contain_text("and it is better")
+    expect(training.get_by_role("link", name="catalog 2.0")).to_be_visible()
+    press(page, training.get_by_role("link", name="Rollout"))
+    expect(page.locator("[sse-swap]")).to_contain_text("watching", timeout=LATER_MS)  # its worker has proved itself
+    expect(page.locator("[sse-swap]")).to_contain_text("Approved by: no one yet")
     second = people.add(database, "ben", "approver", "test", time.time())
     other = sign_in(browser, server.url, second, faults)
-    other.goto(f"{server.url}/console/rollouts/{number}")
-    form = other.locator(f'form[action="/console/rollouts/{number}/approve"]')
+    other.goto(page.url)
+    form = other.locator('form[action$="/approve"]')
     write(other, form.get_by_label("Why"), "looked at the evidence")
     expect(other.locator("main")).to_contain_text("Approved by: ben")
+    expect(page.locator("[sse-swap]")).to_contain_text("Approved by: ben", timeout=SOON_MS)
+    answer = httpx.post(f"{server.url}/predictions/catalog/2.0", json=catalog.question())
+    with database.reading() as connection:
+        acts = [(one.who, one.action) for one in ledger.entries(connection, "catalog")]
+    assert answer.json()["version"] == "2.0" and acts[-1] == ("ben", "approve"), (answer.text, acts)
 
 
 def anomalies_are_judged_by_keys(page: Page, server: serving.Server, database: Database, shots: Path | None) -> None:
@@ -219,7 +283,8 @@ def anomalies_are_judged_by_keys(page: Page, server: serving.Server, database: D
         for n in range(20)
     ]  # fmt: skip
     with database.reading() as connection:
-        echo = dict(connection.execute(sa.select(DECLARATIONS).where(DECLARATIONS.c.version == "1.0")).one()._mapping)
+        chosen = sa.select(DECLARATIONS).where(DECLARATIONS.c.model == "echo", DECLARATIONS.c.version == "1.0")
+        echo = dict(connection.execute(chosen).one()._mapping)
     with database.writing() as connection:
         connection.execute(sa.insert(PREDICTIONS), rows)
         of = {"model": "budget_anomaly", "version": "1.0"}
@@ -241,7 +306,7 @@ def anomalies_are_judged_by_keys(page: Page, server: serving.Server, database: D
 def nothing_bars_anyone(page: Page, url: str) -> None:
     """Of all pages that links lead to, one of each kind; nor the page of live signing."""
     seen: set[str] = set()
-    waiting = ["/console", "/console/reviews"]
+    waiting = ["/console", "/console/reviews", "/console/rollouts"]
     found: list[str] = []
     with page.context.browser.new_context() as fresh:  # type: ignore[union-attr]
         other = fresh.new_page()

@@ -99,15 +99,22 @@ def test_a_regex_that_never_ends_is_not_kept_though_no_label_shows_it(
     monkeypatch.setattr(rule_book, "TRIAL_S", 1.0)
     small = rule_book.write(list(map(as_mapping, RULES.rules)))
     rule_book.save(console.database, small, people.Person("ada", "operator", 1.0, "test", None, 0.0), "x", 1.0, 0)
-    before, mine = len(console.rows()), console.browser("operator")
+    mine = console.browser("operator")
     sent = {"csrf": mine.form_token("/console/rules/save"), "name": "books-fnac", "base": "1", "why": "x"}
     sent["text"] = RULE + "regex: (A|A)+[B]\n"
     saved = mine.request("POST", "/console/rules/save", data=sent)
     text = rule_book.write([yaml.safe_load(RULE + "regex: (Q+ ?)+!\n")])
     taken = mine.submit("/console/rules", "/console/rules/import", text=text, base="1", why="x")
-    for answer in (saved, taken):
+    # As one was kept before regexes had a time limit.
+    rule_book.save(console.database, text, people.Person("ada", "operator", 1.0, "test", None, 0.0), "x", 1.0, 1)
+    before, where = len(console.rows()), "/console/rules/restore"
+    with monkeypatch.context() as patch:
+        patch.setattr(rule_book, "TRIAL_S", 60.0)  # that of rules that end
+        assert mine.submit("/console/rules/history", where, number="1", base="2", why="way out").status_code == 303
+    put_back = mine.submit("/console/rules/history", where, number="2", base="3", why="x")
+    for answer in (saved, taken, put_back):
         assert answer.status_code == 409 and "on long ones took longer" in answer.text
-    assert len(console.rows()) == before
+    assert len(console.rows()) == before + 1
 
 
 def test_a_regex_that_ends_the_process_that_compiles_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
