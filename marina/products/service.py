@@ -46,7 +46,7 @@ from marina.products.redis_level import RedisLevel
 from marina.products.rule_answers import RuleAnswers
 from marina.products.schemas import ERRORS
 from marina.releases.heads import open_database
-from marina.serving.gateway_pool import open_client
+from marina.serving.gateway_pool import Gateway
 from marina.settings import Settings, read_settings
 
 WAIT_MS = 2000
@@ -82,7 +82,7 @@ def build_context(
         database,
         asked,
         OutcomeWriter(database),
-        ModelServer(open_client(settings, settings.ml_model_timeout), cache, LiveVersions(run_dir, database), asked),
+        ModelServer(Gateway(settings, settings.ml_model_timeout), cache, LiveVersions(run_dir, database), asked),
         RuleAnswers(database, settings.state_dir / "declared"),
         store,
         features or StoreFeatures(store),
