@@ -15,7 +15,7 @@ from marina.processes.console import log
 from marina.products.answer_cache import AnswerCache, cache_key
 from marina.products.errors import ProductError, RelayedError
 from marina.products.flags.provider import Flags
-from marina.products.live_versions import LiveVersions
+from marina.products.live_versions import Live, LiveVersions
 from marina.serving.gateway_pool import Said
 
 PASSED_ON = ("authorization", "x-session-id", "x-user-id", "traceparent")
@@ -46,6 +46,8 @@ class Call:
         Which flags were asked for, and what they said.
     models
         Which versions answered, and from where.
+    found
+        What the memory answered last: whose answer it is, and its key.
     """
 
     request_id: str
@@ -53,6 +55,7 @@ class Call:
     key: str = ""
     flags: dict[str, bool] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    found: tuple[Live, str] | None = None
 
     def flag(self, flags: Flags, name: str) -> bool:
         """Ask for a flag, and remember what it said."""
@@ -152,6 +155,7 @@ class ModelServer:
         except TypeError as error:
             raise ProductError(422, "invalid", f"body: {error}", field="body") from None
         value, where = await self.cache.get(key, fetch)
+        call.found = (live, key) if where == "memory" else None
         named, _, body = value.partition(b"\n")
         return self._answer(call, model, body, named.decode(), where)
 
