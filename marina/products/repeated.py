@@ -27,7 +27,7 @@ CALL: Final = "marina.repeatable"
 """Where a route leaves the call, in the request's scope, when the same question gets the same answer."""
 
 BEFORE_ID: Final = b'"served":{"request_id":"'
-"""How an answer goes on to its request's id: no text within it can, for its quotes are escaped."""
+"""What stands before the request's id in an answer: no text within it can hold this, for its quotes are escaped."""
 
 
 @dataclass(frozen=True)
