@@ -70,8 +70,7 @@ class Repeated:
         """Answer a request, or pass it on."""
         route = self._paths.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         live = self._context.server.live.known(route.model) if route is not None else None
-        request = Request(scope, receive)
-        if route is None or live is None or not _is_short(request):
+        if route is None or live is None or not _is_short(request := Request(scope, receive)):  # or no HTTP at all
             await self._app(scope, receive, send)
             return
         try:
