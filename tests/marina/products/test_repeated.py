@@ -10,12 +10,14 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from anyio.from_thread import start_blocking_portal
+from starlette.types import Message, Receive, Scope, Send
 
 from marina.database.connection import Database
 from marina.database.tables import DECLARATIONS
 from marina.products.context import Context
 from marina.products.flags.table import set_flag
 from marina.products.live_versions import UNSETTLED_NS
+from marina.products.repeated import Repeated
 from marina.products.service import application, build_context
 from marina.serving.traffic_routes import Routes
 from marina.settings import Settings
@@ -133,3 +135,20 @@ def test_the_flag_the_time_and_an_idempotency_key_hold_for_what_is_repeated(inte
         set_flag(written, "ml_api_cache", "test", "no answer is kept", time.time(), share=0.0)
     interface.context.flags.refresh()
     assert [interface.cache() for _ in range(2)] == ["off", "off"]
+
+
+def test_what_is_no_http_is_passed_on_so_that_the_process_begins(interface: Interface) -> None:
+    passed: list[str] = []
+
+    async def next_one(scope: Scope, receive: Receive, send: Send) -> None:
+        passed.append(scope["type"])
+
+    async def receive() -> Message:
+        return {}
+
+    async def send(_: Message) -> None: ...
+
+    repeated = Repeated(next_one, interface.context, {})
+    for scope in ({"type": "lifespan"}, {"type": "websocket", "path": "/", "headers": []}):
+        interface.client.portal.call(repeated, scope, receive, send)
+    assert passed == ["lifespan", "websocket"]
