@@ -13,6 +13,7 @@ from starlette.responses import Response
 from marina.products.context import Context, call_of, context_of, reply
 from marina.products.errors import ProductError
 from marina.products.model_server import Call
+from marina.products.repeated import Repeatable, allow_repeating
 from marina.products.schemas import Body, Reply, Text
 
 MODEL = "catalog"
@@ -24,6 +25,8 @@ SIDE_BY_SIDE = 4
 
 DANGEROUS: Final = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet would compute (OWASP, "CSV injection")."""
+
+REPEATABLE = {"/ml/catalog/classify": Repeatable("/ml/catalog/classify", MODEL)}
 
 router = APIRouter(prefix="/ml/catalog", tags=["catalogue"])
 
@@ -67,6 +70,7 @@ async def classify(request: Request, body: OneOrMany, top_k: TopK = 3) -> Respon
          "request_id": answer.request_id, "instance": index}
         for index, top in enumerate(answer.body["predictions"])
     ]  # fmt: skip
+    allow_repeating(request, call)
     return reply(call, {"listings": said})
 
 

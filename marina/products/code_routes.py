@@ -9,6 +9,7 @@ from starlette.responses import Response
 from marina.products.context import Context, call_of, context_of, reply
 from marina.products.errors import ProductError
 from marina.products.model_server import Call
+from marina.products.repeated import Repeatable, allow_repeating
 from marina.products.schemas import Body, Reply, Text
 from models.code_health.features import READS
 
@@ -29,6 +30,8 @@ MODELS = {
     "Meta-learner": "code_meta",
 }
 """What the products call each model, and what it is called here."""
+
+REPEATABLE = {f"/ml/code/{name}": Repeatable("/ml/code/{model}", model) for name, model in MODELS.items()}
 
 ModelName = Literal[
     "risk", "anomaly", "bugs", "impact", "meta",
@@ -79,7 +82,9 @@ async def predict(
     said = {"model": model, "model_version": answer.version, "predictions": body_said["predictions"]}
     said |= {name: body_said[name] for name in ("explanations", "warnings") if name in body_said}
     if body.repo_id is not None:
-        said["features"] = question["features"]
+        said["features"] = question["features"]  # which may change
+    else:
+        allow_repeating(request, call)
     return reply(call, said)
 
 

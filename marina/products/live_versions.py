@@ -62,8 +62,7 @@ class LiveVersions:
             mark = self._mark(model)
         except (OSError, ValueError):
             return None
-        known = self._known.get(model)
-        if known is not None and known[0] == mark and time.time_ns() - max(mark) > UNSETTLED_NS:
+        if (known := self._settled(model, mark)) is not None:
             return known[1]
         if time.monotonic() < self._away_until:
             return None
@@ -76,6 +75,19 @@ class LiveVersions:
         if settled:
             self._known[model] = mark, found
         return found if settled else None
+
+    def known(self, model: str) -> Live | None:
+        """Return the version that answers every request, where that is known without reading the database."""
+        try:
+            known = self._settled(model, self._mark(model))
+        except (OSError, ValueError):
+            return None
+        return known[1] if known is not None else None
+
+    def _settled(self, model: str, mark: tuple[int, int]) -> tuple[tuple[int, int], Live | None] | None:
+        known = self._known.get(model)
+        settled = known is not None and known[0] == mark and time.time_ns() - max(mark) > UNSETTLED_NS
+        return known if settled else None
 
     def _mark(self, model: str) -> tuple[int, int]:
         if "/" in model or model.startswith("."):

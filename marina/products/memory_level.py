@@ -42,6 +42,11 @@ class MemoryLevel:
         self._kept.move_to_end(key)
         return found[1]
 
+    def left_s(self, key: str) -> float:
+        """Return how much longer a value is kept, in seconds; 0 where nothing is."""
+        found = self._kept.get(key)
+        return max(0.0, found[0] - self._monotonic()) if found is not None else 0.0
+
     def put(self, key: str, value: bytes, ttl_s: float) -> None:
         """Keep a value for so long; one larger than an eighth of the room is not kept."""
         size = _size(key, value)

@@ -6,7 +6,7 @@ the same to the gateway whichever way it comes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import orjson
@@ -15,10 +15,21 @@ from marina.processes.console import log
 from marina.products.answer_cache import AnswerCache, cache_key
 from marina.products.errors import ProductError, RelayedError
 from marina.products.flags.provider import Flags
-from marina.products.live_versions import LiveVersions
+from marina.products.live_versions import Live, LiveVersions
+from marina.serving.gateway_pool import Said
 
 PASSED_ON = ("authorization", "x-session-id", "x-user-id", "traceparent")
 """Headers of the client's that are passed on to the gateway."""
+
+
+class Gateway(Protocol):
+    """What takes requests to the models (`marina.serving.gateway_pool.Gateway`)."""
+
+    async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Said:
+        """Send a request, and return its answer."""
+
+    async def aclose(self) -> None:
+        """Let go of its connections."""
 
 
 @dataclass
@@ -35,6 +46,8 @@ class Call:
         Which flags were asked for, and what they said.
     models
         Which versions answered, and from where.
+    found
+        What the memory answered last: whose answer it is, and its key.
     """
 
     request_id: str
@@ -42,6 +55,7 @@ class Call:
     key: str = ""
     flags: dict[str, bool] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    found: tuple[Live, str] | None = None
 
     def flag(self, flags: Flags, name: str) -> bool:
         """Ask for a flag, and remember what it said."""
@@ -81,17 +95,16 @@ class ModelServer:
 
     Parameters
     ----------
-    http
-        Sends requests to the gateway; its base URL is set.
+    gateway
+        Where requests are sent.
     cache, live
         What is remembered, and which version would answer.
     flags
         Whether to remember at all.
     """
 
-    def __init__(self, http: httpx.AsyncClient, cache: AnswerCache, live: LiveVersions, flags: Flags) -> None:
-        self._http = http
-        self._urls: dict[str, httpx.URL] = {}
+    def __init__(self, gateway: Gateway, cache: AnswerCache, live: LiveVersions, flags: Flags) -> None:
+        self._gateway = gateway
         self.cache = cache
         self.live = live
         self.flags = flags
@@ -142,6 +155,7 @@ class ModelServer:
         except TypeError as error:
             raise ProductError(422, "invalid", f"body: {error}", field="body") from None
         value, where = await self.cache.get(key, fetch)
+        call.found = (live, key) if where == "memory" else None
         named, _, body = value.partition(b"\n")
         return self._answer(call, model, body, named.decode(), where)
 
@@ -158,7 +172,7 @@ class ModelServer:
 
     async def close(self) -> None:
         """Let go of the connections to the gateway and to Redis."""
-        await self._http.aclose()
+        await self._gateway.aclose()
         if self.cache.shared is not None:
             await self.cache.shared.close()
 
@@ -166,28 +180,26 @@ class ModelServer:
         self, call: Call, model: str, question: Mapping[str, Any], verb: str, rid: str
     ) -> tuple[bytes, bool, str]:
         answer = await self._send(call, f"/{verb}/{model}", question, rid)
-        return answer.content, b'"errors"' not in answer.content, answer.headers.get("x-model-version", "")
+        return answer.content, b'"errors"' not in answer.content, answer.header(b"x-model-version")
 
-    async def _send(self, call: Call, path: str, body: Mapping[str, Any], rid: str) -> httpx.Response:
+    async def _send(self, call: Call, path: str, body: Mapping[str, Any], rid: str) -> Said:
         headers = {**call.headers, "Content-Type": "application/json", "X-Request-Id": rid}
-        if (url := self._urls.get(path)) is None:
-            url = self._urls[path] = self._http.base_url.join(path)
         try:
-            answer = await self._http.post(url, content=orjson.dumps(body), headers=headers)
+            answer = await self._gateway.post(path, headers, orjson.dumps(body))
         except httpx.TimeoutException:
             raise ProductError(504, "deadline", "The model server did not answer in time. Send less at once.") from None
         except httpx.HTTPError:
             raise ProductError(503, "restarting", "The model server cannot be reached. Try again in 2 s.") from None
         except (orjson.JSONEncodeError, UnicodeEncodeError) as error:
             raise ProductError(422, "invalid", f"body: {error}", field="body") from None
-        if answer.is_success:
+        if 200 <= answer.status < 300:
             return answer
         try:
             said = orjson.loads(answer.content)["error"]
         except (ValueError, KeyError, TypeError):
-            log(f"products: the gateway answered {answer.status_code} to {path} in no known form")
+            log(f"products: the gateway answered {answer.status} to {path} in no known form")
             raise ProductError(503, "restarting", "The model server is starting. Try again in two seconds.") from None
-        raise RelayedError(answer.status_code, said, answer.headers.get("retry-after"))
+        raise RelayedError(answer.status, said, answer.header(b"retry-after") or None)
 
     def _answer(self, call: Call, model: str, raw: bytes, version: str, where: str) -> Answer:
         body = orjson.loads(raw)

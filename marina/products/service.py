@@ -43,10 +43,11 @@ from marina.products.measures import SAVE_S, Counting, Measures
 from marina.products.memory_level import MemoryLevel
 from marina.products.model_server import ModelServer
 from marina.products.redis_level import RedisLevel
+from marina.products.repeated import Repeated
 from marina.products.rule_answers import RuleAnswers
 from marina.products.schemas import ERRORS
 from marina.releases.heads import open_database
-from marina.serving.gateway_pool import open_client
+from marina.serving.gateway_pool import Gateway
 from marina.settings import Settings, read_settings
 
 WAIT_MS = 2000
@@ -82,7 +83,7 @@ def build_context(
         database,
         asked,
         OutcomeWriter(database),
-        ModelServer(open_client(settings, settings.ml_model_timeout), cache, LiveVersions(run_dir, database), asked),
+        ModelServer(Gateway(settings, settings.ml_model_timeout), cache, LiveVersions(run_dir, database), asked),
         RuleAnswers(database, settings.state_dir / "declared"),
         store,
         features or StoreFeatures(store),
@@ -149,9 +150,10 @@ def application(context: Context, last_call: signal.Signals | None = None) -> Fa
     app.state.context = context
     add_handlers(app)
     add_docs(app)
-    for routes in (budget_routes, user_routes, market_routes, code_routes, catalogue_routes):
+    for routes in (code_routes, catalogue_routes, budget_routes, user_routes, market_routes):  # the busiest first
         app.include_router(routes.router)
     app.include_router(feature_routes.routes(context.store, FeatureStoreAwayError))
+    app.add_middleware(Repeated, context=context, paths={**code_routes.REPEATABLE, **catalogue_routes.REPEATABLE})
     app.add_middleware(Idempotency, database=context.database, largest_body=context.settings.body_limit_bytes)
     app.add_middleware(Counting, measures=measures)
     return app

@@ -1,7 +1,8 @@
 """Asynchronous requests to this server's own gateway, over connections that are kept: a transport for httpx.
 
 It speaks as much of HTTP/1.1 as one known server needs: one origin, bodies as a whole, no proxies, no HTTP/2. httpx's
-own transport serves any of them and takes four fifths of a request's processor time for that.
+own transport serves any of them and takes four fifths of a request's processor time for that. `Gateway` asks over the
+same connections without httpx's client, which takes most of the rest.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
 
 import httpx
 
@@ -30,6 +31,18 @@ BODILESS: Final = frozenset({204, 304})
 
 PURE: Final = (b"/predictions/", b"/explanations/")
 """Paths whose requests may be sent twice: they change nothing."""
+
+
+class Said(NamedTuple):
+    """An answer: its status, its headers by their names in small letters, and its body, whole."""
+
+    status: int
+    headers: Mapping[bytes, bytes]
+    content: bytes
+
+    def header(self, name: bytes) -> str:
+        """Return a header's value, empty where there is none."""
+        return self.headers.get(name, b"").decode("latin-1")
 
 
 class _UnansweredError(httpx.RemoteProtocolError):
@@ -81,10 +94,10 @@ class _Connection:
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
-    async def exchange(self, method: bytes, head: bytes, body: bytes) -> tuple[httpx.Response, bool]:
-        """Send a request; return the response, read whole, and whether the connection can be kept."""
+    async def exchange(self, method: bytes, head: bytes, body: bytes) -> tuple[Said, bool]:
+        """Send a request; return the answer, read whole, and whether the connection can be kept."""
         self._writer.write(head + body)  # an answer may come before all of it was sent, so that is not waited for
-        status, headers, begun = 100, httpx.Headers(), False
+        status, headers, begun = 100, dict[bytes, bytes](), False
         while 100 <= status < 200:
             try:
                 lines = (await self._reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
@@ -94,21 +107,23 @@ class _Connection:
                 raise
             begun = True
             version, _, rest = lines[0].partition(b" ")
-            status = int(rest[:3])
-            pairs = (line.partition(b":") for line in lines[1:-2])
-            headers = httpx.Headers([(name, value.strip()) for name, _, value in pairs])
-        kept = version == b"HTTP/1.1" and headers.get("connection", "").lower() != "close"
+            status, headers = int(rest[:3]), {}
+            for line in lines[1:-2]:
+                name, _, value = line.partition(b":")
+                name, value = name.lower(), value.strip()
+                headers[name] = headers[name] + b", " + value if name in headers else value
+        kept = version == b"HTTP/1.1" and headers.get(b"connection", b"").lower() != b"close"
         if method == b"HEAD" or status in BODILESS:
             content = b""
-        elif headers.get("transfer-encoding", "").lower() == "chunked":
+        elif headers.get(b"transfer-encoding", b"").lower() == b"chunked":
             content = await self._chunks()
-        elif "content-length" in headers:
-            content = await self._reader.readexactly(int(headers["content-length"]))
+        elif b"content-length" in headers:
+            content = await self._reader.readexactly(int(headers[b"content-length"]))
         else:
             content, kept = await self._reader.read(), False
             if self._reader.broken:
                 raise asyncio.IncompleteReadError(content, None)
-        return httpx.Response(status, headers=headers, content=content), kept and self.clean
+        return Said(status, headers, content), kept and self.clean
 
     async def _chunks(self) -> bytes:
         parts = []
@@ -136,7 +151,29 @@ class GatewayPool(httpx.AsyncBaseTransport):
         self._idle: list[_Connection] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, and return its response, read whole.
+        """Send a request of httpx's; errors as of `send`."""
+        method, body = request.method.encode(), await request.aread()
+        limits = request.extensions.get("timeout", {})
+        said = await self.send(request.url, method, request.url.raw_path, request.headers.raw, body, limits)
+        return httpx.Response(said.status, headers=list(said.headers.items()), content=said.content)
+
+    async def send(
+        self,
+        origin: httpx.URL,
+        method: bytes,
+        path: bytes,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes,
+        limits: Mapping[str, float | None],
+    ) -> Said:
+        """Send a request, and return its answer, read whole.
+
+        Parameters
+        ----------
+        origin
+            The server.
+        limits
+            Seconds to ``connect``, to ``read`` the answer, and to wait for a connection of the ``pool``.
 
         Raises
         ------
@@ -145,18 +182,20 @@ class GatewayPool(httpx.AsyncBaseTransport):
         httpx.TransportError
             If the server cannot be reached, goes away, or speaks no HTTP/1.1.
         """
-        limits = request.extensions.get("timeout", {})
-        method, path = request.method.encode(), request.url.raw_path
-        fields = b"".join([b"%b: %b\r\n" % field for field in request.headers.raw])
-        if fields.count(b"\n") != len(request.headers.raw) or fields.count(b"\r") != len(request.headers.raw):
+        lines = [b"%b: %b\r\n" % field for field in headers]
+        fields = b"".join(lines)
+        if fields.count(b"\n") != len(lines) or fields.count(b"\r") != len(lines):
             raise httpx.LocalProtocolError("a header holds the end of a line")
-        head, body = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, path, fields), await request.aread()
-        with _timed(httpx.PoolTimeout, "no connection is free"):
-            async with asyncio.timeout(limits.get("pool")):
-                await self._room.acquire()
+        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, path, fields)
+        if self._room.locked():
+            with _timed(httpx.PoolTimeout, "no connection is free"):
+                async with asyncio.timeout(limits.get("pool")):
+                    await self._room.acquire()
+        else:
+            await self._room.acquire()  # without waiting
         try:
             waiting = self._waiting()
-            connection = waiting or await self._connect(request.url, limits.get("connect"))
+            connection = waiting or await self._connect(origin, limits.get("connect"))
             with _timed(httpx.ReadTimeout, "no answer in time"), _broken():
                 async with asyncio.timeout(limits.get("read")):
                     try:
@@ -164,22 +203,22 @@ class GatewayPool(httpx.AsyncBaseTransport):
                     except _UnansweredError:  # perhaps it was closed as the request came
                         if waiting is None or not path.startswith(PURE):
                             raise
-                    connection = await self._connect(request.url, limits.get("connect"))
+                    connection = await self._connect(origin, limits.get("connect"))
                     return await self._exchange(connection, method, head, body)
         finally:
             self._room.release()
 
-    async def _exchange(self, connection: _Connection, method: bytes, head: bytes, body: bytes) -> httpx.Response:
+    async def _exchange(self, connection: _Connection, method: bytes, head: bytes, body: bytes) -> Said:
         kept = False
         try:
-            response, kept = await connection.exchange(method, head, body)
+            said, kept = await connection.exchange(method, head, body)
         finally:
             if kept:
                 connection.idle_from = time.monotonic()
                 self._idle.append(connection)
             else:
                 connection.abort()
-        return response
+        return said
 
     async def aclose(self) -> None:
         """Close what waits for a request."""
@@ -236,12 +275,43 @@ def _broken() -> Iterator[None]:
         raise httpx.ReadError(str(error)) from error
 
 
+class Gateway:
+    """The gateway of this server, asked over connections that are kept.
+
+    Parameters
+    ----------
+    settings
+        Where it is.
+    timeout_s
+        How long a request takes at most.
+    """
+
+    def __init__(self, settings: Settings, timeout_s: float) -> None:
+        self._origin = _origin(settings)
+        self._pool = _pool(settings)
+        self._host = (b"Host", self._origin.netloc)
+        self._limits = dict.fromkeys(("connect", "read", "pool"), timeout_s)
+
+    async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Said:
+        """Send a POST and return its answer; `UnicodeEncodeError` where a header is no ASCII, others as of the pool."""
+        fields = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
+        fields += (self._host, (b"Content-Length", b"%d" % len(body)))
+        return await self._pool.send(self._origin, b"POST", path.encode(), fields, body, self._limits)
+
+    async def aclose(self) -> None:
+        """Close what waits for a request."""
+        await self._pool.aclose()
+
+
 def open_client(settings: Settings, timeout_s: float) -> httpx.AsyncClient:
     """Return a client of this server's own gateway, whose requests take that long at most."""
+    return httpx.AsyncClient(base_url=_origin(settings), timeout=timeout_s, transport=_pool(settings), trust_env=False)
+
+
+def _origin(settings: Settings) -> httpx.URL:
+    return httpx.URL(own_url(settings, settings.host, settings.inference_port))
+
+
+def _pool(settings: Settings) -> GatewayPool:
     certificate = own_certificate(settings)
-    return httpx.AsyncClient(
-        base_url=own_url(settings, settings.host, settings.inference_port),
-        timeout=timeout_s,
-        transport=GatewayPool(certificate if isinstance(certificate, ssl.SSLContext) else None),
-        trust_env=False,
-    )
+    return GatewayPool(certificate if isinstance(certificate, ssl.SSLContext) else None)

@@ -16,7 +16,7 @@ from marina.products.service import application, build_context
 from marina.serving.traffic_routes import Routes
 from marina.settings import Settings
 from tests.handlers import every
-from tests.marina.products.gateway import InProcessGateway, declare
+from tests.marina.products.gateway import InProcessGateway, Over, declare
 
 MODELS = (
     "budget_categorizer", "budget_anomaly", "budget_forecast", "market_alerts", "catalog",
@@ -90,7 +90,7 @@ def serve(folder: Path, database: Database, url: str, **more: object) -> Iterato
     )
     context = build_context(settings, database, folder)
     gateway = InProcessGateway(database)
-    context.server._http = httpx.AsyncClient(transport=gateway, base_url="http://gateway")
+    context.server._gateway = Over(gateway)
     app = application(context)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(app.router.lifespan_context(app)):
         yield Products(Client(portal, app), app, context, gateway, database, routes)

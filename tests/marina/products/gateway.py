@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,24 @@ from starlette.types import ASGIApp
 from marina.database.connection import Database
 from marina.database.tables import DECLARATIONS
 from marina.events import api
+from marina.serving.gateway_pool import Said
 from marina.serving.traffic_routes import Routes
 from tests.handlers import every
+
+
+class Over:
+    """The gateway, behind a transport of httpx's in place of connections."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._http = httpx.AsyncClient(transport=transport, base_url="http://gateway")
+
+    async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Said:
+        answer = await self._http.post(path, headers=headers, content=body)
+        names = {name.lower(): value for name, value in answer.headers.raw}
+        return Said(answer.status_code, names, answer.content)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
 
 
 class InProcessGateway(httpx.AsyncBaseTransport):

@@ -28,6 +28,7 @@ from marina.serving.traffic_routes import Routes
 from marina.settings import Settings
 from models.code_health.features import READS
 from tests import redis
+from tests.marina.products.gateway import Over
 
 MODEL, CLIENTS, QUESTIONS = "code_risk", 8, 200
 MEMORY_BYTES = 20_000
@@ -62,7 +63,7 @@ async def serving(folder: Path, redis_url: str) -> AsyncIterator[tuple[str, Redi
     def model(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json={"predictions": request.content.decode()}, headers={"X-Model-Version": "1.0"})
 
-    context.server._http = httpx.AsyncClient(transport=httpx.MockTransport(model), base_url="http://gateway")
+    context.server._gateway = Over(httpx.MockTransport(model))
     server = uvicorn.Server(uvicorn.Config(application(context), log_level="error"))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

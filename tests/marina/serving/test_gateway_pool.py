@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from marina.serving.gateway_pool import GatewayPool
+from marina.serving.gateway_pool import Gateway, GatewayPool
 from marina.serving.health_check import own_certificate
 from marina.settings import Settings
 from tests.certificates import self_signed
@@ -49,6 +49,39 @@ async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     head = await reader.readuntil(b"\r\n\r\n")
     length = next((line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), b":0")
     return head, await reader.readexactly(int(length.partition(b":")[2]))
+
+
+def test_the_gateway_is_asked_without_a_client_of_httpx_by_the_same_rules() -> None:
+    heads: list[bytes] = []
+
+    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                head, body = await read_request(reader)
+                heads.append(head)
+                writer.write(
+                    b"HTTP/1.1 429 Too Many\r\nRetry-After: 3\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+                )
+        writer.close()
+
+    async def run() -> None:
+        async with await asyncio.start_server(one, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            gateway = Gateway(Settings.model_validate({"inference_port": port}), 5.0)
+            for body in (b"first", b"second"):
+                said = await gateway.post("/predictions/x", {"Authorization": "Bearer a"}, body)
+                assert (said.status, said.content, said.header(b"retry-after")) == (429, body, "3")
+                assert said.header(b"x-model-version") == ""
+            with pytest.raises(httpx.LocalProtocolError):
+                await gateway.post("/predictions/x", {"X-Session-Id": "a\r\nX-Other: b"}, b"")
+            with pytest.raises(UnicodeEncodeError):
+                await gateway.post("/predictions/x", {"X-Session-Id": "é"}, b"")
+            await gateway.aclose()
+            with pytest.raises(httpx.ConnectError):
+                await Gateway(Settings.model_validate({"inference_port": 9}), 5.0).post("/", {}, b"")
+        assert len(heads) == 2 and all(f"\r\nHost: 127.0.0.1:{port}\r\n".encode() in head for head in heads)
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(
