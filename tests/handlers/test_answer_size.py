@@ -121,7 +121,8 @@ def test_every_transactions_reasons_of_many_users_are_not_explained_at_once() ->
 def test_served_many_large_answers_at_once_kill_no_worker() -> None:
     [path] = loaded("code_meta")[1].glob("*.mar")
     body = npy(code_health.rows("code_meta", 4096).astype(np.float32))
-    with running([path], PREDICTS) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+    patient = PREDICTS | {"request_timeout_s": 180}  # a busy machine takes its time
+    with running([path], patient) as server, httpx.Client(base_url=server.url, timeout=240) as client:
         workers = server.worker_pids("code_meta")
 
         def ask_much(_: int) -> httpx.Response:
