@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from typing import get_args
 
 from marina.processes.children import end_with_parent
 from marina.processes.console import log
 from marina.serving.restart_backoff import Restarts, ending
 from marina.serving.run_dir import RunDir
+from marina.setting_groups.products import Interface
 from marina.settings import ROOT, Settings
 
 MODULES = {
@@ -25,7 +27,7 @@ MODULES = {
 LOOP = "loop"
 """Beside them where MARINA_ML_LOOP asks for it: ``scripts/loop.py daemon``."""
 
-OFFERED = frozenset({"products", "live", "console"})
+OFFERED = frozenset(get_args(Interface))
 """Those that run where MARINA_INTERFACES names them; the others belong to every server."""
 
 STREAMING = {"live": signal.SIGTERM, "products": signal.SIGUSR1}

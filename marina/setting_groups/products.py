@@ -1,7 +1,10 @@
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Interface = Literal["products", "live", "console"]
+"""What a server can offer beside predictions, by the names of their processes."""
 
 
 class ProductSettings(BaseSettings):
@@ -9,7 +12,7 @@ class ProductSettings(BaseSettings):
 
     model_config = SettingsConfigDict(use_attribute_docstrings=True)
 
-    interfaces: list[Literal["products", "live", "console"]] = ["products", "live", "console"]
+    interfaces: list[Interface] = list(get_args(Interface))
     """What a server offers beside predictions, as a JSON list; each is a process of its own, about 100 MB. [] on \
 a replica that only predicts."""
 
