@@ -31,6 +31,7 @@ _POSE_WRISTS = (LEFT_WRIST, RIGHT_WRIST)
 SIDES = ((LEFT_SHOULDER, LEFT_WRIST, LEFT_HAND), (RIGHT_SHOULDER, RIGHT_WRIST, RIGHT_HAND))
 """Shoulder, wrist and hand of each side."""
 
+_WRIST = 1  # among what `_arm` lists
 _HANGING = 1.35  # shoulder widths from a shoulder down to the wrist
 _SLOWEST = 6  # times fewer frames: 5 a second instead of 30
 
@@ -183,21 +184,17 @@ def _idle(points: Batch, lengths: Lengths, probability: float, rng: np.random.Ge
 def lower_arms(frame: Batch, how_far: npt.NDArray[Any]) -> Batch:
     """Return a frame [75, 3] with its arms let down by some shares of the way [F], float32 [F, 75, 3].
 
-    Arms whose shoulder or wrist the pose does not show stay.
+    Arms stay of which the pose does not show wrist and both shoulders.
     """
     frames = np.repeat(frame[None], len(how_far), 0)
     share = (how_far * how_far * (3 - 2 * how_far)).astype(np.float32)[:, None, None]
-    width = np.linalg.norm(frame[LEFT_SHOULDER, :2] - frame[RIGHT_SHOULDER, :2])
-    for shoulder, wrist, hand in SIDES:
-        if not (frame[shoulder].any() and frame[wrist].any()):
+    for side, (_, _, hand) in enumerate(SIDES):
+        there, ways = _ways_down(frame[None], side)
+        if not there.any():
             continue
-        down = np.array([frame[shoulder, 0], frame[shoulder, 1] + _HANGING * width, frame[wrist, 2]], np.float32)
-        way = down - frame[wrist]
-        arm = [shoulder + 2, *range(wrist, wrist + 8, 2), *range(hand.start, hand.stop)]
-        ways = np.repeat(way[None], len(arm), 0)
-        ways[0] = (frame[shoulder] + down) / 2 - frame[arm[0]]  # an elbow hangs halfway between shoulder and wrist
-        moved = frames[:, arm] + share * ways
-        frames[:, arm] = np.where((frame[arm] != 0).any(1, keepdims=True), moved, 0)
+        ways = np.concatenate([ways[0], np.repeat(ways[0, _WRIST : _WRIST + 1], hand.stop - hand.start, 0)])
+        arm = [*_arm(side), *range(hand.start, hand.stop)]
+        frames[:, arm] = np.where((frame[arm] != 0).any(1, keepdims=True), frames[:, arm] + share * ways, 0)
     return frames
 
 
@@ -209,22 +206,33 @@ def hang_arm(points: Batch, side: int) -> bool:
     bool
         Whether any does: both shoulders and the wrist have to be seen.
     """
+    there, ways = _ways_down(points, side)
+    arm = points[:, _arm(side)]
+    points[:, _arm(side)] = arm + np.where(there[:, None, None] & (arm != 0).any(2, keepdims=True), ways, 0)
+    return bool(there.any())
+
+
+def _arm(side: int) -> list[int]:
+    """Return the landmarks of the pose below a shoulder: elbow, wrist, and those of the hand."""
+    shoulder, wrist, _ = SIDES[side]
+    return [shoulder + 2, *range(wrist, wrist + 8, 2)]
+
+
+def _ways_down(points: Batch, side: int) -> tuple[npt.NDArray[np.bool_], Batch]:
+    """Return in which frames [T, 75, 3] an arm can hang, [T], and how far each of its landmarks is from there.
+
+    The ways are float32 [T, 5, 3]. The wrist goes below the shoulder, and what belongs to it alike; an elbow halfway
+    between shoulder and wrist. The wrist's depth stays.
+    """
     shoulder, wrist, _ = SIDES[side]
     there = (points[:, [LEFT_SHOULDER, RIGHT_SHOULDER, wrist]] != 0).any(2).all(1)
-    if not there.any():
-        return False
-    shown = points[there]
-    width = np.linalg.norm(shown[:, LEFT_SHOULDER, :2] - shown[:, RIGHT_SHOULDER, :2], axis=1)
-    way = shown[:, shoulder] - shown[:, wrist]
-    way[:, 1] += _HANGING * width
-    way[:, 2] = 0
-    for landmark in (*range(wrist, wrist + 8, 2), shoulder + 2):
-        seen = (shown[:, landmark] != 0).any(1, keepdims=True)
-        if landmark == shoulder + 2:  # an elbow hangs halfway between shoulder and wrist
-            way = (shown[:, shoulder] + shown[:, wrist]) / 2 - shown[:, landmark]
-        shown[:, landmark] += np.where(seen, way, 0)
-    points[there] = shown
-    return True
+    width = np.linalg.norm(points[:, LEFT_SHOULDER, :2] - points[:, RIGHT_SHOULDER, :2], axis=1)
+    down = points[:, shoulder].copy()
+    down[:, 1] += _HANGING * width
+    down[:, 2] = points[:, wrist, 2]
+    ways = np.repeat((down - points[:, wrist])[:, None], len(_arm(side)), 1)
+    ways[:, 0] = (points[:, shoulder] + down) / 2 - points[:, shoulder + 2]
+    return there, ways
 
 
 def _other_hand(points: Batch, probability: float, rng: np.random.Generator) -> Batch:
